@@ -7,6 +7,7 @@ IsometryError
 ├── BuilderError       (ValueError)    the MODEL word, or what its builder returned
 ├── ModelError         (RuntimeError)  the model failed on its batch
 ├── PlanError          (ValueError)    a plan that does not fit the model
+├── OutputError        (OSError)       a file that cannot be written
 └── MissingExtraError  (ImportError)   an optional library that is not installed
 """
 
@@ -37,6 +38,10 @@ class ModelError(IsometryError, RuntimeError):
 
 class PlanError(IsometryError, ValueError):
     """A plan that does not fit the model it is applied to."""
+
+
+class OutputError(IsometryError, OSError):
+    """A file that cannot be written where it was asked for."""
 
 
 class MissingExtraError(IsometryError, ImportError):

@@ -1,14 +1,22 @@
 """The value Diagnosis: all findings and measurements of one task, with a verdict."""
 
+import os
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from isometry._files import write_text_atomically
+from isometry.report.document import to_json
 from isometry.report.finding import Finding
+from isometry.report.page import fragment, page
+from isometry.report.terminal import TerminalReport, terminal_text
 
 Verdict = Literal["healthy", "at-risk", "broken"]
 
-SCHEMA = 1
+DEFAULT_WIDTH = 80  # cells, where no terminal says how wide it is
+MAX_WIDTH = 100  # cells; longer lines are hard to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +106,25 @@ class Diagnosis:
         if "error" in severities:
             return "broken"
         return "at-risk" if "warning" in severities else "healthy"
+
+    def to_json(self) -> str:
+        """Return the diagnosis as one JSON document of schema 1."""
+        return to_json(self)
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Writes the report as one HTML file that needs no network.
+
+        Args:
+            path: Where to write; an existing file is replaced at once, and only when the new one is whole.
+        """
+        write_text_atomically(path, page(self))
+
+    def __str__(self) -> str:
+        width = min(shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns, MAX_WIDTH)
+        return terminal_text(self, width=width, encoding=getattr(sys.stdout, "encoding", None) or "utf-8")
+
+    def __rich__(self) -> TerminalReport:
+        return TerminalReport(self)
+
+    def _repr_html_(self) -> str:
+        return fragment(self)

@@ -1,0 +1,100 @@
+"""Canonical names of a model's parameters and modules: wrappers stripped, tied weights under their first name."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterNames:
+    """Names of everything in a model that an operation can meet.
+
+    Attributes:
+        parameters: Canonical name to its tensors, each tied tensor once under its first name. It is one tensor, but
+            for a parametrised weight, which stands under its own name (`layer.weight`) with the tensors that its
+            parametrisation computes it from.
+        of_tensor: From a parameter's id to its canonical name.
+        ties: Canonical name to the further names of the same tensor.
+        parametrised: Canonical names of weights that a parametrisation computes, such as weight norm.
+        buffers: Ids of the buffers.
+        of_module: From a module's id to its canonical path, "" for the root.
+    """
+
+    parameters: dict[str, tuple[nn.Parameter, ...]]
+    of_tensor: dict[int, str]
+    ties: dict[str, tuple[str, ...]]
+    parametrised: frozenset[str]
+    buffers: frozenset[int]
+    of_module: dict[int, str]
+
+
+def names_of(model: nn.Module) -> ParameterNames:
+    """Read the names of a model; the model stays alive as long as the ids are used."""
+    parametrised = _parametrised_tensors(model)
+    parameters: dict[str, tuple[nn.Parameter, ...]] = {}
+    of_tensor: dict[int, str] = {}
+    ties: dict[str, list[str]] = {}
+    for raw_name, parameter in model.named_parameters(remove_duplicate=False):
+        name = parametrised.get(id(parameter)) or canonical(raw_name)
+        if id(parameter) not in of_tensor:
+            of_tensor[id(parameter)] = name
+            parameters[name] = (*parameters.get(name, ()), parameter)
+        first = of_tensor[id(parameter)]
+        if first != name:
+            ties.setdefault(first, []).append(name)
+    of_module: dict[int, str] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        of_module.setdefault(id(module), canonical(path))
+    return ParameterNames(
+        parameters=parameters,
+        of_tensor=of_tensor,
+        ties={name: tuple(others) for name, others in ties.items()},
+        parametrised=frozenset(parametrised.values()),
+        buffers=frozenset(id(buffer) for buffer in model.buffers()),
+        of_module=of_module,
+    )
+
+
+def canonical(name: str) -> str:
+    """Return a dotted name without the parts that wrappers put in.
+
+    Example:
+        >>> canonical("_orig_mod.module.encoder.weight")
+        'encoder.weight'
+    """
+    parts = name.split(".")
+    stripped = [part for part in parts if part not in WRAPPERS]
+    return ".".join(stripped)
+
+
+def owner_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """Return the module that holds the parameter of a canonical name, and the attribute it is under."""
+    for path, module in model.named_modules():
+        own = [key for key, _ in module.named_parameters(recurse=False)]
+        if parametrize.is_parametrized(module):
+            own.extend(str(key) for key in module.parametrizations)  # pyright: ignore[reportGeneralTypeIssues] - a ModuleDict
+        for attribute in own:
+            if canonical(f"{path}.{attribute}" if path else attribute) == name:
+                return module, attribute
+    raise LookupError(name)
+
+
+def current_value(model: nn.Module, name: str) -> Tensor:
+    """Return the weight of a canonical name as the forward pass sees it, computed if it is parametrised."""
+    module, attribute = owner_of(model, name)
+    return getattr(module, attribute)
+
+
+def _parametrised_tensors(model: nn.Module) -> dict[int, str]:
+    """From the id of each tensor behind a parametrisation to the name of the weight it makes."""
+    found: dict[int, str] = {}
+    for path, module in model.named_modules():
+        if not parametrize.is_parametrized(module):
+            continue
+        for attribute, chain in module.parametrizations.items():  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue] - a ModuleDict
+            name = canonical(f"{path}.{attribute}" if path else str(attribute))
+            found.update({id(parameter): name for parameter in chain.parameters()})
+    return found

@@ -1,0 +1,271 @@
+"""What the tape means: weight layers with their true fans, activations, norms, residual branches, heads and depth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from isometry.anatomy.activations import Activation, activation_from
+from isometry.anatomy.axes import Layout, layout_of
+from isometry.anatomy.flow import Flow, gradient_flow
+from isometry.anatomy.operations import NORMS, RESHAPES, TRANSPARENT
+from isometry.anatomy.residual import Branch, find_branches
+from isometry.anatomy.tape import Operation, ParameterUse, Tape
+
+SPLITS = frozenset({"chunk", "split", "tensor_split", "unbind", "getitem", "select", "narrow"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One use of a weight that mixes units.
+
+    Attributes:
+        operation: Index of the operation that uses it.
+        name: The layer's name for people.
+        weight: Canonical names of the parameters the weight is made of; one for an ordinary weight.
+        biases: Canonical names of the biases the same operation adds.
+        kind: The operation's name, such as `linear` or `conv2d`.
+        layout: Axes and true fans.
+        activation_after: The activation that follows, through norms and reshapes; None where there is none.
+        activation_before: The activation that made its input.
+        is_normalised: Whether a norm follows before the next layer or activation.
+        reads_norm: Whether its input comes from a norm.
+        ends_branch: Whether it is the last layer of a residual branch.
+        is_head: Whether no other layer comes between it and the loss.
+        depth: Layers on the longest way from an input up to and with this one, counts.
+    """
+
+    operation: int
+    name: str
+    weight: tuple[str, ...]
+    biases: tuple[str, ...]
+    kind: str
+    layout: Layout
+    activation_after: Activation | None
+    activation_before: Activation | None
+    is_normalised: bool
+    reads_norm: bool
+    ends_branch: bool
+    is_head: bool
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """The structure of a network as one forward pass showed it.
+
+    Attributes:
+        tape: The record it was read from.
+        flow: The operations that carry a gradient to the loss.
+        layers: In the order of execution.
+        activations: All activations that follow a layer, in the order of execution, each once.
+        branches: The residual branches.
+        trunk: The operations that every way from the deepest input to the loss passes, of those that are layers or
+            residual sums; the others only move numbers.
+    """
+
+    tape: Tape
+    flow: Flow
+    layers: tuple[Layer, ...]
+    activations: tuple[Activation, ...]
+    branches: tuple[Branch, ...]
+    trunk: tuple[int, ...]
+
+    @property
+    def depth(self) -> int:
+        """Layers on the longest way from an input to the loss, counts."""
+        return max((layer.depth for layer in self.layers), default=0)
+
+    @property
+    def heads(self) -> tuple[Layer, ...]:
+        """The layers between which and the loss there is no other."""
+        return tuple(layer for layer in self.layers if layer.is_head)
+
+    def layer_at(self, operation: int) -> Layer | None:
+        """Return the layer that an operation is, if it is one."""
+        return next((layer for layer in self.layers if layer.operation == operation), None)
+
+
+def read(tape: Tape) -> Anatomy:
+    """Return the anatomy of a recorded forward pass; nothing is run."""
+    flow = gradient_flow(tape)
+    reader = _Reader(tape, flow)
+    layers = tuple(
+        reader.layer(operation, use) for operation in tape.operations for use in operation.weights
+    )
+    activations = {layer.activation_after.exit: layer.activation_after for layer in layers if layer.activation_after}
+    return Anatomy(tape, flow, layers, tuple(activations.values()), reader.branches, reader.trunk())
+
+
+class _Reader:
+    """What the reading of one layer shares with that of the others."""
+
+    def __init__(self, tape: Tape, flow: Flow) -> None:
+        self.tape = tape
+        self.flow = flow
+        self.branches = find_branches(tape, flow)
+        self._readers = _readers_of(tape)
+        self._norm_modules = _modules_that_normalise(tape)
+        self._branch_ends = {end for branch in self.branches for end in branch.ends}
+        self._activation_of = {}
+        self._depths, self._is_last = self._depths_and_heads()
+
+    def layer(self, operation: Operation, use: ParameterUse) -> Layer:
+        """Read one use of a weight."""
+        value, is_normalised = self._follow(operation.outputs[0])
+        before, reads_norm = self._preceding(operation)
+        biases = tuple(name for other in operation.parameters if other.role == "bias" for name in other.names)
+        return Layer(
+            operation=operation.index,
+            name=self.tape.label(operation),
+            weight=use.names,
+            biases=biases,
+            kind=operation.name,
+            layout=layout_of(operation, use, parts=self._parts(operation)),
+            activation_after=activation_from(self.tape, value, self._readers),
+            activation_before=before,
+            is_normalised=is_normalised,
+            reads_norm=reads_norm,
+            ends_branch=operation.index in self._branch_ends,
+            is_head=self._is_last.get(operation.index, False) and operation.index not in self._branch_ends,
+            depth=self._depths.get(operation.index, 0),
+        )
+
+    def trunk(self) -> tuple[int, ...]:
+        """Return the layers and residual sums on the trunk that holds most of them."""
+        sums = {branch.sum for branch in self.branches}
+        beside_input = {branch.ends for branch in self.branches if branch.fork is None}
+        hidden = {node for ends in beside_input for node in self._all_before(ends)}
+        marks = ({operation.index for operation in self.tape.operations if operation.weights} - hidden) | sums
+        trunks = [tuple(node for node in trunk if node in marks) for trunk in self.flow.trunks()]
+        return max(trunks, key=len, default=())
+
+    def _all_before(self, nodes: tuple[int, ...]) -> set[int]:
+        """Return the given operations and all that a gradient reaches through them."""
+        found: set[int] = set()
+        waiting = list(nodes)
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found.add(node)
+                waiting.extend(self.flow.before[node])
+        return found
+
+    def is_norm(self, operation: Operation) -> bool:
+        """Say whether an operation normalises, alone or as a part of a module that does."""
+        return operation.name in NORMS or operation.module in self._norm_modules
+
+    def _follow(self, value: int) -> tuple[int, bool]:
+        """Walk on through reshapes, dropout and norms; return the value reached and whether a norm was passed."""
+        passed_norm = False
+        while True:
+            readers = [self.tape.operations[index] for index in self._readers.get(value, ())]
+            if readers and all(self.is_norm(reader) for reader in readers):
+                passed_norm = True
+                value = self._end_of_norm(readers[0])
+            elif len(readers) == 1 and readers[0].name in TRANSPARENT and readers[0].outputs:
+                value = readers[0].outputs[0]
+            else:
+                return value, passed_norm
+
+    def _end_of_norm(self, first: Operation) -> int:
+        last = first
+        while first.name not in NORMS and last.index + 1 < len(self.tape.operations):
+            step = self.tape.operations[last.index + 1]
+            if step.module != first.module:
+                break
+            last = step
+        return last.outputs[0]
+
+    def _preceding(self, operation: Operation) -> tuple[Activation | None, bool]:
+        """Walk back from a layer through reshapes and dropout to an activation or a norm."""
+        value = operation.inputs[0] if operation.inputs else None
+        while value is not None:
+            producer = self.tape.values[value].producer
+            if producer is None:
+                return None, False
+            maker = self.tape.operations[producer]
+            if self.is_norm(maker):
+                return None, True
+            if maker.name not in TRANSPARENT or not maker.inputs:
+                return self._activation_made(value), False
+            value = maker.inputs[0]
+        return None, False
+
+    def _activation_made(self, value: int) -> Activation | None:
+        """Return the activation whose result a value is, by walking back over its elementwise operations."""
+        if value not in self._activation_of:
+            self._activation_of[value] = self._search_activation(value)
+        return self._activation_of[value]
+
+    def _search_activation(self, value: int) -> Activation | None:
+        entry = value
+        for _ in range(24):
+            producer = self.tape.values[entry].producer
+            if producer is None or producer not in self.tape.elementwise:
+                break
+            entry = min(self.tape.operations[producer].inputs)
+            found = activation_from(self.tape, entry, self._readers)
+            if found is not None and found.exit == value:
+                return found
+        return None
+
+    def _parts(self, operation: Operation) -> int:
+        """Into how many equal parts the layer's output is split along its units before anything mixes them."""
+        value = self.tape.values[operation.outputs[0]]
+        units = value.num_units
+        while True:
+            readers = [self.tape.operations[index] for index in self._readers.get(value.index, ())]
+            if len(readers) == 1 and readers[0].name == "glu":
+                return 2
+            pieces = [reader for reader in readers if reader.name in SPLITS and reader.inputs]
+            if pieces and len(pieces) == len(readers):
+                return _equal_parts(self.tape, pieces, units, whole=value.shape)
+            if len(readers) != 1 or readers[0].name not in RESHAPES or not readers[0].outputs:
+                return 1
+            value = self.tape.values[readers[0].outputs[0]]
+
+    def _depths_and_heads(self) -> tuple[dict[int, int], dict[int, bool]]:
+        depths: dict[int, int] = {}
+        for node in self.flow.nodes:
+            before = max((depths[maker] for maker in self.flow.before[node]), default=0)
+            depths[node] = before + bool(self.tape.operations[node].weights)
+        leads_to_layer: dict[int, bool] = {}
+        for node in reversed(self.flow.nodes):
+            leads_to_layer[node] = any(
+                leads_to_layer[reader] or bool(self.tape.operations[reader].weights) for reader in self.flow.after[node]
+            )
+        return depths, {node: not leads for node, leads in leads_to_layer.items()}
+
+
+def _readers_of(tape: Tape) -> Mapping[int, tuple[int, ...]]:
+    readers: dict[int, list[int]] = {}
+    for operation in tape.operations:
+        for value in dict.fromkeys(operation.inputs):
+            readers.setdefault(value, []).append(operation.index)
+    return {value: tuple(operations) for value, operations in readers.items()}
+
+
+def _modules_that_normalise(tape: Tape) -> frozenset[str]:
+    """Modules that divide by a root mean square or a deviation with operations of their own, like Llama's norm."""
+    names: dict[str, set[str]] = {}
+    mixing: set[str] = set()
+    for operation in tape.operations:
+        names.setdefault(operation.module, set()).add(operation.name)
+        if operation.weights:
+            mixing.add(operation.module)
+    divides = {module for module, own in names.items() if own & {"rsqrt", "sqrt"} and own & {"mean", "var", "std"}}
+    return frozenset(divides - mixing - {""})
+
+
+def _equal_parts(tape: Tape, pieces: list[Operation], units: int, *, whole: tuple[int, ...]) -> int:
+    """Return how many equal parts the pieces are, 1 if they are none or unequal."""
+    shapes = [tape.values[out].shape for piece in pieces for out in piece.outputs]
+    if len(set(shapes)) != 1 or len(shapes) < 2:  # noqa: PLR2004 - one piece is no split
+        return 1
+    size = 1
+    for length in shapes[0]:
+        size *= length
+    total = 1
+    for length in whole:
+        total *= length
+    count = len(shapes)
+    return count if size * count == total and units % count == 0 else 1

@@ -1,0 +1,175 @@
+"""The seam to a real model: `record` runs one forward pass of a task, `record_step` one backward pass as well."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+
+from isometry._errors import IsometryError, ModelError
+from isometry.anatomy.names import ParameterNames, names_of
+from isometry.anatomy.preserve import preserved
+from isometry.anatomy.recorder import Observer, Recorder
+from isometry.anatomy.tape import Tape
+from isometry.anatomy.task import Task
+
+MAX_SHAPES_SHOWN = 4  # shapes in an error message; more hide the one that matters
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A recorded forward and backward pass.
+
+    Attributes:
+        tape: The operations of the forward pass.
+        names: The names in the model.
+        loss: The loss, a scalar.
+        gradients: Canonical name of each trainable parameter to the gradients of its tensors; None where autograd
+            found no way from the loss.
+        seconds: Time of forward and backward pass together.
+        peak_bytes: Most memory that the accelerator held during both; None on the CPU.
+    """
+
+    tape: Tape
+    names: ParameterNames
+    loss: Tensor
+    gradients: Mapping[str, tuple[Tensor | None, ...]]
+    seconds: float
+    peak_bytes: int | None
+
+
+def record(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> Tape:
+    """Run one forward pass of a task and return its tape; model and random state are as before.
+
+    Args:
+        task: The task; nothing in it is changed.
+        observers: Called with each operation as it returns; what one returns takes the output's place.
+        seed: Seed of dropout and of other random numbers in the forward pass.
+
+    Raises:
+        ModelError: If the model fails on its batch.
+    """
+    _refuse_what_cannot_be_measured(task.model)
+    with preserved(task.model, seed=seed) as guard, torch.enable_grad():
+        recorder = Recorder(names_of(task.model), guard=guard, observers=tuple(observers))
+        return recorder.finish(_forward(task, recorder))
+
+
+def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> Step:
+    """Run one forward and one backward pass of a task; no gradient reaches the parameters' `.grad`.
+
+    Args:
+        task: The task; nothing in it is changed.
+        observers: As for `record`; a tensor hook that one sets on an output sees the gradient of the loss there.
+        seed: Seed of dropout and of other random numbers in the forward pass.
+
+    Raises:
+        ModelError: If the model fails on its batch.
+    """
+    _refuse_what_cannot_be_measured(task.model)
+    names = names_of(task.model)
+    trainable = {
+        name: tensors for name, tensors in names.parameters.items() if any(tensor.requires_grad for tensor in tensors)
+    }
+    if not trainable:
+        raise ModelError(
+            "no parameter of the model requires a gradient, and training needs at least one. "
+            "Set requires_grad_(True) on what is to be trained."
+        )
+    with preserved(task.model, seed=seed) as guard, torch.enable_grad():
+        recorder = Recorder(names, guard=guard, observers=tuple(observers))
+        device = next(iter(task.model.parameters())).device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        start = time.perf_counter()
+        loss = _forward(task, recorder)
+        gradients = _backward(task, loss, trainable)
+        seconds = time.perf_counter() - start
+        peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+        return Step(recorder.finish(loss), names, loss.detach(), gradients, seconds, peak_bytes)
+
+
+def _forward(task: Task, recorder: Recorder) -> Tensor:
+    try:
+        with _module_calls(recorder), recorder:
+            return task.compute_loss()
+    except IsometryError:
+        raise
+    except Exception as error:
+        raise ModelError(_explanation(error, recorder)) from error
+
+
+def _backward(
+    task: Task, loss: Tensor, trainable: Mapping[str, tuple[nn.Parameter, ...]]
+) -> dict[str, tuple[Tensor | None, ...]]:
+    if not loss.requires_grad:
+        return {name: (None,) * len(tensors) for name, tensors in trainable.items()}
+    flat = [tensor for tensors in trainable.values() for tensor in tensors if tensor.requires_grad]
+    try:
+        found = iter(torch.autograd.grad(loss, flat, allow_unused=True))
+    except RuntimeError as error:
+        raise ModelError(
+            f"the backward pass of {type(task.model).__name__} failed: {_first_line(error)} "
+            "Make the same step run with loss.backward() first."
+        ) from error
+    return {
+        name: tuple(next(found) if tensor.requires_grad else None for tensor in tensors)
+        for name, tensors in trainable.items()
+    }
+
+
+@contextmanager
+def _module_calls(recorder: Recorder) -> Iterator[None]:
+    """Tell the recorder of every module call, by hooks that belong to no model."""
+    before = module_hooks.register_module_forward_pre_hook(recorder.enter_module)
+    after = module_hooks.register_module_forward_hook(
+        lambda module, _, output: recorder.leave_module(module, output)
+    )
+    try:
+        yield
+    finally:
+        before.remove()
+        after.remove()
+
+
+def _refuse_what_cannot_be_measured(model: nn.Module) -> None:
+    parameters = list(model.parameters())
+    if not parameters:
+        raise ModelError(
+            f"the model {type(model).__name__} has no parameters, so there is nothing to train. "
+            "Check that its layers are attributes or in an nn.ModuleList."
+        )
+    lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, nn.UninitializedParameter)]
+    if lazy:
+        raise ModelError(
+            f"{lazy[0]!r} is lazy and has no shape yet, and a shape is needed. Run the model once on a batch first."
+        )
+
+
+def _explanation(error: Exception, recorder: Recorder) -> str:
+    """Say in which layer and on which shapes a forward pass failed."""
+    module = recorder.innermost_module
+    path = recorder.innermost_path
+    place = "outside of every layer" if module is None else f"in {path or 'the model itself'!r} ({_short(module)})"
+    call = ""
+    if recorder.last_call is not None:
+        name, shapes = recorder.last_call
+        call = f" at {name}({', '.join(str(shape) for shape in shapes[:MAX_SHAPES_SHOWN])})"
+    return (
+        f"the model failed on its batch {place}{call}: {type(error).__name__}: {_first_line(error)} "
+        "Check the shapes and types of the batch against that layer."
+    )
+
+
+def _short(module: nn.Module) -> str:
+    text = repr(module)
+    return text if "\n" not in text else type(module).__name__
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    line = lines[0] if lines else "no message"
+    return line if line.endswith(".") else line + "."

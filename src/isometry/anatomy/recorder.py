@@ -1,0 +1,253 @@
+"""Records the operations of a forward pass on an unmodified model; observers see each one as it returns."""
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from isometry.anatomy.names import ParameterNames
+from isometry.anatomy.operations import ELEMENTWISE, PRODUCTS, RESHAPES, WEIGHTED, is_in_place, plain_name
+from isometry.anatomy.preserve import Guard
+from isometry.anatomy.provenance import ParameterView, derived_view, parameter_use, unit_axis_of
+from isometry.anatomy.tape import Elementwise, Operation, ParameterUse, Reference, Tape, Value
+from isometry.anatomy.task import tensors_in
+
+MAKES_CONSTANTS = ("_like", "new_")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an observer sees beside the operation: the real arguments and results, not to be kept."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+Observer = Callable[[Operation, Call], Tensor | None]
+
+
+class Recorder(TorchFunctionMode):
+    """Sees the tensor functions a user would name, in order, while it is entered.
+
+    `calls` of the attention function are entered, so that its projections are seen. What runs out of sight (custom
+    autograd functions, scripted modules) is put on the tape as one `opaque` operation of its module.
+    """
+
+    def __init__(self, names: ParameterNames, *, guard: Guard, observers: tuple[Observer, ...]) -> None:
+        super().__init__()
+        self._names = names
+        self._guard = guard
+        self._observers = observers
+        self._operations: list[Operation] = []
+        self._elementwise: dict[int, Elementwise] = {}
+        self._values: list[Value] = []
+        self._value_of = WeakTensorKeyDictionary()
+        self._view_of = WeakTensorKeyDictionary()
+        self._constants = WeakTensorKeyDictionary()
+        self._modules: list[tuple[nn.Module, tuple[int, ...]]] = []
+        self.last_call: tuple[str, list[tuple[int, ...]]] | None = None
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.multi_head_attention_forward:
+            with self:
+                return _ENTERED_ATTENTION(*args, **kwargs)
+        operands = tuple(tensors_in((args, kwargs)))
+        name = plain_name(func)
+        if is_in_place(func):
+            self._guard.before_write(args[0])
+        if name not in _ATTRIBUTES:
+            self.last_call = (name, [tuple(operand.shape) for operand in operands])
+        result = func(*args, **kwargs)
+        outputs = (args[0],) if name == "setitem" else tuple(tensors_in(result))
+        if not outputs or name in _ATTRIBUTES or (name in RESHAPES and outputs[0] is args[0]):
+            return result
+        replaced = self._note(func, name, Call(args, kwargs, operands, outputs))
+        return result if replaced is None else replaced
+
+    def enter_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Hear that a module is called."""
+        inputs = tuple(self._value_of[tensor].index for tensor in tensors_in(args) if tensor in self._value_of)
+        self._modules.append((module, inputs))
+
+    def leave_module(self, module: nn.Module, output: Any) -> None:
+        """Hear that a module returned; a caught error may have hidden the return of those inside it."""
+        for tensor in tensors_in(output):
+            if self._is_unseen(tensor):
+                self._adopt(tensor)
+        while self._modules and self._modules.pop()[0] is not module:
+            pass
+
+    @property
+    def innermost_module(self) -> nn.Module | None:
+        """The module whose forward pass is running."""
+        return self._modules[-1][0] if self._modules else None
+
+    @property
+    def innermost_path(self) -> str:
+        """Canonical path of the innermost module of the model whose forward pass is running."""
+        return self._module_path()
+
+    def finish(self, loss: Tensor) -> Tape:
+        """Return the tape of a finished forward pass."""
+        used = {name for operation in self._operations for use in operation.parameters for name in use.names}
+        trainable = (
+            name for name, tensors in self._names.parameters.items() if any(tensor.requires_grad for tensor in tensors)
+        )
+        value = self._value_of.get(loss) or self._new_value(loss, producer=None, unit_axis=0)
+        return Tape(
+            operations=tuple(self._operations),
+            elementwise=self._elementwise,
+            values=tuple(self._values),
+            loss=value.index,
+            unused=tuple(name for name in trainable if name not in used),
+        )
+
+    def _note(self, function: Callable[..., Any], name: str, call: Call) -> Tensor | None:
+        views = [self._parameter_view(tensor) for tensor in call.inputs]
+        is_data = [view is None and not self._is_constant(tensor) for tensor, view in zip(call.inputs, views, strict=True)]
+        makes_constants = name.endswith(MAKES_CONSTANTS[0]) or name.startswith(MAKES_CONSTANTS[1])
+        has_parameters = any(view is not None for view in views)
+        if makes_constants or not (any(is_data) or (has_parameters and name in WEIGHTED)):
+            self._note_without_data(call, views)
+            return None
+        inputs = tuple(self._value(tensor) for tensor, data in zip(call.inputs, is_data, strict=True) if data)
+        uses = tuple(
+            parameter_use(name, call.args, call.kwargs, tensor=tensor, view=view, position=position)
+            for position, (tensor, view) in enumerate(zip(call.inputs, views, strict=True))
+            if view is not None
+        )
+        elementwise = self._elementwise_of(function, name, call)
+        operation = self._append(name, call, inputs=inputs, uses=uses)
+        if elementwise is not None:
+            self._elementwise[operation.index] = elementwise
+        replaced = None
+        for observer in self._observers:
+            replaced = observer(operation, call) or replaced if replaced is None else replaced
+        if replaced is not None:
+            self._value_of[replaced] = self._values[operation.outputs[0]]
+        return replaced
+
+    def _append(self, name: str, call: Call, *, inputs: tuple[Value, ...], uses: tuple[ParameterUse, ...]) -> Operation:
+        index = len(self._operations)
+        outputs: list[int] = []
+        for tensor in call.outputs:
+            axis = unit_axis_of(name, tensor, call.inputs, known=[self._value_of.get(each) for each in call.inputs])
+            value = self._new_value(tensor, producer=index, unit_axis=axis)
+            outputs.append(value.index)
+            base = tensor._base  # noqa: SLF001 - the only way to the tensor that a view writes into
+            if base is not None and name == "setitem":
+                self._value_of[base] = value
+        operation = Operation(
+            index=index,
+            name=name,
+            module=self._module_path(),
+            inputs=tuple(value.index for value in inputs),
+            outputs=tuple(outputs),
+            parameters=uses,
+            settings=_settings(name, call),
+            unit_axis=self._values[outputs[0]].unit_axis,
+            is_blind=not torch.is_grad_enabled(),
+        )
+        self._operations.append(operation)
+        return operation
+
+    def _elementwise_of(self, function: Callable[..., Any], name: str, call: Call) -> Elementwise | None:
+        """Return how to repeat an operation on other numbers, if it acts on each number by itself."""
+        if name not in ELEMENTWISE or not all(self._is_repeatable(tensor) for tensor in call.inputs):
+            return None
+        refer = self._refer
+        args = tuple(refer(each) for each in call.args)
+        return Elementwise(function, args, {key: refer(each) for key, each in call.kwargs.items()})
+
+    def _is_repeatable(self, tensor: Tensor) -> bool:
+        return tensor in self._value_of or isinstance(tensor, nn.Parameter) or tensor.numel() == 1
+
+    def _refer(self, argument: Any) -> Any:
+        value = self._value_of.get(argument) if isinstance(argument, Tensor) else None
+        return argument if value is None else Reference(value.index)
+
+    def _note_without_data(self, call: Call, views: list[ParameterView | None]) -> None:
+        for tensor in call.outputs:
+            view = derived_view(tensor, call.inputs, views)
+            if view is not None:
+                self._view_of[tensor] = view
+            elif tensor not in self._value_of:
+                self._constants[tensor] = True
+
+    def _parameter_view(self, tensor: Tensor) -> ParameterView | None:
+        name = self._names.of_tensor.get(id(tensor)) if isinstance(tensor, nn.Parameter) else None
+        if name is not None:
+            return ParameterView((name,), tuple(range(tensor.ndim)))
+        return None if tensor in self._value_of else self._view_of.get(tensor)
+
+    def _is_constant(self, tensor: Tensor) -> bool:
+        return tensor not in self._value_of and (tensor in self._constants or id(tensor) in self._names.buffers)
+
+    def _is_unseen(self, tensor: Tensor) -> bool:
+        known = tensor in self._value_of or tensor in self._view_of or tensor in self._constants
+        return not known and not isinstance(tensor, nn.Parameter) and tensor.grad_fn is not None
+
+    def _value(self, tensor: Tensor) -> Value:
+        if self._is_unseen(tensor):
+            return self._adopt(tensor)
+        known = self._value_of.get(tensor)
+        return known or self._new_value(tensor, producer=None, unit_axis=max(tensor.ndim - 1, 0))
+
+    def _adopt(self, tensor: Tensor) -> Value:
+        """Put a tensor that was made out of sight on the tape, as made from the inputs of its module."""
+        inputs = tuple(self._values[index] for index in (self._modules[-1][1] if self._modules else ()))
+        operation = self._append("opaque", Call((), {}, (), (tensor,)), inputs=inputs, uses=())
+        return self._values[operation.outputs[0]]
+
+    def _new_value(self, tensor: Tensor, *, producer: int | None, unit_axis: int) -> Value:
+        value = Value(len(self._values), producer, tuple(tensor.shape), tensor.dtype, tensor.requires_grad, unit_axis)
+        self._values.append(value)
+        self._value_of[tensor] = value
+        return value
+
+    def _module_path(self) -> str:
+        for module, _ in reversed(self._modules):
+            path = self._names.of_module.get(id(module))
+            if path is not None:
+                return path
+        return ""
+
+
+_ATTRIBUTES = frozenset({"shape", "dtype", "device", "grad_fn", "requires_grad", "dim", "size", "is_meta", "grad"})
+
+
+def _settings(name: str, call: Call) -> dict[str, object]:
+    if name in WEIGHTED:
+        where = WEIGHTED[name].settings
+        return {
+            key: call.args[position] if position < len(call.args) else call.kwargs[key]
+            for key, position in where.items()
+            if position < len(call.args) or key in call.kwargs
+        }
+    if name in PRODUCTS and call.args and isinstance(call.args[0], str):
+        return {"equation": call.args[0]}
+    plain = (bool, int, float, str)
+    given = {f"{position}": value for position, value in enumerate(call.args) if isinstance(value, plain)}
+    return given | {key: value for key, value in call.kwargs.items() if isinstance(value, plain)}
+
+
+def _entered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a copy of a torch function that does its work instead of offering itself to the mode again."""
+    globals_ = {**function.__globals__, "has_torch_function": lambda _: False}
+    copy = types.FunctionType(function.__code__, globals_, function.__name__, function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+_ENTERED_ATTENTION = _entered(F.multi_head_attention_forward)

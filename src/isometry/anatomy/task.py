@@ -1,0 +1,264 @@
+"""What is to be trained: a model, a batch, and a step from both to a scalar loss."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from isometry._errors import BuilderError, ModelError
+
+Loss = Callable[[Any, Any], Tensor]
+Step = Callable[[nn.Module, Any], Tensor]
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+DEFAULT_BATCH_SIZE = 256  # examples; enough for shares of dead units to be told apart, small enough for a laptop
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The batch of a task made from inputs and targets; a Task with a step of its own may hold anything instead."""
+
+    inputs: object
+    targets: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """A whole data set, from which a check takes one batch and a race takes many.
+
+    Attributes:
+        count: Number of examples.
+        take: From a list of indices in [0, count) to the batch of these examples.
+    """
+
+    count: int
+    take: Callable[[Sequence[int]], object]
+
+    def random_batch(self, size: int, *, seed: int) -> object:
+        """Return a batch of at most `size` examples, drawn without replacement."""
+        order = torch.randperm(self.count, generator=torch.Generator().manual_seed(seed))
+        return self.take(order[:size].tolist())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A model to be trained, with what one step of its training needs.
+
+    Attributes:
+        model: The network, on any device, in the mode it is to be measured in.
+        batch: Whatever `step` takes as its second argument.
+        step: From model and batch to a scalar loss that carries a gradient.
+        optimizer_factory: From parameters to an optimiser; None if the user gave none.
+        context: Makes the context each step runs in, such as autocast.
+        is_fresh: Whether the weights are newly initialised; False (pretrained) forbids initialisation remedies.
+        protected: Patterns (as in fnmatch) of parameters that no remedy may touch.
+        examples: The whole data set, if there is one.
+        loss_name: Which loss `step` computes, for reports.
+        warnings: Sentences about how the task was understood.
+
+    Example:
+        >>> model = nn.Linear(3, 1)
+        >>> task = Task(model=model, batch=torch.ones(2, 3), step=lambda model, batch: model(batch).square().mean())
+        >>> task.compute_loss().shape
+        torch.Size([])
+    """
+
+    model: nn.Module
+    batch: Any
+    step: Step
+    optimizer_factory: OptimizerFactory | None = None
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext
+    is_fresh: bool = True
+    protected: tuple[str, ...] = ()
+    examples: Examples | None = None
+    loss_name: str = "the task's own loss"
+    warnings: tuple[str, ...] = field(default=())
+
+    def compute_loss(self) -> Tensor:
+        """Return the loss of the task's batch, a scalar.
+
+        Raises:
+            ModelError: If the step returns anything but a scalar tensor.
+        """
+        with self.context():
+            loss: object = self.step(self.model, self.batch)
+        if not isinstance(loss, Tensor):
+            raise ModelError(
+                f"the loss is a {type(loss).__name__}, but a scalar tensor is needed. Return the loss as a tensor."
+            )
+        if loss.numel() != 1:
+            raise ModelError(
+                f"the loss has shape {tuple(loss.shape)}, but a scalar is needed. "
+                "Reduce it over the batch, for instance with reduction='mean'."
+            )
+        return loss.reshape(())
+
+
+def make_task(  # noqa: PLR0913 - the public door: keyword-only arguments after the third
+    model: nn.Module,
+    inputs: Any = None,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    optimizer_factory: OptimizerFactory | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    seed: int = 0,
+) -> Task:
+    """Return the task of a model called on inputs, with a loss of its outputs and targets.
+
+    Args:
+        model: The network.
+        inputs: A tensor, a tuple of positional arguments, a mapping of keyword arguments, a pair of both, or a
+            DataLoader of (inputs, targets). Inputs that share their first length with a targets tensor are a data
+            set, of which the batch is a random part.
+        targets: What `loss` compares the outputs with.
+        loss: From outputs and targets to a scalar. Without one: the output's own `.loss`, else the mean square of
+            its `.logits`, else the mean square of its first floating tensor.
+        optimizer_factory: From parameters to an optimiser.
+        batch_size: Largest number of examples taken from a data set, counts.
+        seed: Seed of that choice.
+
+    Raises:
+        BuilderError: If there are no inputs.
+    """
+    model = getattr(model, "_orig_mod", model)  # a compiled module hides its operations; its original does not
+    if inputs is None:
+        raise BuilderError(
+            "the model came without inputs, and a batch is needed. Return (model, inputs) from the builder, "
+            "or give a shape such as --input 8x3x32x32."
+        )
+    if isinstance(inputs, DataLoader):
+        examples = _examples_of_loader(inputs)
+        batch_size = inputs.batch_size or batch_size
+    else:
+        examples = _examples_of_tensors(inputs, targets)
+    batch = examples.random_batch(batch_size, seed=seed) if examples else Batch(inputs, targets)
+    warnings = ()
+    if loss is None and targets is not None:
+        warnings = ("Targets were given without a loss, so they are not used.",)
+    return Task(
+        model=model,
+        batch=batch,
+        step=_Supervised(loss),
+        optimizer_factory=optimizer_factory,
+        examples=examples,
+        loss_name=_name_of_loss(loss),
+        warnings=warnings,
+    )
+
+
+def call_model(model: nn.Module, inputs: Any) -> Any:
+    """Return the model's outputs for inputs in any of the accepted forms."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, tuple):
+        if len(inputs) == 2 and isinstance(inputs[0], tuple) and isinstance(inputs[1], Mapping):  # noqa: PLR2004 - a pair
+            return model(*inputs[0], **inputs[1])
+        return model(*inputs)
+    return model(inputs)
+
+
+def tensors_in(thing: Any) -> Iterator[Tensor]:
+    """Yield every tensor inside nested tuples, lists, mappings and dataclasses, in order."""
+    if isinstance(thing, Tensor):
+        yield thing
+    elif isinstance(thing, Mapping):
+        for part in thing.values():
+            yield from tensors_in(part)
+    elif isinstance(thing, list | tuple):
+        for part in thing:
+            yield from tensors_in(part)
+    elif is_dataclass(thing) and not isinstance(thing, type):
+        for item in fields(thing):
+            yield from tensors_in(getattr(thing, item.name))
+
+
+def map_tensors(thing: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a copy of nested tuples, lists and mappings with every tensor replaced by `change` of it."""
+    if isinstance(thing, Tensor):
+        return change(thing)
+    if isinstance(thing, Batch):
+        return Batch(map_tensors(thing.inputs, change), map_tensors(thing.targets, change))
+    if isinstance(thing, Mapping):
+        return {key: map_tensors(part, change) for key, part in thing.items()}
+    if isinstance(thing, tuple) and hasattr(thing, "_fields"):
+        return type(thing)(*(map_tensors(part, change) for part in thing))
+    if isinstance(thing, list | tuple):
+        return type(thing)(map_tensors(part, change) for part in thing)
+    return thing
+
+
+def with_model(task: Task, model: nn.Module) -> Task:
+    """Return the same task for another model."""
+    return replace(task, model=model)
+
+
+@dataclass(frozen=True, slots=True)
+class _Supervised:
+    """The step of a task made from a loss of outputs and targets."""
+
+    loss: Loss | None
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        outputs = call_model(model, batch.inputs)
+        if self.loss is not None:
+            return self.loss(outputs, batch.targets)
+        return _loss_of_output(outputs)
+
+
+def _loss_of_output(outputs: Any) -> Tensor:
+    own = outputs.get("loss") if isinstance(outputs, Mapping) else getattr(outputs, "loss", None)
+    if isinstance(own, Tensor) and own.numel() == 1:
+        return own
+    logits = outputs.get("logits") if isinstance(outputs, Mapping) else getattr(outputs, "logits", None)
+    if isinstance(logits, Tensor):
+        return logits.float().square().mean()
+    floating = next((tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()), None)
+    if floating is None:
+        raise ModelError(
+            f"the model returned {type(outputs).__name__} without a floating tensor, so there is nothing to "
+            "measure. Give a loss of the model's outputs."
+        )
+    return floating.float().square().mean()
+
+
+def _name_of_loss(loss: Loss | None) -> str:
+    if loss is None:
+        return "the output's own .loss, else the mean square of the output"
+    return str(getattr(loss, "__name__", type(loss).__name__))
+
+
+def _examples_of_tensors(inputs: Any, targets: Any) -> Examples | None:
+    if not isinstance(targets, Tensor) or targets.ndim == 0:
+        return None
+    tensors = list(tensors_in(inputs))
+    count = len(targets)
+    if not tensors or any(tensor.ndim == 0 or len(tensor) != count for tensor in tensors):
+        return None
+
+    def take(indices: Sequence[int]) -> Batch:
+        rows = torch.as_tensor(indices, device=targets.device)
+        return Batch(map_tensors(inputs, lambda tensor: tensor[rows.to(tensor.device)]), targets[rows])
+
+    return Examples(count, take)
+
+
+def _examples_of_loader(loader: DataLoader[Any]) -> Examples:
+    dataset: Dataset[Any] = loader.dataset
+    count = len(dataset) if hasattr(dataset, "__len__") else 0  # pyright: ignore[reportArgumentType] - just asked
+    if count == 0 or loader.collate_fn is None:
+        raise BuilderError(
+            "the DataLoader's data set has no length, and batches are drawn by index. "
+            "Give a batch (inputs, targets) instead."
+        )
+    collate = loader.collate_fn
+
+    def take(indices: Sequence[int]) -> Batch:
+        inputs, targets = collate([dataset[index] for index in indices])
+        return Batch(inputs, targets)
+
+    return Examples(count, take)

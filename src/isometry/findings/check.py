@@ -1,0 +1,178 @@
+"""`check`: one forward and one backward pass, all rules, one diagnosis."""
+
+import math
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import nn
+
+from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, make_task
+from isometry.findings.rows import layer_rows
+from isometry.findings.rule import RULES, Draft, Rule
+from isometry.probes.evidence import Evidence, NotMeasuredError, gather, measure
+from isometry.report.catalogue import message
+from isometry.report.diagnosis import Cost, Diagnosis, Skipped
+from isometry.report.finding import SEVERITIES, Finding
+
+VERSIONED = ("isometry", "torch", "numpy")
+
+
+def check(  # noqa: PLR0913 - the public door: keyword-only arguments after the third
+    model: nn.Module | Task,
+    inputs: Any = None,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    optimizer_factory: OptimizerFactory | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    seed: int = 0,
+) -> Diagnosis:
+    """Say whether a network can train, from one forward and one backward pass.
+
+    Nothing is changed: parameters, buffers, gradients, modes and global random states are as before, also after an
+    error.
+
+    Args:
+        model: A module, or a Task that holds everything else.
+        inputs: A tensor, a tuple of positional arguments, a mapping of keyword arguments, a pair of both, or a
+            DataLoader of (inputs, targets).
+        targets: What the loss compares the outputs with.
+        loss: From outputs and targets to a scalar; without one the output's own `.loss`, else a mean square.
+        optimizer_factory: From parameters to an optimiser.
+        batch_size: Largest number of examples taken from a data set, counts.
+        seed: Seed of that choice and of dropout.
+
+    Returns:
+        All findings and measurements, with a verdict.
+
+    Raises:
+        BuilderError: If there are no inputs.
+        ModelError: If the model fails on its batch.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        >>> check(model, torch.ones(32, 4)).verdict
+        'healthy'
+    """
+    if isinstance(model, Task):
+        return diagnose(model, seed=seed)
+    task = make_task(
+        model, inputs, targets, loss=loss, optimizer_factory=optimizer_factory, batch_size=batch_size, seed=seed
+    )
+    return diagnose(task, seed=seed)
+
+
+def diagnose(task: Task, rules: Iterable[Rule] | None = None, *, seed: int = 0) -> Diagnosis:
+    """Run rules on a task; `check` for what already is one.
+
+    Args:
+        task: The task; nothing in it is changed.
+        rules: The rules to run; all of them if None. Probes that no rule needs do not run.
+        seed: Seed of dropout and of other random numbers in the forward pass.
+
+    Raises:
+        ModelError: If the model fails on its batch.
+    """
+    start = time.perf_counter()
+    chosen = tuple(RULES.values() if rules is None else rules)
+    evidence = gather(task, [kind for rule in chosen for kind in rule.measurements], seed=seed)
+    findings, skipped = _run(chosen, evidence)
+    rows = layer_rows(evidence)
+    seconds = time.perf_counter() - start
+    loss = None if evidence.is_meta or not evidence.is_finite else float(evidence.step.loss)
+    return Diagnosis(
+        model=type(task.model).__name__,
+        loss_name=task.loss_name,
+        loss=loss,
+        findings=rank(findings),
+        skipped=skipped,
+        layers=rows,
+        seed=seed,
+        versions=_versions(),
+        cost=Cost(seconds, evidence.step.seconds, evidence.step.peak_bytes),
+        warnings=task.warnings + _warnings(task.model),
+    )
+
+
+def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Order findings: causes before what they explain, errors before warnings before notes."""
+    found = list(findings)
+    leading = sorted(
+        (finding for finding in found if finding.because is None), key=lambda each: SEVERITIES.index(each.severity)
+    )
+    ordered: list[Finding] = []
+    for cause in leading:
+        ordered.append(cause)
+        ordered.extend(finding for finding in found if finding.because == cause.code)
+    return tuple(dict.fromkeys(ordered))
+
+
+def _run(rules: Iterable[Rule], evidence: Evidence) -> tuple[list[Finding], tuple[Skipped, ...]]:
+    drafts: list[tuple[Rule, Draft]] = []
+    skipped: list[Skipped] = []
+    measured: dict[type[Any], Any] = {}
+    for rule in rules:
+        try:
+            for kind in rule.measurements:
+                if kind not in measured:
+                    measured[kind] = measure(evidence, kind)
+        except NotMeasuredError as reason:
+            skipped.append(Skipped(rule.code, str(reason)))
+            continue
+        drafts.extend((rule, draft) for draft in rule(*(measured[kind] for kind in rule.measurements)))
+    causes = _causes(drafts)
+    return [_finding(rule, draft, causes) for rule, draft in drafts], tuple(skipped)
+
+
+def _causes(drafts: list[tuple[Rule, Draft]]) -> dict[str, str]:
+    """From the code of each explained finding to the code of the finding at the root of it."""
+    serious = {rule.code for rule, draft in drafts if (draft.severity or rule.severity) != "note"}
+    rules = {rule.code: rule for rule, _ in drafts}
+    nearest = {
+        code: next((cause for cause in rule.explained_by if cause in serious), None) for code, rule in rules.items()
+    }
+    roots: dict[str, str] = {}
+    for code in rules:
+        root = nearest[code]
+        while root is not None and nearest[root] is not None:
+            root = nearest[root]
+        if root is not None:
+            roots[code] = root
+    return roots
+
+
+def _finding(rule: Rule, draft: Draft, causes: Mapping[str, str]) -> Finding:
+    severity = draft.severity or rule.severity
+    return Finding(
+        code=rule.code,
+        name=rule.name,
+        severity=severity,
+        where=draft.where,
+        measured=_finite(draft.measured),
+        allowed=_finite(draft.allowed),
+        unit=draft.unit,
+        message=message(rule.code, where=draft.where, measured=draft.measured, allowed=draft.allowed),
+        cause=draft.cause,
+        because=None if severity == "note" else causes.get(rule.code),
+        proof=None,
+        remedy=draft.remedy,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _warnings(model: nn.Module) -> tuple[str, ...]:
+    if model.training:
+        return ()
+    return ("The model is in eval mode and was measured so; training will run in train mode: call model.train().",)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED} | {"torch": torch.__version__}

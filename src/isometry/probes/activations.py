@@ -1,0 +1,65 @@
+"""How the units behind each activation fare: silent on every sample, or saturated."""
+
+from dataclasses import dataclass
+
+from isometry.anatomy.activations import Activation
+from isometry.anatomy.reading import Layer
+from isometry.probes.evidence import Evidence, NotMeasuredError, probe
+from isometry.probes.units import UnitActivity
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationNumbers:
+    """One activation behind a hidden layer.
+
+    Attributes:
+        layer: Name of the layer before it.
+        name: The activation's name.
+        silent_share: Share of units that are zero on every sample, in [0, 1]; None on too few samples.
+        zero_share: Share of outputs that are zero, in [0, 1].
+        saturated_share: Share of outputs whose slope is almost gone, in [0, 1]; None for unbounded activations.
+        is_gate: Whether it is multiplied with another signal, as a gate is.
+    """
+
+    layer: str
+    name: str
+    silent_share: float | None
+    zero_share: float | None
+    saturated_share: float | None
+    is_gate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationTable:
+    """All activations behind hidden layers, each once, in the order of execution."""
+
+    activations: tuple[ActivationNumbers, ...]
+
+
+@probe(ActivationTable, UnitActivity)
+def measure_activations(evidence: Evidence) -> ActivationTable:
+    """Measure the activation behind every hidden layer."""
+    silent = evidence.observer(UnitActivity).silent_shares()
+    first: dict[int, tuple[Layer, Activation]] = {}
+    for layer in evidence.anatomy.layers:
+        if layer.activation_after is not None and not layer.is_head:
+            first.setdefault(layer.activation_after.exit, (layer, layer.activation_after))
+    if not first:
+        raise NotMeasuredError("no activation follows a hidden layer")
+    return ActivationTable(tuple(_numbers(evidence, silent, layer, activation) for layer, activation in first.values()))
+
+
+def _numbers(evidence: Evidence, silent: dict[int, float], layer: Layer, activation: Activation) -> ActivationNumbers:  # noqa: PLR0917 - four values of one table row
+    numbers = [evidence.numbers[index] for index in activation.operations if index in evidence.numbers]
+    shares = [each.saturated_share for each in numbers if each.saturated_share is not None]
+    last = activation.operations[-1]
+    tape = evidence.step.tape
+    readers = [operation for operation in tape.operations if activation.exit in operation.inputs]
+    return ActivationNumbers(
+        layer=layer.name,
+        name=activation.name,
+        silent_share=silent.get(last),
+        zero_share=evidence.numbers[last].zero_share if last in evidence.numbers else None,
+        saturated_share=max(shares, default=None),
+        is_gate=any(reader.name == "mul" and len(set(reader.inputs)) > 1 for reader in readers),
+    )

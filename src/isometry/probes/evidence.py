@@ -1,0 +1,106 @@
+"""Runs a task once for all probes that are needed, and hands each of them the same evidence."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+from isometry.anatomy.reading import Anatomy, read
+from isometry.anatomy.record import Step, record_step
+from isometry.anatomy.recorder import Observer
+from isometry.anatomy.task import Task
+from isometry.probes.statistics import OutputNumbers, OutputStatistics
+
+M = TypeVar("M")
+
+
+class NotMeasuredError(Exception):
+    """A probe cannot measure this task; its argument says why, and the rule is skipped with that reason."""
+
+
+class Evidence:
+    """One recorded step of a task, with what its observers saw.
+
+    Attributes:
+        task: The task that ran.
+        seed: Seed of its random numbers.
+        step: The recorded forward and backward pass.
+        anatomy: What the tape means.
+        is_meta: Whether the model lies on the meta device, which has shapes but no numbers.
+        is_finite: Whether the loss is finite.
+    """
+
+    def __init__(self, task: Task, *, seed: int, observers: Iterable[type[Any]]) -> None:
+        self.task = task
+        self.seed = seed
+        wanted = dict.fromkeys([OutputStatistics, *observers])
+        self._observers = {kind: kind() for kind in wanted}
+        self.step: Step = record_step(task, cast("list[Observer]", list(self._observers.values())), seed=seed)
+        self.anatomy: Anatomy = read(self.step.tape)
+        self.is_meta = self.step.loss.is_meta
+        self.is_finite = self.is_meta or bool(self.step.loss.isfinite())
+
+    @cached_property
+    def numbers(self) -> dict[int, OutputNumbers]:
+        """What each operation's output was reduced to, by its index."""
+        return self.observer(OutputStatistics).numbers()
+
+    def observer(self, kind: type[M]) -> M:
+        """Return the observer of a kind that a probe asked for."""
+        return cast("M", self._observers[kind])
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How one kind of measurement is made: which observers must have watched, and what is read from them."""
+
+    measurement: type[Any]
+    observers: tuple[type[Any], ...]
+    measure: Callable[[Evidence], Any]
+
+
+PROBES: dict[type[Any], Probe] = {}
+STRUCTURAL: set[type[Any]] = set()  # kinds of measurement that need shapes and no numbers
+
+
+def structural(measurement: type[M]) -> type[M]:
+    """Mark a kind of measurement that can be made on the meta device."""
+    STRUCTURAL.add(measurement)
+    return measurement
+
+
+def probe(measurement: type[M], *observers: type[Any]) -> Callable[[Callable[[Evidence], M]], Callable[[Evidence], M]]:
+    """Enter a function as the probe of a kind of measurement."""
+
+    def enter(measure: Callable[[Evidence], M]) -> Callable[[Evidence], M]:
+        assert measurement not in PROBES, f"{measurement.__name__} has two probes"
+        PROBES[measurement] = Probe(measurement, observers, measure)
+        return measure
+
+    return enter
+
+
+def measure(evidence: Evidence, measurement: type[M]) -> M:
+    """Return one kind of measurement.
+
+    Raises:
+        NotMeasuredError: If this task does not allow it, with the reason.
+    """
+    if evidence.is_meta and measurement not in STRUCTURAL:
+        raise NotMeasuredError("the model is on the meta device, which has shapes but no numbers")
+    return cast("M", PROBES[measurement].measure(evidence))
+
+
+def gather(task: Task, measurements: Iterable[type[Any]], *, seed: int = 0) -> Evidence:
+    """Run a task once, watched by the observers that these measurements need and by no others.
+
+    Args:
+        task: The task; nothing in it is changed.
+        measurements: The kinds of measurement that will be asked of the evidence.
+        seed: Seed of the random numbers of the forward pass.
+
+    Raises:
+        ModelError: If the model fails on its batch.
+    """
+    observers = [observer for kind in measurements for observer in PROBES[kind].observers]
+    return Evidence(task, seed=seed, observers=observers)

@@ -1,0 +1,112 @@
+"""Observer of the loss function: its value beside that of the best constant predictor."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from isometry.anatomy.operations import LOSSES
+from isometry.anatomy.recorder import Call
+from isometry.anatomy.tape import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class LossReading:
+    """One call of a loss function.
+
+    Attributes:
+        operation: Index of the operation.
+        name: The loss function.
+        value: Its mean over the examples, loss units.
+        constant: The same loss for a predictor that ignores its input: all classes alike, or the targets' mean.
+        num_classes: Classes of a classification; None for a regression.
+        target_mean: Mean of the targets of a regression, target units.
+        prior: Share of each class among the targets, for a classification.
+    """
+
+    operation: int
+    name: str
+    value: float
+    constant: float
+    num_classes: int | None = None
+    target_mean: float | None = None
+    prior: tuple[float, ...] = ()
+
+
+@dataclass(slots=True)
+class LossInputs:
+    """Observes calls of the losses whose best constant predictor is known in closed form."""
+
+    readings: list[LossReading] = field(default_factory=list)
+
+    def __call__(self, operation: Operation, call: Call) -> None:
+        """Compute the constant predictor's loss from the targets."""
+        if operation.name not in LOSSES or any(tensor.is_meta for tensor in call.inputs):
+            return
+        prediction, target = _both(call)
+        if prediction is None or target is None or prediction.numel() == 0 or not _is_plain(operation.settings):
+            return
+        with torch.no_grad():
+            reading = _READ[operation.name](operation, prediction.detach(), target.detach())
+        if reading is not None:
+            self.readings.append(reading)
+
+
+def _both(call: Call) -> tuple[Tensor | None, Tensor | None]:
+    def argument(position: int, key: str) -> Any:
+        return call.args[position] if position < len(call.args) else call.kwargs.get(key)
+
+    prediction, target = argument(0, "input"), argument(1, "target")
+    return (prediction if isinstance(prediction, Tensor) else None), (target if isinstance(target, Tensor) else None)
+
+
+def _is_plain(settings: Mapping[str, object]) -> bool:
+    return not settings.get("label_smoothing")
+
+
+def _classes(operation: Operation, logits: Tensor, target: Tensor) -> LossReading | None:
+    if target.is_floating_point() or logits.ndim < 2:  # noqa: PLR2004 - examples and classes
+        return None
+    count = logits.shape[1]
+    labels = target[(target >= 0) & (target < count)]
+    if not labels.numel() or count < 2:  # noqa: PLR2004 - one class has no loss
+        return None
+    inside = (target >= 0) & (target < count)
+    loss = F.cross_entropy if operation.name == "cross_entropy" else F.nll_loss
+    value = loss(logits.float(), torch.where(inside, target, -100), ignore_index=-100)
+    prior = torch.bincount(labels.flatten(), minlength=count).double() / labels.numel()
+    # The uniform predictor, not the prior's entropy: a batch of few labels has an entropy far below the data's.
+    uniform = math.log(count)
+    return LossReading(operation.index, operation.name, float(value), uniform, count, prior=tuple(prior.tolist()))
+
+
+def _binary(operation: Operation, prediction: Tensor, target: Tensor) -> LossReading:
+    with_logits = operation.name.endswith("with_logits")
+    loss = F.binary_cross_entropy_with_logits if with_logits else F.binary_cross_entropy
+    value = loss(prediction.float(), target.float())
+    prior = tuple(target.double().reshape(-1, target.shape[-1] if target.ndim > 1 else 1).mean(0).tolist())
+    return LossReading(operation.index, operation.name, float(value), math.log(2), num_classes=2, prior=prior)
+
+
+def _squares(operation: Operation, prediction: Tensor, target: Tensor) -> LossReading | None:
+    if prediction.shape != target.shape or target.numel() < 2:  # noqa: PLR2004 - one target has no variance
+        return None
+    value = float((prediction.double() - target.double()).square().mean())
+    columns = target.double().reshape(target.shape[0], -1)
+    variance = float(columns.var(dim=0, correction=0).mean())
+    if variance == 0:
+        return None
+    return LossReading(operation.index, operation.name, value, variance, target_mean=float(target.double().mean()))
+
+
+_READ = {
+    "cross_entropy": _classes,
+    "nll_loss": _classes,
+    "binary_cross_entropy": _binary,
+    "binary_cross_entropy_with_logits": _binary,
+    "mse_loss": _squares,
+}

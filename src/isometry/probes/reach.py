@@ -1,0 +1,144 @@
+"""Which parameters the gradient reaches, and the operation that cuts it off from the others."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from isometry.anatomy.flow import data_flow
+from isometry.anatomy.tape import Operation, Tape
+from isometry.probes.evidence import Evidence, probe, structural
+
+Reach = Literal["reached", "zero", "cut", "unused"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterReach:
+    """How the gradient of one trainable parameter came about.
+
+    Attributes:
+        name: Canonical name.
+        reach: `reached` by a gradient that is not zero; `zero` if it is exactly zero; `cut` if a way of data leads
+            to the loss, but no gradient comes back; `unused` if no way of data leads to the loss.
+        blocked_by: For `cut`, the name of the operation behind which no gradient passes, and its layer.
+        opens_later: For `zero`, whether a weight of zeros on its way gets a gradient itself, so that the way opens
+            with the first step, as at the end of a residual branch.
+    """
+
+    name: str
+    reach: Reach
+    blocked_by: str = ""
+    opens_later: bool = False
+
+
+@structural
+@dataclass(frozen=True, slots=True)
+class GradientReach:
+    """The reach of every trainable parameter.
+
+    Attributes:
+        parameters: In the order of the model.
+        is_trunk_cut: Whether a cut leaves the loss without any gradient, or lies on every way from an input.
+        on_trunk: Names of the parameters used where every way from an input to the loss passes.
+    """
+
+    parameters: tuple[ParameterReach, ...]
+    is_trunk_cut: bool
+    on_trunk: frozenset[str]
+
+    def of(self, reach: Reach) -> tuple[ParameterReach, ...]:
+        """Return the parameters with this reach."""
+        return tuple(parameter for parameter in self.parameters if parameter.reach == reach)
+
+
+@probe(GradientReach)
+def measure_reach(evidence: Evidence) -> GradientReach:
+    """Tell apart parameters that learn, that wait for others, that are cut off and that are not used."""
+    tape = evidence.step.tape
+    users = _users(tape)
+    leads_to_loss = set(data_flow(tape).nodes)
+    reaches: list[ParameterReach] = []
+    cuts: set[int] = set()
+    for name, gradients in evidence.step.gradients.items():
+        own = [index for index in users.get(name, ()) if index in leads_to_loss]
+        found = [gradient for gradient in gradients if gradient is not None]
+        if found and any(gradient.is_meta or bool(gradient.ne(0).any()) for gradient in found):
+            reaches.append(ParameterReach(name, "reached"))
+        elif found:
+            reaches.append(ParameterReach(name, "zero", opens_later=_opens_later(evidence, own)))
+        elif own:
+            cut = _cut_behind(tape, own, leads_to_loss)
+            cuts.update([cut.index] if cut else [])
+            reaches.append(ParameterReach(name, "cut", blocked_by=_describe(tape, cut)))
+        else:
+            reaches.append(ParameterReach(name, "unused"))
+    is_trunk_cut = _lies_on_trunk(tape, cuts) or not tape.values[tape.loss].has_gradient
+    trunk = {index for points in evidence.anatomy.flow.trunks() for index in points}
+    on_trunk = frozenset(use.names[0] for index in trunk for use in tape.operations[index].parameters)
+    return GradientReach(tuple(reaches), is_trunk_cut, on_trunk)
+
+
+def _users(tape: Tape) -> dict[str, list[int]]:
+    users: dict[str, list[int]] = {}
+    for operation in tape.operations:
+        for use in operation.parameters:
+            for name in use.names:
+                users.setdefault(name, []).append(operation.index)
+    return users
+
+
+def _cut_behind(tape: Tape, start: list[int], allowed: set[int]) -> Operation | None:
+    """Return the first operation on the way to the loss whose output carries no gradient."""
+    for operation in tape.operations[min(start) :]:
+        if operation.index in allowed and not any(tape.values[out].has_gradient for out in operation.outputs):
+            descends = operation.index in start or _comes_from(tape, operation, start)
+            if descends:
+                return operation
+    return None
+
+
+def _comes_from(tape: Tape, operation: Operation, ancestors: list[int]) -> bool:
+    waiting = list(operation.inputs)
+    seen: set[int] = set()
+    while waiting:
+        producer = tape.values[waiting.pop()].producer
+        if producer is None or producer in seen or producer < min(ancestors):
+            continue
+        if producer in ancestors:
+            return True
+        seen.add(producer)
+        waiting.extend(tape.operations[producer].inputs)
+    return False
+
+
+def _describe(tape: Tape, cut: Operation | None) -> str:
+    if cut is None:
+        return "an operation that was not seen"
+    where = f" in {cut.module!r}" if cut.module else ""
+    return f"{cut.name}{where}{' (under no_grad)' if cut.is_blind else ''}"
+
+
+def _lies_on_trunk(tape: Tape, cuts: set[int]) -> bool:
+    flow = data_flow(tape)
+    return any(cut in trunk for trunk in flow.trunks() for cut in cuts)
+
+
+def _opens_later(evidence: Evidence, users: list[int]) -> bool:
+    """Say whether a parameter of zeros behind these operations gets a gradient, and so will soon let one through."""
+    tape, flow = evidence.step.tape, evidence.anatomy.flow
+    behind = set(users)
+    waiting = list(users)
+    while waiting:
+        for reader in flow.after.get(waiting.pop(), ()):
+            if reader not in behind:
+                behind.add(reader)
+                waiting.append(reader)
+    later = {name for index in behind for use in tape.operations[index].parameters for name in use.names}
+    return any(_is_zero_but_moved(evidence, name) for name in later)
+
+
+def _is_zero_but_moved(evidence: Evidence, name: str) -> bool:
+    tensors = evidence.step.names.parameters[name]
+    gradients = evidence.step.gradients.get(name, ())
+    is_zero = any(not bool(tensor.detach().ne(0).any()) for tensor in tensors if not tensor.is_meta)
+    return is_zero and any(gradient is not None and bool(torch.ne(gradient, 0).any()) for gradient in gradients)

@@ -1,0 +1,123 @@
+"""Observers that reduce every operation's output, and the gradient there, to a few numbers on the model's device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from isometry.anatomy.operations import ACTIVATIONS, RESHAPES, SUMS
+from isometry.anatomy.recorder import Call
+from isometry.anatomy.tape import Operation
+
+SATURATED_SLOPE = 0.05  # of the activation's largest slope; sigmoid beyond |x| = 4.4, tanh beyond |x| = 2.2
+MIN_ROWS = 16  # samples and places a unit is seen on; on fewer a sound unit is silent by chance
+MAKES_ZEROS = ACTIVATIONS | {"clamp", "maximum", "mul", "where"}
+
+
+@dataclass(slots=True)
+class OutputNumbers:
+    """What one operation's output was reduced to; None where it was not measured.
+
+    Attributes:
+        rms: Root mean square of the output.
+        mean: Mean of the output.
+        spread: Root mean square of what differs between samples and places, unit by unit.
+        zero_share: Share of outputs that are exactly zero, in [0, 1].
+        saturated_share: Share of a bounded activation's outputs whose slope is almost gone, in [0, 1].
+        gradient_rms: Root mean square of the loss's gradient at the output.
+    """
+
+    rms: float | None = None
+    mean: float | None = None
+    spread: float | None = None
+    zero_share: float | None = None
+    saturated_share: float | None = None
+    gradient_rms: float | None = None
+
+
+@dataclass(slots=True)
+class OutputStatistics:
+    """Observes every operation that computes something; `numbers()` fetches all results in one transfer."""
+
+    _pending: list[tuple[int, str, Tensor]] = field(default_factory=list)
+
+    def __call__(self, operation: Operation, call: Call) -> None:
+        """Reduce the first output of an operation, and its gradient when the backward pass comes by."""
+        output = call.outputs[0]
+        if operation.name in RESHAPES or not output.is_floating_point() or output.is_meta or not output.numel():
+            return
+        if output.requires_grad:
+            index = operation.index
+            output.register_hook(lambda gradient: self._keep(index, "gradient_rms", rms(gradient)))
+        with torch.no_grad():
+            self._measure(operation, output.detach())
+
+    def numbers(self) -> dict[int, OutputNumbers]:
+        """Return what was measured, by the operation's index; the pending tensors are let go."""
+        found: dict[int, OutputNumbers] = {}
+        values = to_floats([tensor for _, _, tensor in self._pending])
+        for (index, key, _), value in zip(self._pending, values, strict=True):
+            setattr(found.setdefault(index, OutputNumbers()), key, value)
+        self._pending.clear()
+        return found
+
+    def _measure(self, operation: Operation, output: Tensor) -> None:
+        index = operation.index
+        self._keep(index, "rms", rms(output))
+        self._keep(index, "mean", output.mean(dtype=torch.float64))
+        self._keep(index, "zero_share", 1 - output.count_nonzero() / output.numel())
+        if operation.weights or operation.name in ACTIVATIONS or operation.name in SUMS:
+            rows = other_axes(output, unit_axis(operation, output))
+            if rows and output.numel() > output.shape[unit_axis(operation, output)]:
+                self._keep(index, "spread", output.float().var(dim=rows, correction=0).mean(dtype=torch.float64).sqrt())
+        slope = relative_slope(operation.name, output)
+        if slope is not None:
+            self._keep(index, "saturated_share", (slope < SATURATED_SLOPE).double().mean())
+
+    def _keep(self, index: int, key: str, number: Tensor) -> None:
+        self._pending.append((index, key, number.double()))
+
+
+def rms(tensor: Tensor) -> Tensor:
+    """Return the root mean square of a tensor, in double precision: squares of 1e-22 vanish in single."""
+    norm = torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)
+    return norm / max(tensor.numel(), 1) ** 0.5
+
+
+def relative_slope(name: str, output: Tensor) -> Tensor | None:
+    """Return the slope of a bounded activation, over its largest, from its output; None for the unbounded."""
+    if name == "sigmoid":
+        return 4 * output * (1 - output)
+    if name == "tanh":
+        return 1 - output.square()
+    if name == "softsign":
+        return (1 - output.abs()).square()
+    if name == "hardsigmoid":
+        return ((output > 0) & (output < 1)).to(output.dtype)
+    if name == "hardtanh":
+        return ((output > output.min()) & (output < output.max())).to(output.dtype)
+    return None
+
+
+def unit_axis(operation: Operation, output: Tensor) -> int:
+    """Return the axis along which an output's units lie."""
+    return min(operation.unit_axis, max(output.ndim - 1, 0))
+
+
+def other_axes(tensor: Tensor, axis: int) -> tuple[int, ...]:
+    """Return all axes of a tensor but one."""
+    return tuple(each for each in range(tensor.ndim) if each != axis)
+
+
+def to_floats(numbers: Sequence[Tensor]) -> list[float]:
+    """Fetch scalars from the devices they lie on, in one transfer for each device."""
+    by_device: dict[torch.device, list[int]] = {}
+    for position, number in enumerate(numbers):
+        by_device.setdefault(number.device, []).append(position)
+    found = [0.0] * len(numbers)
+    for positions in by_device.values():
+        stacked: list[float] = torch.stack([numbers[position].double().reshape(()) for position in positions]).tolist()
+        for position, value in zip(positions, stacked, strict=True):
+            found[position] = value
+    return found

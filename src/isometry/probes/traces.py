@@ -1,0 +1,129 @@
+"""Signal and gradient along the trunk: the layers that every way from an input to the loss passes."""
+
+import math
+from dataclasses import dataclass
+
+from isometry.probes.evidence import Evidence, NotMeasuredError, probe
+
+SMALLEST = 1e-45  # the least positive float32; a gradient of exactly 0 is at most this
+MIN_LAYERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class GradientTrace:
+    """Root mean squares of the loss's gradient at the outputs of the hidden layers on the trunk.
+
+    Attributes:
+        layers: Names, from the input to the loss.
+        rms: Root mean square of the gradient at each, loss per activation.
+    """
+
+    layers: tuple[str, ...]
+    rms: tuple[float, ...]
+
+    @property
+    def total_decay(self) -> float:
+        """Fall of log10 of the gradient from the last hidden layer to the first; negative if it grows, decades."""
+        return _decades(self.rms[-1], self.rms[0])
+
+    @property
+    def factor_per_layer(self) -> float:
+        """By what a layer multiplies the gradient on its way back, geometric mean, dimensionless."""
+        return 10 ** (-self.total_decay / max(len(self.rms) - 1, 1))
+
+    @property
+    def weakest_layers(self) -> tuple[str, ...]:
+        """Names in the order of growing gradients."""
+        return tuple(self.layers[index] for index in sorted(range(len(self.rms)), key=self.rms.__getitem__))
+
+    @property
+    def strongest_layers(self) -> tuple[str, ...]:
+        """Names in the order of falling gradients."""
+        return self.weakest_layers[::-1]
+
+    def lost_from(self, decades: float) -> str | None:
+        """Return the last layer, counted from the input, whose gradient is `decades` below the last hidden one's."""
+        lost = [name for name, rms in zip(self.layers, self.rms, strict=True) if _decades(self.rms[-1], rms) > decades]
+        return lost[-1] if lost else None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalTrace:
+    """Root mean squares of the outputs of the hidden layers on the trunk.
+
+    Attributes:
+        layers: Names, from the input to the loss.
+        rms: Root mean square of each layer's output, in the units of the data.
+        spread: The part of it that differs between samples, likewise; None where there is one sample only.
+    """
+
+    layers: tuple[str, ...]
+    rms: tuple[float, ...]
+    spread: tuple[float | None, ...]
+
+    @property
+    def total_growth(self) -> float:
+        """Growth of log10 of the signal from the first hidden layer to the last, decades."""
+        return _decades(self.rms[-1], self.rms[0])
+
+    @property
+    def factor_per_layer(self) -> float:
+        """By what a layer multiplies the signal, geometric mean, dimensionless."""
+        return 10 ** (self.total_growth / max(len(self.rms) - 1, 1))
+
+    @property
+    def total_collapse(self) -> float | None:
+        """Fall of log10 of the share of the signal that differs between samples, first hidden layer to last, decades."""
+        if self.spread[0] is None or self.spread[-1] is None:
+            return None
+        return _decades(self.spread[0] / max(self.rms[0], SMALLEST), self.spread[-1] / max(self.rms[-1], SMALLEST))
+
+
+@probe(GradientTrace)
+def trace_gradients(evidence: Evidence) -> GradientTrace:
+    """Read the gradient's root mean squares from the evidence."""
+    points = _hidden_trunk(evidence)
+    values = [evidence.numbers[point].gradient_rms for point in points]
+    measured = [(_name(evidence, point), value) for point, value in zip(points, values, strict=True) if value is not None]
+    if len(measured) < MIN_LAYERS:
+        raise NotMeasuredError("there are fewer than two hidden layers in a row that a gradient reaches")
+    if not all(math.isfinite(value) for _, value in measured):
+        raise NotMeasuredError("a gradient is not finite")
+    if measured[-1][1] == 0:
+        raise NotMeasuredError("the last hidden layer gets a gradient of exactly zero, so nothing can fade behind it")
+    names, rms = zip(*measured, strict=True)
+    return GradientTrace(names, rms)
+
+
+@probe(SignalTrace)
+def trace_signal(evidence: Evidence) -> SignalTrace:
+    """Read the signal's root mean squares from the evidence."""
+    points = _hidden_trunk(evidence)
+    measured = [point for point in points if evidence.numbers[point].rms is not None]
+    if len(measured) < MIN_LAYERS:
+        raise NotMeasuredError("there are fewer than two hidden layers in a row")
+    rms = [evidence.numbers[point].rms or 0.0 for point in measured]
+    if not all(math.isfinite(value) for value in rms):
+        raise NotMeasuredError("a signal is not finite")
+    return SignalTrace(
+        layers=tuple(_name(evidence, point) for point in measured),
+        rms=tuple(rms),
+        spread=tuple(evidence.numbers[point].spread for point in measured),
+    )
+
+
+def _hidden_trunk(evidence: Evidence) -> list[int]:
+    """Operations on the trunk before the head: layers and residual sums."""
+    heads = {layer.operation for layer in evidence.anatomy.heads}
+    points = [point for point in evidence.anatomy.trunk if point not in heads]
+    if any(evidence.step.tape.values[evidence.step.tape.operations[point].outputs[0]].dtype.is_complex for point in points):
+        raise NotMeasuredError("a hidden layer is complex")
+    return [point for point in points if point in evidence.numbers]
+
+
+def _name(evidence: Evidence, point: int) -> str:
+    return evidence.step.tape.label(evidence.step.tape.operations[point])
+
+
+def _decades(high: float, low: float) -> float:
+    return math.log10(max(high, SMALLEST)) - math.log10(max(low, SMALLEST))

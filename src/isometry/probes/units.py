@@ -1,0 +1,96 @@
+"""Observers of single units: which are silent on every sample, and which are copies of each other for ever."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isometry.anatomy.recorder import Call
+from isometry.anatomy.tape import Operation
+from isometry.probes.statistics import MAKES_ZEROS, MIN_ROWS, other_axes, unit_axis
+
+TWIN_TOLERANCE = 1e-5  # relative; sums of 32-bit products in another order differ by 1e-6
+
+
+@dataclass(slots=True)
+class UnitActivity:
+    """Observes which units of an activation are zero on every sample and place."""
+
+    _silent: dict[int, Tensor] = field(default_factory=dict)
+
+    def __call__(self, operation: Operation, call: Call) -> None:
+        """Note the share of units that no sample wakes."""
+        output = call.outputs[0].detach()
+        if operation.name not in MAKES_ZEROS or output.ndim < 2 or output.is_meta or not output.is_floating_point():  # noqa: PLR2004 - samples and units
+            return
+        axis = unit_axis(operation, output)
+        if output.numel() >= MIN_ROWS * output.shape[axis] > 0:
+            is_active = output.ne(0).sum(dim=other_axes(output, axis)) > 0
+            self._silent[operation.index] = 1 - is_active.double().mean()
+
+    def silent_shares(self) -> dict[int, float]:
+        """Return the share of silent units in [0, 1] by the operation's index."""
+        return {index: float(share) for index, share in self._silent.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPrints:
+    """Two numbers for each unit of a layer, equal for units that see equal signals and equal gradients."""
+
+    forward: Float[Tensor, " units"]
+    backward: Float[Tensor, " units"]
+
+    def twins(self) -> tuple[tuple[int, ...], ...]:
+        """Return groups of units that share both numbers; silent units and those without gradient are left out."""
+        table = torch.stack([self.forward, self.backward], dim=1).double().cpu()
+        scale = table.abs().amax(dim=0)
+        alive = (table != 0).all(dim=1) & table.isfinite().all(dim=1)
+        order = [int(unit) for unit in torch.argsort(table[:, 0], stable=True) if alive[unit]]
+        groups: list[list[int]] = []
+        for unit in order:
+            if groups and _are_close(table[groups[-1][0]], table[unit], scale):
+                groups[-1].append(unit)
+            else:
+                groups.append([unit])
+        return tuple(tuple(sorted(group)) for group in groups if len(group) > 1)
+
+
+@dataclass(slots=True)
+class UnitTwins:
+    """Observes each layer's units through one random projection of their outputs and of their gradients.
+
+    Units with equal inputs and weights have equal projections whatever the projection is; two other units share one
+    by chance with a probability of the tolerance.
+    """
+
+    seed: int = 0
+    _forward: dict[int, Tensor] = field(default_factory=dict)
+    _backward: dict[int, Tensor] = field(default_factory=dict)
+
+    def __call__(self, operation: Operation, call: Call) -> None:
+        """Project a layer's output, and its gradient when the backward pass comes by."""
+        output = call.outputs[0]
+        if not operation.weights or not output.requires_grad or output.is_meta or output.ndim < 2:  # noqa: PLR2004 - samples and units
+            return
+        axis, index = unit_axis(operation, output), operation.index
+        output.register_hook(lambda gradient: self._backward.update({index: self._project(gradient, axis)}))
+        with torch.no_grad():
+            self._forward[index] = self._project(output.detach(), axis)
+
+    def prints(self) -> dict[int, UnitPrints]:
+        """Return the projections of the layers that a gradient reached, by the operation's index."""
+        both = self._forward.keys() & self._backward.keys()
+        return {index: UnitPrints(self._forward[index], self._backward[index]) for index in sorted(both)}
+
+    def _project(self, tensor: Tensor, axis: int) -> Tensor:
+        rows = tensor.detach().movedim(axis, -1).reshape(-1, tensor.shape[axis])
+        generator = torch.Generator().manual_seed(self.seed)
+        weights = torch.randn(rows.shape[0], generator=generator, dtype=torch.float32).to(rows.device)
+        return weights @ rows.float()
+
+
+def _are_close(first: Tensor, second: Tensor, scale: Tensor) -> bool:
+    # Against the size of both numbers and not only of the layer's largest: tiny units are no twins of each other.
+    allowed = TWIN_TOLERANCE * torch.minimum(torch.maximum(first.abs(), second.abs()), scale)
+    return bool(((first - second).abs() <= allowed).all())

@@ -1,0 +1,37 @@
+"""The sentences of the findings, one template per code, so that another language can stand beside them."""
+
+import math
+
+MESSAGES: dict[str, str] = {
+    "BWD101": "The gradient falls by {measured} decades from the last hidden layer to the first ({allowed} allowed).",
+    "BWD102": "The gradient grows by {measured} decades from the last hidden layer to the first ({allowed} allowed).",
+    "FWD101": "The signal falls by {measured} decades from the first hidden layer to the last ({allowed} allowed).",
+    "FWD102": "The signal grows by {measured} decades from the first hidden layer to the last ({allowed} allowed).",
+    "FWD103": "{measured} of the units behind {where} are zero on every sample ({allowed} allowed).",
+    "FWD104": "{measured} of the outputs behind {where} are saturated ({allowed} allowed).",
+    "FWD105": "The share of the signal that tells samples apart falls by {measured} decades ({allowed} allowed).",
+    "INI101": "{where} is constant: all of its entries are one number.",
+    "INI102": "Only {measured} of the {allowed} units of {where} are distinct.",
+    "LOS101": "The loss starts at {measured}; up to {allowed} is a sensible start.",
+    "NUM101": "{measured} numbers are NaN or infinite in {where}.",
+    "PAR101": "{measured} trainable parameters get no gradient, first {where}.",
+}
+
+
+def message(code: str, *, where: tuple[str, ...], measured: float | None, allowed: float | None) -> str:
+    """Return the sentence of a finding.
+
+    Args:
+        code: The finding's code.
+        where: Names of modules or parameters; the first is put in.
+        measured: The number that was seen.
+        allowed: The bound it was held against.
+    """
+    first = repr(where[0]) if where else "the model"
+    return MESSAGES[code].format(where=first, measured=_number(measured), allowed=_number(allowed))
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:.0f}" if math.isfinite(value) and value == int(value) else f"{value:.3g}"

@@ -1,0 +1,114 @@
+"""The findings of a diagnosis as HTML: each cause with its numbers, its symptoms folded below it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from isometry.report.finding import Finding
+from isometry.report.glyphs import UNICODE
+from isometry.report.markup import EMPTY, SPACE, Markup, code, element, escaped, joined
+from isometry.report.numerals import counted
+from isometry.report.outline import MAX_PLACES, Cause, causes, measured_against, proof_sentence
+
+if TYPE_CHECKING:
+    from isometry.report.diagnosis import Diagnosis
+
+
+def findings_markup(diagnosis: "Diagnosis", *, prefix: str = "") -> Markup:
+    """All findings, each with an anchor of its code.
+
+    Args:
+        diagnosis: Whose findings.
+        prefix: What the anchors begin with, for a second diagnosis on the same page.
+
+    Returns:
+        An article a cause, or a sentence if there are no findings.
+    """
+    if not diagnosis.findings:
+        return element("p", escaped("No findings: every rule that was judged holds."))
+    anchor = _numbered_anchors(prefix)
+    return joined(_article(cause, anchor) for cause in causes(diagnosis.findings))
+
+
+def sign_and_word(word: str) -> Markup:
+    """Return a verdict or severity as sign and word; colour is added by the style, never instead."""
+    sign = element("span", escaped(UNICODE.signs[word]), aria_hidden="true")
+    return element("span", sign, SPACE, escaped(word), class_=f"badge {word}")
+
+
+def _numbered_anchors(prefix: str) -> Callable[[str], str]:
+    """Return a giver of identifiers for findings: the code, and from the second of one code on also a number."""
+    given: Counter[str] = Counter()
+
+    def anchor(finding_code: str) -> str:
+        given[finding_code] += 1
+        number = given[finding_code]
+        return f"{prefix}{finding_code}" + (f"-{number}" if number > 1 else "")
+
+    return anchor
+
+
+def _article(cause: Cause, anchor: Callable[[str], str]) -> Markup:
+    finding = cause.finding
+    return element(
+        "article",
+        _heading(finding, anchor(finding.code)),
+        element("p", escaped(finding.message), class_="message"),
+        _facts(finding),
+        _symptoms(cause.symptoms, anchor),
+        class_=f"finding {finding.severity}",
+    )
+
+
+def _heading(finding: Finding, anchor: str) -> Markup:
+    link = element("a", code(finding.code), href=f"#{anchor}")
+    return element("h3", sign_and_word(finding.severity), SPACE, link, SPACE, escaped(finding.name), id=anchor)
+
+
+def _facts(finding: Finding) -> Markup:
+    return element("dl", *(_fact(label, content) for label, content in _labelled(finding) if content))
+
+
+def _fact(label: str, content: Markup) -> Markup:
+    return element("div", element("dt", escaped(label)), element("dd", content))
+
+
+def _labelled(finding: Finding) -> Iterator[tuple[str, Markup]]:
+    yield "where", _where(finding.where)
+    yield "measured", escaped(measured_against(finding))
+    yield "cause", escaped(finding.cause)
+    yield "because", code(finding.because) if finding.because else EMPTY
+    yield "tested", EMPTY if finding.proof is None else escaped(proof_sentence(finding.proof, finding.unit))
+    yield "remedy", escaped(f"{finding.remedy.text} ({finding.remedy.kind})" if finding.remedy.text else "")
+
+
+def _where(where: tuple[str, ...]) -> Markup:
+    """Return the first names; the others fold away."""
+    shown = _names(where[:MAX_PLACES])
+    rest = where[MAX_PLACES:]
+    if not rest:
+        return shown
+    return joined((shown, element("details", element("summary", escaped(f"and {len(rest)} more")), _names(rest))))
+
+
+def _names(names: Iterable[str]) -> Markup:
+    return Markup(", ".join(code(name) for name in names))
+
+
+def _symptoms(symptoms: tuple[Finding, ...], anchor: Callable[[str], str]) -> Markup:
+    if not symptoms:
+        return EMPTY
+    names = ", ".join(symptom.name for symptom in symptoms)
+    summary = element("summary", escaped(f"explains {counted(len(symptoms), 'more finding')}: {names}"))
+    return element("details", summary, *(_symptom(symptom, anchor(symptom.code)) for symptom in symptoms))
+
+
+def _symptom(finding: Finding, anchor: str) -> Markup:
+    return element(
+        "section",
+        element("h4", sign_and_word(finding.severity), SPACE, code(finding.code), SPACE, escaped(finding.name)),
+        element("p", escaped(finding.message)),
+        _facts(finding),
+        id=anchor,
+        class_="symptom",
+    )

@@ -1,0 +1,122 @@
+"""The four pictures of the page: activation and gradient of the layers, loss and accuracy of a race."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from isometry.probes.race_result import Evaluation, RaceResult, RaceSide
+from isometry.report.alignment import LayerPair
+from isometry.report.axes import Axis, counting_axis, logarithmic_axis, loss_axis, share_axis
+from isometry.report.numerals import finite, numeral, percentage
+from isometry.report.plot import Curve, Look, Picture, Point
+from isometry.report.race import has_accuracy
+
+if TYPE_CHECKING:
+    from isometry.report.diagnosis import LayerRow
+
+MAX_POINTS = 240  # of a training curve; more cannot be told apart at this width
+
+Quantity = Callable[["LayerRow"], float | None]
+
+
+def layer_pictures(pairs: Sequence[LayerPair], *, names: Sequence[str]) -> Iterator[Picture]:
+    """Activation and gradient over the layers, in that order, each if any layer has it.
+
+    Args:
+        pairs: The layers in the order of execution.
+        names: What the diagnoses are called: one, or two if there is an `after`.
+
+    Yields:
+        The pictures.
+    """
+    quantities: tuple[tuple[str, str, Quantity], ...] = (
+        ("activation", "Activation at each layer, root mean square", lambda layer: layer.activation_rms),
+        ("gradient", "Gradient at each layer, root mean square", lambda layer: layer.gradient_rms),
+    )
+    for key, title, quantity in quantities:
+        curves = tuple(_layer_curves(pairs, quantity, names))
+        values = [point.value for curve in curves for point in curve.points]
+        if any(finite(value) is not None for value in values):
+            yield Picture(
+                key=f"picture-{key}",
+                title=title,
+                description=" ".join(map(_course, curves)),
+                x_title="layer, in the order of execution",
+                x_axis=counting_axis(1, len(pairs)),
+                y_axis=logarithmic_axis(values),
+                curves=curves,
+                wording=_short,
+            )
+
+
+def race_pictures(race: RaceResult) -> Iterator[Picture]:
+    """Yield loss and accuracy over the steps, in that order; accuracy if the task has one."""
+    examples = f"{race.held_out} examples held out" if race.held_out else "the training batch"
+    courses = tuple(_training_curve(side, look) for side, look in _sides(race))
+    looks = tuple(_evaluation_curve(side, look, lambda seen: seen.loss) for side, look in _sides(race))
+    losses = [point.value for curve in (*courses, *looks) for point in curve.points]
+    yield _race_picture(race, "loss", f"Loss on {examples}", curves=(*courses, *looks), y_axis=loss_axis(losses))
+    if has_accuracy(race):
+        shares = tuple(_evaluation_curve(side, look, lambda seen: seen.accuracy) for side, look in _sides(race))
+        picture = _race_picture(race, "accuracy", f"Accuracy on {examples}", curves=shares, y_axis=share_axis())
+        yield replace(picture, wording=percentage)
+
+
+def _layer_curves(pairs: Sequence[LayerPair], quantity: Quantity, names: Sequence[str]) -> Iterator[Curve]:
+    """Yield one curve a diagnosis; a layer that only the other one has leaves no gap."""
+    looks: tuple[Look, ...] = ("second",) if len(names) == 1 else ("first", "second")
+    sides = [pair.before for pair in pairs], [pair.after for pair in pairs]
+    for name, look, layers in zip(names, looks, sides, strict=False):
+        points = (
+            Point(number, quantity(layer), f"layer {number} {layer.name}")
+            for number, layer in enumerate(layers, start=1)
+            if layer is not None
+        )
+        yield Curve(name, look, tuple(points))
+
+
+def _short(value: float) -> str:
+    return numeral(value, digits=2)
+
+
+def _course(curve: Curve) -> str:
+    """Return a curve in words."""
+    shown = [(point, value) for point in curve.points if (value := finite(point.value)) is not None]
+    if not shown:
+        return f"{curve.name}: nothing measured."
+    (first, start), (last, end) = shown[0], shown[-1]
+    lowest, highest = (numeral(choose(value for _, value in shown)) for choose in (min, max))
+    ends = f"from {numeral(start)} at {first.label} to {numeral(end)} at {last.label}"
+    return f"{curve.name}: {ends}; lowest {lowest}, highest {highest}."
+
+
+def _sides(race: RaceResult) -> tuple[tuple[RaceSide, Look], tuple[RaceSide, Look]]:
+    return (race.first, "first"), (race.second, "second")
+
+
+def _race_picture(race: RaceResult, key: str, title: str, *, curves: tuple[Curve, ...], y_axis: Axis) -> Picture:
+    return Picture(
+        key=f"picture-race-{key}",
+        title=title,
+        description=" ".join(_course(curve) for curve in curves if not curve.is_faint),
+        x_title="optimiser step",
+        x_axis=counting_axis(0, race.steps),
+        y_axis=y_axis,
+        curves=curves,
+    )
+
+
+def _evaluation_curve(side: RaceSide, look: Look, number: Callable[[Evaluation], float | None]) -> Curve:
+    points = (Point(seen.step, number(seen), f"step {seen.step}") for seen in side.evaluations)
+    return Curve(side.name, look, tuple(points))
+
+
+def _training_curve(side: RaceSide, look: Look) -> Curve:
+    """Return the loss before every step, in means over equal stretches; a stretch with a loss not finite is a gap."""
+    stretch = max(1, -(-len(side.losses) // MAX_POINTS))
+    points: list[Point] = []
+    for first in range(0, len(side.losses), stretch):
+        losses = [loss for loss in map(finite, side.losses[first : first + stretch]) if loss is not None]
+        is_whole = len(losses) == len(side.losses[first : first + stretch])
+        points.append(Point(first, sum(losses) / len(losses) if is_whole else None, f"step {first}"))
+    return Curve(side.name, look, tuple(points), is_faint=True)

@@ -1,0 +1,6 @@
+"""Named initialisers: fans of a layer to the distribution of its weights. Importing the families fills the table."""
+
+from isometry.schemes import constant, orthogonal, variance
+from isometry.schemes.table import SCHEMES, Scheme
+
+__all__ = ["SCHEMES", "Scheme", "constant", "orthogonal", "variance"]

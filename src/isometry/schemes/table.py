@@ -1,0 +1,10 @@
+"""The table of schemes by name."""
+
+from collections.abc import Callable
+
+from isometry._registry import Registry
+from isometry.fills.distributions import Distribution
+
+Scheme = Callable[..., Distribution]  # (fans: Fans, *, a few floats with defaults) -> Distribution
+
+SCHEMES = Registry[Scheme]("scheme")

@@ -1,0 +1,1 @@
+"""Numbers in, numbers out: fans, Gaussian means and the critical point of an activation; no torch."""

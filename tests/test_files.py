@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from isometry._errors import OutputError
+from isometry._files import write_text_atomically
+
+
+def test_a_file_is_made_and_then_replaced(tmp_path: Path) -> None:
+    place = tmp_path / "report.html"
+    write_text_atomically(place, "first ✓")
+    write_text_atomically(place, "second")
+
+    assert place.read_text(encoding="utf-8") == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_an_interrupt_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "report.html"
+    place.write_text("old")
+
+    def interrupt(*_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_text_atomically(place, "new")
+
+    assert place.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_text_that_has_no_bytes_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        write_text_atomically(tmp_path / "report.html", "\ud800")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_stays_a_link_and_rights_stay(tmp_path: Path) -> None:
+    place, link = tmp_path / "report.html", tmp_path / "latest.html"
+    place.write_text("old")
+    place.chmod(0o640)
+    link.symlink_to(place)
+    write_text_atomically(link, "new")
+
+    assert link.is_symlink()
+    assert place.read_text() == "new"
+    assert place.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    write_text_atomically("/dev/null", "gone")
+
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        pytest.param("missing/report.html", "does not exist", id="folder missing"),
+        pytest.param(".", "is a folder", id="path is a folder"),
+        pytest.param("x" * 300, "cannot be written", id="name too long"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path, place: str, reason: str) -> None:
+    with pytest.raises(OutputError, match=reason) as caught:
+        write_text_atomically(tmp_path / place, "text")
+
+    assert isinstance(caught.value, OSError)
+    assert str(tmp_path) in str(caught.value)
