@@ -127,6 +127,14 @@ def test_layers_that_only_one_side_has_appear_in_the_table() -> None:
     assert words.index("hidden.0") < words.index("added.norm") < words.index("head")
 
 
+def test_remarks_on_both_sides_are_said_once() -> None:
+    before = diagnosis(warnings=("shared", "old"), skipped=(Skipped("JAC101", "no GPU"),))
+    after = diagnosis(warnings=("shared", "new"), skipped=(Skipped("JAC101", "no GPU"),))
+    words = read(page(before, after=after)).words
+
+    assert [words.count(word) for word in ("shared", "old", "new", "no GPU")] == [1, 1, 1, 1]
+
+
 def test_the_fragment_styles_nothing_outside_itself() -> None:
     text = fragment(broken())
     style = text[text.index("<style>") + 7 : text.index("</style>")]

@@ -49,7 +49,10 @@ def test_the_page_never_scrolls_sideways(width: int, tmp_path: Path) -> None:
     layers = (LayerRow(name=long_name, kind=long_name, gradient_rms=0.0), *before.layers)
     before = replace(before, model=long_name, findings=(finding, *before.findings[1:]), layers=layers)
     text = page(
-        before, after=repaired(), race=race(first=long_name), plan_rows=({"parameter": long_name, long_name: "x"},)
+        before,
+        after=repaired(),
+        race=race(first=long_name, second=long_name),
+        plan_rows=({"parameter": long_name, long_name: "x"},),
     )
     place = tmp_path / "wrapper.html"
     place.write_text(WRAPPER.format(width=width, page=html.escape(text)), encoding="utf-8")

@@ -1,5 +1,6 @@
 """What the tape means: weight layers with their true fans, activations, norms, residual branches, heads and depth."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ class Anatomy:
         layers: In the order of execution.
         activations: All activations that follow a layer, in the order of execution, each once.
         branches: The residual branches.
-        trunk: The operations that every way from the deepest input to the loss passes, of those that are layers or
+        trunks: For each input, the operations that every way from it to the loss passes, of those that are layers or
             residual sums; the others only move numbers.
     """
 
@@ -67,7 +68,7 @@ class Anatomy:
     layers: tuple[Layer, ...]
     activations: tuple[Activation, ...]
     branches: tuple[Branch, ...]
-    trunk: tuple[int, ...]
+    trunks: tuple[tuple[int, ...], ...]
 
     @property
     def depth(self) -> int:
@@ -92,7 +93,7 @@ def read(tape: Tape) -> Anatomy:
         reader.layer(operation, use) for operation in tape.operations for use in operation.weights
     )
     activations = {layer.activation_after.exit: layer.activation_after for layer in layers if layer.activation_after}
-    return Anatomy(tape, flow, layers, tuple(activations.values()), reader.branches, reader.trunk())
+    return Anatomy(tape, flow, layers, tuple(activations.values()), reader.branches, reader.trunks())
 
 
 class _Reader:
@@ -102,6 +103,7 @@ class _Reader:
         self.tape = tape
         self.flow = flow
         self.branches = find_branches(tape, flow)
+        self._forks = flow.forks()
         self._readers = _readers_of(tape)
         self._norm_modules = _modules_that_normalise(tape)
         self._branch_ends = {end for branch in self.branches for end in branch.ends}
@@ -129,14 +131,35 @@ class _Reader:
             depth=self._depths.get(operation.index, 0),
         )
 
-    def trunk(self) -> tuple[int, ...]:
-        """Return the layers and residual sums on the trunk that holds most of them."""
+    def trunks(self) -> tuple[tuple[int, ...], ...]:
+        """Return the layers and residual sums on each trunk, those that continue another one left out."""
         sums = {branch.sum for branch in self.branches}
         beside_input = {branch.ends for branch in self.branches if branch.fork is None}
         hidden = {node for ends in beside_input for node in self._all_before(ends)}
         marks = ({operation.index for operation in self.tape.operations if operation.weights} - hidden) | sums
-        trunks = [tuple(node for node in trunk if node in marks) for trunk in self.flow.trunks()]
-        return max(trunks, key=len, default=())
+        found = {
+            tuple(node for node in stretch if node in marks)
+            for trunk in self.flow.trunks()
+            for stretch in self._stretches(trunk)
+        }
+        inner = {node for stretch in found for node in stretch[1:]}
+        return tuple(sorted(stretch for stretch in found if stretch and stretch[0] not in inner))
+
+    def _stretches(self, trunk: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Cut a trunk where it becomes one of several parts of another stream, as an encoder's does in a decoder.
+
+        Gradients before and after such a place do not compare: the part that is read in many places gets what the
+        other stream leaves to it.
+        """
+        residual = {branch.sum: branch.fork for branch in self.branches}
+        stretches = [[trunk[0]]]
+        for here, there in itertools.pairwise(trunk):
+            fork = residual.get(there, self._forks.get(there))
+            is_one_of_several = fork is None or fork < here
+            if is_one_of_several and len(self.flow.after[here]) > 1:
+                stretches.append([])
+            stretches[-1].append(there)
+        return [tuple(stretch) for stretch in stretches]
 
     def _all_before(self, nodes: tuple[int, ...]) -> set[int]:
         """Return the given operations and all that a gradient reaches through them."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from isometry.anatomy.flow import Flow
-from isometry.anatomy.operations import SUMS
+from isometry.anatomy.operations import SUMS, TRANSPARENT
 from isometry.anatomy.tape import Tape
 
 PAIR = 2
@@ -37,14 +37,40 @@ def _branch_at(tape: Tape, flow: Flow, node: int, fork: int | None) -> Branch | 
     sides = flow.before[node]
     if len(sides) == 1 and len(set(tape.operations[node].inputs)) == PAIR:
         return _branch_beside_input(tape, flow, node)
-    if fork is None or len(sides) < PAIR:
+    if len(sides) < PAIR:
         return None
-    first, second = sides[:PAIR]
-    lengths = _weights_on_ways(tape, flow, fork, node)
-    if lengths.get(first) == lengths.get(second):
+    skip = _identity_skip(tape, flow, sides)
+    start = fork if skip is None else skip
+    if start is None:
         return None
-    short, long = sorted((first, second), key=lambda side: lengths.get(side, 0))
-    return Branch(fork, node, _last_weights(tape, flow, start=long, fork=fork), lengths.get(short, 0) > 0)
+    lengths = _weights_on_ways(tape, flow, start, node)
+    short, long = sorted(sides[:PAIR], key=lambda side: lengths.get(side, 0))
+    if lengths.get(short, 0) == lengths.get(long, 0):
+        return None
+    return Branch(start, node, _last_weights(tape, flow, start=long, fork=start), lengths.get(short, 0) > 0)
+
+
+def _identity_skip(tape: Tape, flow: Flow, sides: tuple[int, ...]) -> int | None:
+    """Return the operation whose output is one summand, unchanged, and from which the other is computed."""
+    for side, other in (sides[:PAIR], sides[:PAIR][::-1]):
+        base = side
+        while tape.operations[base].name in TRANSPARENT and len(flow.before[base]) == 1:
+            base = flow.before[base][0]
+        if _is_ancestor(flow, base, other):
+            return base
+    return None
+
+
+def _is_ancestor(flow: Flow, ancestor: int, node: int) -> bool:
+    waiting, seen = [node], {node}
+    while waiting:
+        here = waiting.pop()
+        if here == ancestor:
+            return True
+        earlier = [maker for maker in flow.before[here] if maker >= ancestor and maker not in seen]
+        seen.update(earlier)
+        waiting.extend(earlier)
+    return False
 
 
 def _branch_beside_input(tape: Tape, flow: Flow, node: int) -> Branch | None:

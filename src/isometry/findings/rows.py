@@ -11,14 +11,15 @@ from isometry.report.diagnosis import LayerRow
 def layer_rows(evidence: Evidence) -> tuple[LayerRow, ...]:
     """Return a row for every layer and residual sum, in the order of execution."""
     weights = _weight_sizes(evidence)
+    trunk = {point for points in evidence.anatomy.trunks for point in points}
     sums = {branch.sum for branch in evidence.anatomy.branches}
-    rows: dict[int, LayerRow] = {node: _sum_row(evidence, node) for node in sums}
+    rows: dict[int, LayerRow] = {node: _sum_row(evidence, node, trunk) for node in sums}
     for layer in evidence.anatomy.layers:
-        rows.setdefault(layer.operation, _layer_row(evidence, layer, weights))
+        rows.setdefault(layer.operation, _layer_row(evidence, layer, weights, trunk))
     return tuple(rows[node] for node in sorted(rows))
 
 
-def _sum_row(evidence: Evidence, node: int) -> LayerRow:
+def _sum_row(evidence: Evidence, node: int, trunk: set[int]) -> LayerRow:
     numbers = evidence.numbers.get(node, OutputNumbers())
     return LayerRow(
         name=evidence.step.tape.label(evidence.step.tape.operations[node]),
@@ -26,11 +27,13 @@ def _sum_row(evidence: Evidence, node: int) -> LayerRow:
         activation_rms=_finite(numbers.rms),
         activation_spread=_finite(numbers.spread),
         gradient_rms=_finite(numbers.gradient_rms),
-        is_on_trunk=node in evidence.anatomy.trunk,
+        is_on_trunk=node in trunk,
     )
 
 
-def _layer_row(evidence: Evidence, layer: Layer, weights: dict[str, tuple[float, float | None]]) -> LayerRow:
+def _layer_row(
+    evidence: Evidence, layer: Layer, weights: dict[str, tuple[float, float | None]], trunk: set[int]
+) -> LayerRow:
     numbers = evidence.numbers.get(layer.operation, OutputNumbers())
     after = [] if layer.activation_after is None else layer.activation_after.operations
     behind = [evidence.numbers[index] for index in after if index in evidence.numbers]
@@ -47,7 +50,7 @@ def _layer_row(evidence: Evidence, layer: Layer, weights: dict[str, tuple[float,
         weight_gradient_rms=_finite(gradient),
         zero_share=_finite(behind[-1].zero_share) if behind else None,
         saturated_share=max((each.saturated_share for each in behind if each.saturated_share is not None), default=None),
-        is_on_trunk=layer.operation in evidence.anatomy.trunk,
+        is_on_trunk=layer.operation in trunk,
         is_head=layer.is_head,
     )
 

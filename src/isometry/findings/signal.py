@@ -9,7 +9,7 @@ from isometry.report.finding import Remedy
 
 MAX_TOTAL_FALL = 4.0  # decades from the first hidden layer to the last
 MAX_TOTAL_RISE = 4.0  # decades from the first hidden layer to the last
-MAX_COLLAPSE = 3.0  # decades of the share of the signal that differs between samples
+MAX_COLLAPSE = 4.0  # decades of the share of the signal that differs between samples; benchmarks/thresholds.md
 MAX_SILENT_SHARE = 0.9  # of a layer's units; a sound deep ReLU net was seen with up to 0.6, see benchmarks
 MAX_SATURATED_SHARE = 0.5  # of an activation's outputs; the bound of DeepDiagnosis, ICSE 2022
 REPAIR = Remedy("init", "Initialise at the critical point of the activation: isometry fix.")

@@ -81,44 +81,51 @@ class SignalTrace:
 
 @probe(GradientTrace)
 def trace_gradients(evidence: Evidence) -> GradientTrace:
-    """Read the gradient's root mean squares from the evidence."""
-    points = _hidden_trunk(evidence)
-    values = [evidence.numbers[point].gradient_rms for point in points]
-    measured = [(_name(evidence, point), value) for point, value in zip(points, values, strict=True) if value is not None]
-    if len(measured) < MIN_LAYERS:
-        raise NotMeasuredError("there are fewer than two hidden layers in a row that a gradient reaches")
-    if not all(math.isfinite(value) for _, value in measured):
+    """Read the gradient's root mean squares from the evidence, along the trunk where they change most."""
+    traces: list[GradientTrace] = []
+    for points in _hidden_trunks(evidence):
+        values = [evidence.numbers[point].gradient_rms for point in points]
+        names = [_name(evidence, point) for point, value in zip(points, values, strict=True) if value is not None]
+        traces.append(GradientTrace(tuple(names), tuple(value for value in values if value is not None)))
+    traces = [trace for trace in traces if len(trace.layers) >= MIN_LAYERS]
+    if not traces:
+        raise NotMeasuredError("there are no two hidden layers in a row that a gradient reaches")
+    if not all(math.isfinite(value) for trace in traces for value in trace.rms):
         raise NotMeasuredError("a gradient is not finite")
-    if measured[-1][1] == 0:
+    traces = [trace for trace in traces if trace.rms[-1] > 0]
+    if not traces:
         raise NotMeasuredError("the last hidden layer gets a gradient of exactly zero, so nothing can fade behind it")
-    names, rms = zip(*measured, strict=True)
-    return GradientTrace(names, rms)
+    return max(traces, key=lambda trace: abs(trace.total_decay))
 
 
 @probe(SignalTrace)
 def trace_signal(evidence: Evidence) -> SignalTrace:
-    """Read the signal's root mean squares from the evidence."""
-    points = _hidden_trunk(evidence)
-    measured = [point for point in points if evidence.numbers[point].rms is not None]
-    if len(measured) < MIN_LAYERS:
-        raise NotMeasuredError("there are fewer than two hidden layers in a row")
-    rms = [evidence.numbers[point].rms or 0.0 for point in measured]
-    if not all(math.isfinite(value) for value in rms):
+    """Read the signal's root mean squares from the evidence, along the trunk where they change most."""
+    traces: list[SignalTrace] = []
+    for points in _hidden_trunks(evidence):
+        measured = [(point, evidence.numbers[point]) for point in points]
+        traces.append(
+            SignalTrace(
+                layers=tuple(_name(evidence, point) for point, _ in measured),
+                rms=tuple(numbers.rms or 0.0 for _, numbers in measured),
+                spread=tuple(numbers.spread for _, numbers in measured),
+            )
+        )
+    traces = [trace for trace in traces if len(trace.layers) >= MIN_LAYERS]
+    if not traces:
+        raise NotMeasuredError("there are no two hidden layers in a row")
+    if not all(math.isfinite(value) for trace in traces for value in trace.rms):
         raise NotMeasuredError("a signal is not finite")
-    return SignalTrace(
-        layers=tuple(_name(evidence, point) for point in measured),
-        rms=tuple(rms),
-        spread=tuple(evidence.numbers[point].spread for point in measured),
-    )
+    return max(traces, key=lambda trace: max(abs(trace.total_growth), trace.total_collapse or 0))
 
 
-def _hidden_trunk(evidence: Evidence) -> list[int]:
-    """Operations on the trunk before the head: layers and residual sums."""
+def _hidden_trunks(evidence: Evidence) -> list[list[int]]:
+    """Operations on each trunk before the head: layers and residual sums."""
     heads = {layer.operation for layer in evidence.anatomy.heads}
-    points = [point for point in evidence.anatomy.trunk if point not in heads]
-    if any(evidence.step.tape.values[evidence.step.tape.operations[point].outputs[0]].dtype.is_complex for point in points):
-        raise NotMeasuredError("a hidden layer is complex")
-    return [point for point in points if point in evidence.numbers]
+    return [
+        [point for point in trunk if point not in heads and point in evidence.numbers]
+        for trunk in evidence.anatomy.trunks
+    ]
 
 
 def _name(evidence: Evidence, point: int) -> str:

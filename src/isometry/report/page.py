@@ -82,8 +82,8 @@ def fragment(
         *_race(race),
         *_section("Plan", plan_table(plan_rows) if plan_rows else EMPTY),
         *_layers(before, after),
-        *_remarks(before),
-        _measurement(before),
+        *_remarks([before] if after is None else [before, after]),
+        _measurement(before, after),
         class_="isometry",
     )
     return f"<style>\n{style}</style>\n{content}"
@@ -143,23 +143,31 @@ def _layers(before: "Diagnosis", after: "Diagnosis | None") -> Iterator[Markup]:
     yield from _section("All layers", layer_table(pairs, is_comparison=after is not None) if pairs else EMPTY)
 
 
-def _remarks(diagnosis: "Diagnosis") -> Iterator[Markup]:
-    skipped = [(row.code, row.reason) for row in diagnosis.skipped]
+def _remarks(diagnoses: Sequence["Diagnosis"]) -> Iterator[Markup]:
+    """Yield what was skipped and what is to be known about the measurement; what both have in common is said once."""
+    skipped = dict.fromkeys((row.code, row.reason) for diagnosis in diagnoses for row in diagnosis.skipped)
     columns = (Column("rule"), Column("reason"))
     yield from _section("Skipped rules", table("Rules that were not judged", columns, skipped) if skipped else EMPTY)
-    warnings = [element("li", escaped(warning)) for warning in diagnosis.warnings]
-    yield from _section("Warnings", element("ul", *warnings) if warnings else EMPTY)
+    warnings = dict.fromkeys(warning for diagnosis in diagnoses for warning in diagnosis.warnings)
+    items = (element("li", escaped(warning)) for warning in warnings)
+    yield from _section("Warnings", element("ul", *items) if warnings else EMPTY)
 
 
-def _measurement(diagnosis: "Diagnosis") -> Markup:
-    versions = Markup(", ".join(code(f"{name} {version}") for name, version in diagnosis.versions.items()))
-    sentences = (loss_sentence(diagnosis), f"seed {diagnosis.seed}", cost_sentence(diagnosis.cost))
+def _measurement(before: "Diagnosis", after: "Diagnosis | None") -> Markup:
+    versions = Markup(", ".join(code(f"{name} {version}") for name, version in before.versions.items()))
+    sentences = (
+        [_conditions(before)] if after is None else [f"before: {_conditions(before)}", f"after: {_conditions(after)}"]
+    )
     return element(
         "footer",
         element("h2", escaped("How this was measured")),
-        element("p", escaped("; ".join(sentences) + ".")),
+        *(element("p", escaped(f"{sentence}.")) for sentence in sentences),
         element("p", versions),
     )
+
+
+def _conditions(diagnosis: "Diagnosis") -> str:
+    return "; ".join((loss_sentence(diagnosis), f"seed {diagnosis.seed}", cost_sentence(diagnosis.cost)))
 
 
 def _section(title: str, content: Markup) -> Iterator[Markup]:

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.cells import cell_len
+
 from isometry.report.axes import Axis
+from isometry.report.glyphs import UNICODE
 from isometry.report.markup import EMPTY, Markup, element, escaped, joined
 from isometry.report.numerals import numeral
 
@@ -13,10 +16,11 @@ Look = Literal["first", "second"]
 WIDTH, HEIGHT = 480, 300  # user units; a phone shows them a little smaller, a desktop a little larger
 LEFT, RIGHT, TOP, BOTTOM = 50, 62, 44, 46  # user units around the field
 ZERO_BAND = 26  # user units below the lowest decade, where zeros are marked
+LEGEND_HEIGHT = 26  # user units at the upper edge, cut off where there is no legend
 MARK = 3.0  # user units: radius of a circle, half the side of a square
 MAX_MARKS = 40  # of a curve; more would hide its line
 LABEL_HEIGHT = 14  # user units between two labels at the right end
-NAME_LENGTH = 22  # letters of a name in the legend
+NAME_WIDTH = 20  # letters of a name in the legend; two names must fit
 LETTER_WIDTH = 7.2  # user units, about
 
 
@@ -86,6 +90,8 @@ def svg(picture: Picture) -> Markup:
     """Return the picture as one `svg` element that scales with its box."""
     floor = _floor(picture)
     drawn = [(curve, _places(curve, picture, floor)) for curve in picture.curves]
+    legend = _legend([curve for curve in picture.curves if not curve.is_faint])
+    top = 0 if legend else LEGEND_HEIGHT
     title_id, description_id = f"{picture.key}-title", f"{picture.key}-text"
     return element(
         "svg",
@@ -95,8 +101,8 @@ def svg(picture: Picture) -> Markup:
         *(_line(curve, places) for curve, places in drawn),
         *(_marks(curve, places, picture.wording) for curve, places in drawn),
         _end_labels([(curve, places) for curve, places in drawn if not curve.is_faint], picture.wording),
-        _legend([curve for curve in picture.curves if not curve.is_faint]),
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        legend,
+        viewBox=f"0 {top} {WIDTH} {HEIGHT - top}",
         role="img",
         aria_labelledby=f"{title_id} {description_id}",
     )
@@ -201,11 +207,11 @@ def _legend(curves: Sequence[Curve]) -> Markup:
     parts: list[Markup] = []
     x = float(LEFT)
     for curve in curves:
-        name = curve.name if len(curve.name) <= NAME_LENGTH else curve.name[: NAME_LENGTH - 1] + "…"
+        name = UNICODE.cut(curve.name, NAME_WIDTH)
         parts.append(element("path", d=f"M{x:.1f} 18 h30", class_=f"line {curve.look}"))
         parts.append(element("g", _sign(curve.look, x + 15, 18), class_=f"marks {curve.look}"))
         parts.append(_words(name, (x + 38, 22), "start", look=curve.look))
-        x += 38 + LETTER_WIDTH * len(name) + 24
+        x += 38 + LETTER_WIDTH * cell_len(name) + 24
     return element("g", *parts, class_="legend")
 
 
