@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
@@ -82,10 +82,16 @@ def owner_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:
     raise LookupError(name)
 
 
-def current_value(model: nn.Module, name: str) -> Tensor:
-    """Return the weight of a canonical name as the forward pass sees it, computed if it is parametrised."""
+def is_writable(model: nn.Module, name: str) -> bool:
+    """Say whether a parametrised weight can be set to any value.
+
+    Spectral norm sets the scale and the orthogonal map the shape of a weight, whatever is written; a parametrisation
+    without a right inverse takes nothing.
+    """
     module, attribute = owner_of(model, name)
-    return getattr(module, attribute)
+    chain = module.parametrizations[attribute]  # pyright: ignore[reportIndexIssue] - a ModuleDict
+    fixed = {"_SpectralNorm", "_Orthogonal"}
+    return all(hasattr(link, "right_inverse") and type(link).__name__ not in fixed for link in chain)
 
 
 def _parametrised_tensors(model: nn.Module) -> dict[int, str]:

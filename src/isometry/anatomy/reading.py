@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from isometry.anatomy.activations import Activation, activation_from
 from isometry.anatomy.axes import Layout, layout_of
 from isometry.anatomy.flow import Flow, gradient_flow
-from isometry.anatomy.operations import NORMS, RESHAPES, TRANSPARENT
+from isometry.anatomy.operations import NORMS, RESHAPES, SUMS, TRANSPARENT
 from isometry.anatomy.residual import Branch, find_branches
 from isometry.anatomy.tape import Operation, ParameterUse, Tape
 
@@ -61,6 +61,7 @@ class Anatomy:
         branches: The residual branches.
         trunks: For each input, the operations that every way from it to the loss passes, of those that are layers or
             residual sums; the others only move numbers.
+        depths: For each operation that a gradient reaches, the layers on the longest way to it, counts.
     """
 
     tape: Tape
@@ -69,6 +70,7 @@ class Anatomy:
     activations: tuple[Activation, ...]
     branches: tuple[Branch, ...]
     trunks: tuple[tuple[int, ...], ...]
+    depths: Mapping[int, int]
 
     @property
     def depth(self) -> int:
@@ -80,9 +82,9 @@ class Anatomy:
         """The layers between which and the loss there is no other."""
         return tuple(layer for layer in self.layers if layer.is_head)
 
-    def layer_at(self, operation: int) -> Layer | None:
-        """Return the layer that an operation is, if it is one."""
-        return next((layer for layer in self.layers if layer.operation == operation), None)
+    def depth_between(self, here: int, there: int) -> int:
+        """Return by how many layers the longest way to one operation exceeds that to another, counts."""
+        return self.depths.get(there, 0) - self.depths.get(here, 0)
 
 
 def read(tape: Tape) -> Anatomy:
@@ -93,7 +95,7 @@ def read(tape: Tape) -> Anatomy:
         reader.layer(operation, use) for operation in tape.operations for use in operation.weights
     )
     activations = {layer.activation_after.exit: layer.activation_after for layer in layers if layer.activation_after}
-    return Anatomy(tape, flow, layers, tuple(activations.values()), reader.branches, reader.trunks())
+    return Anatomy(tape, flow, layers, tuple(activations.values()), reader.branches, reader.trunks(), reader.depths)
 
 
 class _Reader:
@@ -108,13 +110,14 @@ class _Reader:
         self._norm_modules = _modules_that_normalise(tape)
         self._branch_ends = {end for branch in self.branches for end in branch.ends}
         self._activation_of = {}
-        self._depths, self._is_last = self._depths_and_heads()
+        self.depths, self._is_last = self._depths_and_heads()
 
     def layer(self, operation: Operation, use: ParameterUse) -> Layer:
         """Read one use of a weight."""
-        value, is_normalised = self._follow(operation.outputs[0])
+        value, is_normalised, added = self._follow(operation.outputs[0])
         before, reads_norm = self._preceding(operation)
-        biases = tuple(name for other in operation.parameters if other.role == "bias" for name in other.names)
+        uses = (*operation.parameters, *added)
+        biases = tuple(name for other in uses if other.role == "bias" for name in other.names)
         return Layer(
             operation=operation.index,
             name=self.tape.label(operation),
@@ -128,7 +131,7 @@ class _Reader:
             reads_norm=reads_norm,
             ends_branch=operation.index in self._branch_ends,
             is_head=self._is_last.get(operation.index, False) and operation.index not in self._branch_ends,
-            depth=self._depths.get(operation.index, 0),
+            depth=self.depths.get(operation.index, 0),
         )
 
     def trunks(self) -> tuple[tuple[int, ...], ...]:
@@ -176,18 +179,24 @@ class _Reader:
         """Say whether an operation normalises, alone or as a part of a module that does."""
         return operation.name in NORMS or operation.module in self._norm_modules
 
-    def _follow(self, value: int) -> tuple[int, bool]:
-        """Walk on through reshapes, dropout and norms; return the value reached and whether a norm was passed."""
+    def _follow(self, value: int) -> tuple[int, bool, tuple[ParameterUse, ...]]:
+        """Walk on through reshapes, dropout, norms and added biases.
+
+        Returns:
+            The value reached, whether a norm was passed, and the biases that were added.
+        """
         passed_norm = False
+        added: tuple[ParameterUse, ...] = ()
         while True:
             readers = [self.tape.operations[index] for index in self._readers.get(value, ())]
             if readers and all(self.is_norm(reader) for reader in readers):
                 passed_norm = True
                 value = self._end_of_norm(readers[0])
-            elif len(readers) == 1 and readers[0].name in TRANSPARENT and readers[0].outputs:
+            elif len(readers) == 1 and (readers[0].name in TRANSPARENT or _adds_bias(readers[0])):
+                added += readers[0].parameters
                 value = readers[0].outputs[0]
             else:
-                return value, passed_norm
+                return value, passed_norm, added
 
     def _end_of_norm(self, first: Operation) -> int:
         last = first
@@ -257,6 +266,10 @@ class _Reader:
                 leads_to_layer[reader] or bool(self.tape.operations[reader].weights) for reader in self.flow.after[node]
             )
         return depths, {node: not leads for node, leads in leads_to_layer.items()}
+
+
+def _adds_bias(operation: Operation) -> bool:
+    return operation.name in SUMS and len(operation.inputs) == 1 and any(use.role == "bias" for use in operation.parameters)
 
 
 def _readers_of(tape: Tape) -> Mapping[int, tuple[int, ...]]:

@@ -81,7 +81,22 @@ def diagnose(task: Task, rules: Iterable[Rule] | None = None, *, seed: int = 0) 
     start = time.perf_counter()
     chosen = tuple(RULES.values() if rules is None else rules)
     evidence = gather(task, [kind for rule in chosen for kind in rule.measurements], seed=seed)
-    findings, skipped = _run(chosen, evidence)
+    return diagnose_evidence(evidence, chosen, start=start)
+
+
+def diagnose_evidence(
+    evidence: Evidence, rules: Iterable[Rule] | None = None, *, start: float | None = None
+) -> Diagnosis:
+    """Run rules on evidence that was gathered for them.
+
+    Args:
+        evidence: A recorded step, watched for what the rules need.
+        rules: The rules to run; all of them if None.
+        start: When the work began, in seconds of `time.perf_counter`; now if None.
+    """
+    start = time.perf_counter() if start is None else start
+    task = evidence.task
+    findings, skipped = _run(tuple(RULES.values() if rules is None else rules), evidence)
     rows = layer_rows(evidence)
     seconds = time.perf_counter() - start
     loss = None if evidence.is_meta or not evidence.is_finite else float(evidence.step.loss)
@@ -92,7 +107,7 @@ def diagnose(task: Task, rules: Iterable[Rule] | None = None, *, seed: int = 0) 
         findings=rank(findings),
         skipped=skipped,
         layers=rows,
-        seed=seed,
+        seed=evidence.seed,
         versions=_versions(),
         cost=Cost(seconds, evidence.step.seconds, evidence.step.peak_bytes),
         warnings=task.warnings + _warnings(task.model),

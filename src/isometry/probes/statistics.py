@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isometry.anatomy.operations import ACTIVATIONS, RESHAPES, SUMS
 from isometry.anatomy.recorder import Call
@@ -26,6 +26,7 @@ class OutputNumbers:
         zero_share: Share of outputs that are exactly zero, in [0, 1].
         saturated_share: Share of a bounded activation's outputs whose slope is almost gone, in [0, 1].
         gradient_rms: Root mean square of the loss's gradient at the output.
+        data_rms: Root mean square of what a layer reads, where that is data and carries no gradient.
     """
 
     rms: float | None = None
@@ -34,6 +35,7 @@ class OutputNumbers:
     zero_share: float | None = None
     saturated_share: float | None = None
     gradient_rms: float | None = None
+    data_rms: float | None = None
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class OutputStatistics:
             output.register_hook(lambda gradient: self._keep(index, "gradient_rms", rms(gradient)))
         with torch.no_grad():
             self._measure(operation, output.detach())
+            if operation.weights:
+                self._measure_data(operation, call)
 
     def numbers(self) -> dict[int, OutputNumbers]:
         """Return what was measured, by the operation's index; the pending tensors are let go."""
@@ -74,6 +78,11 @@ class OutputStatistics:
         slope = relative_slope(operation.name, output)
         if slope is not None:
             self._keep(index, "saturated_share", (slope < SATURATED_SLOPE).double().mean())
+
+    def _measure_data(self, operation: Operation, call: Call) -> None:
+        others = [tensor for tensor in call.inputs if not isinstance(tensor, nn.Parameter)]
+        if others and not others[0].requires_grad and others[0].is_floating_point():
+            self._keep(operation.index, "data_rms", rms(others[0]))
 
     def _keep(self, index: int, key: str, number: Tensor) -> None:
         self._pending.append((index, key, number.double()))

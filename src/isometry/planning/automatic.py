@@ -1,0 +1,164 @@
+"""The recipe `auto`: for every parameter of a model a decision, from what one recorded step showed."""
+
+import fnmatch
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from isometry._errors import PlanError
+from isometry.anatomy.names import is_writable
+from isometry.anatomy.operations import RECURRENT
+from isometry.anatomy.reading import Layer
+from isometry.fills.distributions import Constant, Normal
+from isometry.planning.plan import Action, CancelMean, Draw, Keep, Plan, PlanEntry
+from isometry.planning.surroundings import Surroundings, SurroundingsReader
+from isometry.probes.evidence import Evidence
+from isometry.schemes import SCHEMES
+
+MAX_ORTHOGONAL = 4096  # rows or columns; above that the draw costs more than it gains
+SPECIAL = frozenset({"sin", "cos"})  # sine networks carry a rule of their own, which SIREN's authors derived
+
+
+def automatic_plan(evidence: Evidence, troubled: frozenset[int], *, seed: int = 0) -> Plan:
+    """Decide on every parameter of a model: what is troubled is drawn anew, everything else is left alone.
+
+    Args:
+        evidence: A recorded step of the task.
+        troubled: Operations of the layers to treat.
+        seed: The seed that the plan will use.
+
+    Raises:
+        PlanError: If a pattern of protected parameters matches none.
+    """
+    return Plan(tuple(_Planner(evidence, troubled).entries()), seed)
+
+
+class _Planner:
+    """The decisions on one model share its anatomy and the critical points of its activations."""
+
+    def __init__(self, evidence: Evidence, troubled: frozenset[int]) -> None:
+        self.evidence = evidence
+        self.troubled = troubled
+        self._surroundings = SurroundingsReader(evidence)
+
+    def entries(self) -> Iterable[PlanEntry]:
+        """Yield the decisions in the order of the model's parameters."""
+        protected = self._protected()
+        decided = self._decided()
+        for name, tensors in self.evidence.step.names.parameters.items():
+            entry = decided.get(name) or PlanEntry(name, "other", tuple(tensors[0].shape), None, Keep(), "not a layer's")
+            if isinstance(entry.action, Keep):
+                yield entry
+            elif not any(tensor.requires_grad for tensor in tensors):
+                yield replace(entry, action=Keep(), reason="frozen")
+            elif name in protected:
+                yield replace(entry, action=Keep(), reason="protected")
+            elif not self.evidence.task.is_fresh:
+                yield replace(entry, action=Keep(), reason="pretrained (Task.is_fresh is False)")
+            else:
+                yield entry
+
+    def _protected(self) -> frozenset[str]:
+        names = list(self.evidence.step.names.parameters)
+        found: set[str] = set()
+        for pattern in self.evidence.task.protected:
+            matches = fnmatch.filter(names, pattern)
+            if not matches:
+                raise PlanError(f"the pattern {pattern!r} protects nothing. Parameters are named like {names[0]!r}.")
+            found.update(matches)
+        return frozenset(found)
+
+    def _decided(self) -> dict[str, PlanEntry]:
+        """The decisions by the name of the parameter; the first use decides, that as an embedding last."""
+        decided: dict[str, PlanEntry] = {}
+        for layer in sorted(self.evidence.anatomy.layers, key=lambda layer: layer.kind.startswith("embedding")):
+            surroundings = self._surroundings.around(layer)
+            for entry in (*self._weights(layer, surroundings), *self._biases(layer, surroundings)):
+                decided.setdefault(entry.parameter, entry)
+        for operation in self.evidence.step.tape.operations:
+            for use in operation.parameters:
+                for name in use.names:
+                    entry = PlanEntry(name, use.role, use.shape, None, Keep(), _REASONS.get(use.role, "left alone"))
+                    decided.setdefault(name, entry)
+        return decided
+
+    def _weights(self, layer: Layer, surroundings: Surroundings) -> Iterable[PlanEntry]:
+        for name in layer.weight:
+            role, shape, fans = role_of(layer), self._shape(name), layer.layout.fans
+            reason = self._reason_to_keep(layer)
+            if reason is not None:
+                yield PlanEntry(name, role, shape, fans, Keep(), reason)
+            else:
+                yield PlanEntry(name, role, shape, fans, _draw(layer, surroundings), surroundings.words)
+
+    def _biases(self, layer: Layer, surroundings: Surroundings) -> Iterable[PlanEntry]:
+        for name in layer.biases:
+            shape = self._shape(name)
+            if self._reason_to_keep(layer) is not None:
+                yield PlanEntry(name, "bias", shape, None, Keep(), "its weight is left alone")
+            else:
+                action, reason = _bias(layer, surroundings)
+                yield PlanEntry(name, "bias", shape, None, action, reason)
+
+    def _reason_to_keep(self, layer: Layer) -> str | None:
+        activations = {each.name for each in (layer.activation_before, layer.activation_after) if each is not None}
+        name = layer.weight[0]
+        if layer.operation not in self.troubled:
+            return "passes signal and gradient on"
+        if len(layer.weight) > 1:
+            return "made of several parameters"
+        if name in self.evidence.step.names.parametrised and not is_writable(self.evidence.task.model, name):
+            return "its parametrisation has a rule of its own"
+        if layer.kind.startswith("embedding"):
+            return "embeddings keep their values"
+        if activations & SPECIAL:
+            return "sine layers have a rule of their own"
+        if layer.ends_branch and self._is_zero(name):
+            return "zero at the end of a residual branch is a good start"
+        return None
+
+    def _is_zero(self, name: str) -> bool:
+        return not any(bool(tensor.detach().ne(0).any()) for tensor in self.evidence.step.names.parameters[name])
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        tensors = self.evidence.step.names.parameters[name]
+        return tuple(max(tensors, key=lambda tensor: tensor.numel()).shape)
+
+
+def role_of(layer: Layer) -> str:
+    """Return what a layer's weight does, for people."""
+    if layer.kind.startswith("embedding"):
+        return "embedding"
+    if layer.is_head:
+        return "head weight"
+    if layer.ends_branch:
+        return "branch end"
+    return "recurrent weight" if layer.kind in RECURRENT else "hidden weight"
+
+
+def _draw(layer: Layer, surroundings: Surroundings) -> Draw:
+    layout, fans = layer.layout, layer.layout.fans
+    small = max(fans.into, fans.out) <= MAX_ORTHOGONAL
+    if surroundings.is_isometric and layout.is_matrix and small and layout.out_axis is not None:
+        scheme = "orthogonal"
+        axis = layout.out_axis
+        return Draw(scheme, SCHEMES[scheme](fans, gain=surroundings.gain), rows_axis=axis, parts=layout.parts)
+    scheme = "he-normal" if layer.activation_before is not None else "lecun-normal"
+    return Draw(scheme, SCHEMES[scheme](fans, gain=surroundings.gain))
+
+
+def _bias(layer: Layer, surroundings: Surroundings) -> tuple[Action, str]:
+    layout = layer.layout
+    knows_units = layout.out_axis == 0 or (layout.out_axis is not None and layout.groups == 1)
+    if surroundings.mean and knows_units and layout.out_axis is not None and layer.kind not in RECURRENT:
+        action = CancelMean(layer.weight[0], surroundings.mean, layout.out_axis, surroundings.offset)
+        return action, f"cancels the mean {surroundings.mean:.3g} of what the layer reads"
+    if surroundings.offset:
+        return Draw("constant", Constant(surroundings.offset)), "the mean of the targets"
+    if surroundings.bias_variance:
+        std = math.sqrt(surroundings.bias_variance)
+        return Draw("normal", Normal(std)), "the activation is critical only with random biases"
+    return Draw("zeros", Constant(0.0)), "neutral"
+
+
+_REASONS = {"norm": "norms keep their values", "scale": "scales keep their values"}

@@ -1,0 +1,157 @@
+"""`plan` and `fix`: what to do about the findings, done, and measured again."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, make_task
+from isometry.findings.check import diagnose, diagnose_evidence
+from isometry.findings.rule import RULES
+from isometry.planning.automatic import automatic_plan
+from isometry.planning.health import layers_named, unhealthy_layers
+from isometry.planning.plan import Plan
+from isometry.probes.evidence import Evidence, gather
+from isometry.report.diagnosis import Diagnosis
+from isometry.report.finding import Finding
+
+SIGNAL_FAMILIES = ("BWD", "FWD")  # their cause lies in all layers between, not only in those they name
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What `fix` did.
+
+    Attributes:
+        before: The diagnosis of the model as it was.
+        plan: What was written; it changes nothing if there was nothing to treat.
+        after: The diagnosis of the model as it is now.
+    """
+
+    before: Diagnosis
+    plan: Plan
+    after: Diagnosis
+
+    @property
+    def solved(self) -> tuple[Finding, ...]:
+        """Errors and warnings that are gone."""
+        left = {finding.code for finding in _serious(self.after)}
+        return tuple(finding for finding in _serious(self.before) if finding.code not in left)
+
+    @property
+    def left(self) -> tuple[Finding, ...]:
+        """Errors and warnings that initialisation did not remove."""
+        return tuple(_serious(self.after))
+
+    @property
+    def summary(self) -> str:
+        """What was done and what came of it, in one or two sentences."""
+        if not _serious(self.before):
+            return "Nothing to repair: no finding is an error or a warning, and nothing was changed."
+        if not self.plan.changes:
+            return "Nothing was changed: initialisation is not the cause. " + _causes(self.before)
+        done = f"{len(self.plan.changes)} parameters were initialised again; the verdict went from "
+        done += f"{self.before.verdict} to {self.after.verdict}."
+        return done if not self.left else f"{done} Initialisation is not the cause of what is left. {_causes(self.after)}"
+
+
+def plan(
+    model: nn.Module | Task,
+    inputs: Any = None,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    seed: int = 0,
+) -> Plan:
+    """Decide how to initialise a model; nothing is written until the plan is applied.
+
+    Layers that pass signal and gradient on with their size unchanged, frozen, pretrained and protected parameters
+    and weights with a rule of their own are left alone.
+
+    Args:
+        model: A module, or a Task that holds everything else.
+        inputs: As for `check`.
+        targets: As for `check`.
+        loss: As for `check`.
+        batch_size: Largest number of examples taken from a data set, counts.
+        seed: Seed of that choice, of dropout, and of the weights that `apply` draws.
+
+    Returns:
+        A table: parameter, role, fans, scheme, standard deviation, reason.
+
+    Raises:
+        BuilderError: If there are no inputs.
+        ModelError: If the model fails on its batch.
+    """
+    task = _task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
+    evidence = _gather(task, seed)
+    found = _serious(diagnose_evidence(evidence))
+    return automatic_plan(evidence, unhealthy_layers(evidence) | _named(evidence, found), seed=seed)
+
+
+def fix(
+    model: nn.Module | Task,
+    inputs: Any = None,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    seed: int = 0,
+) -> Repair:
+    """Initialise again what findings blame on the initialisation, in place, and measure again.
+
+    On a model without errors and warnings nothing is changed.
+
+    Args:
+        model: A module, or a Task that holds everything else; its parameters are written.
+        inputs: As for `check`.
+        targets: As for `check`.
+        loss: As for `check`.
+        batch_size: Largest number of examples taken from a data set, counts.
+        seed: Seed of that choice, of dropout, and of the weights.
+
+    Returns:
+        Both diagnoses and the plan between them.
+
+    Raises:
+        BuilderError: If there are no inputs.
+        ModelError: If the model fails on its batch.
+    """
+    task = _task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
+    evidence = _gather(task, seed)
+    before = diagnose_evidence(evidence)
+    treatable = [finding for finding in _serious(before) if finding.remedy.kind == "init"]
+    troubled = _named(evidence, treatable)
+    if any(finding.code.startswith(SIGNAL_FAMILIES) for finding in treatable):
+        troubled |= unhealthy_layers(evidence)
+    made = automatic_plan(evidence, troubled, seed=seed)
+    del evidence
+    made.apply(task.model)
+    return Repair(before, made, diagnose(task, seed=seed) if made.changes else before)
+
+
+def _task(
+    model: nn.Module | Task, inputs: Any, targets: Any, *, loss: Loss | None, batch_size: int, seed: int
+) -> Task:
+    if isinstance(model, Task):
+        return model
+    return make_task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
+
+
+def _gather(task: Task, seed: int) -> Evidence:
+    return gather(task, [kind for rule in RULES.values() for kind in rule.measurements], seed=seed)
+
+
+def _named(evidence: Evidence, findings: Iterable[Finding]) -> frozenset[int]:
+    return layers_named(evidence, frozenset(name for finding in findings for name in finding.where))
+
+
+def _serious(diagnosis: Diagnosis) -> list[Finding]:
+    return [finding for finding in diagnosis.findings if finding.severity != "note"]
+
+
+def _causes(diagnosis: Diagnosis) -> str:
+    causes = [finding for finding in _serious(diagnosis) if finding.because is None]
+    return " ".join(f"{finding.name}: {finding.remedy.text}" for finding in causes)
