@@ -1,11 +1,17 @@
 """`plan` and `fix`: what to do about the findings, done, and measured again."""
 
+import json
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+from safetensors.torch import save_model
 from torch import nn
 
+from isometry._files import write_atomically, write_text_atomically
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, make_task
 from isometry.findings.check import diagnose, diagnose_evidence
 from isometry.findings.rule import RULES
@@ -13,8 +19,11 @@ from isometry.planning.automatic import automatic_plan
 from isometry.planning.health import layers_named, unhealthy_layers
 from isometry.planning.plan import Plan
 from isometry.probes.evidence import Evidence, gather
+from isometry.probes.race_result import RaceResult
 from isometry.report.diagnosis import Diagnosis
+from isometry.report.document import to_document
 from isometry.report.finding import Finding
+from isometry.report.page import page
 
 SIGNAL_FAMILIES = ("BWD", "FWD")  # their cause lies in all layers between, not only in those they name
 
@@ -53,7 +62,48 @@ class Repair:
             return "Nothing was changed: initialisation is not the cause. " + _causes(self.before)
         done = f"{len(self.plan.changes)} parameters were initialised again; the verdict went from "
         done += f"{self.before.verdict} to {self.after.verdict}."
-        return done if not self.left else f"{done} Initialisation is not the cause of what is left. {_causes(self.after)}"
+        return (
+            done if not self.left else f"{done} Initialisation is not the cause of what is left. {_causes(self.after)}"
+        )
+
+    def to_json(self, race: RaceResult | None = None) -> str:
+        """Return both diagnoses, the plan and the race, if there was one, as one JSON document."""
+        document = {
+            "schema": 1,
+            "summary": self.summary,
+            "before": to_document(self.before),
+            "plan": list(self.plan.rows()),
+            "after": to_document(self.after),
+            "race": None if race is None else asdict(race),
+        }
+        return json.dumps(document, indent=2, allow_nan=False)
+
+    def save_html(self, path: str | os.PathLike[str], race: RaceResult | None = None) -> None:
+        """Write both diagnoses, the plan and the race, if there was one, as one file with pictures.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
+        rows = self.plan.rows() if self.plan.changes else ()
+        after = self.after if self.plan.changes else None
+        write_text_atomically(path, page(self.before, after=after, race=race, plan_rows=rows))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.before
+        if self.plan.changes:
+            yield self.plan
+            yield ""
+            yield self.after
+        yield Text(self.summary)
+
+
+def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write a model's parameters and buffers as safetensors, tied tensors once; load them with `load_model`.
+
+    Raises:
+        OutputError: If the file cannot be written; then nothing is left half written.
+    """
+    write_atomically(path, lambda draft: save_model(model, str(draft)))
 
 
 def plan(
@@ -132,9 +182,7 @@ def fix(
     return Repair(before, made, diagnose(task, seed=seed) if made.changes else before)
 
 
-def _task(
-    model: nn.Module | Task, inputs: Any, targets: Any, *, loss: Loss | None, batch_size: int, seed: int
-) -> Task:
+def _task(model: nn.Module | Task, inputs: Any, targets: Any, *, loss: Loss | None, batch_size: int, seed: int) -> Task:
     if isinstance(model, Task):
         return model
     return make_task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)

@@ -87,18 +87,20 @@ def _belongs(operation: Operation, inside: set[int]) -> bool:
     return is_elementwise and bool(operation.inputs) and all(each in inside for each in operation.inputs)
 
 
-def _exits(
-    tape: Tape, inside: set[int], region: list[Operation], readers: Mapping[int, tuple[int, ...]]
-) -> list[int]:
+def _exits(tape: Tape, inside: set[int], region: list[Operation], readers: Mapping[int, tuple[int, ...]]) -> list[int]:
     own = {operation.index for operation in region}
-    return sorted(each for each in inside if each == tape.loss or any(reader not in own for reader in readers.get(each, ())))
+    return sorted(
+        each for each in inside if each == tape.loss or any(reader not in own for reader in readers.get(each, ()))
+    )
 
 
 def _is_nonlinear(region: list[Operation]) -> bool:
     def multiplies_itself(operation: Operation) -> bool:
         return operation.name in {"mul", "div"} and len(operation.inputs) > 1
 
-    return any(each.name in ACTIVATIONS or each.name not in LINEAR_ELEMENTWISE or multiplies_itself(each) for each in region)
+    return any(
+        each.name in ACTIVATIONS or each.name not in LINEAR_ELEMENTWISE or multiplies_itself(each) for each in region
+    )
 
 
 def _repeat(step: Elementwise, values: Mapping[int, Tensor]) -> Tensor:

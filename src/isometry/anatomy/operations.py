@@ -29,7 +29,9 @@ WEIGHTED: dict[str, Signature] = {
     **{f"conv_transpose{n}d": Signature((1, "weight"), (2, "bias"), _TRANSPOSED) for n in (1, 2, 3)},
 }
 PRODUCTS = frozenset({"matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "einsum", "tensordot", "chain_matmul"})
-RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"})
+RECURRENT = frozenset(
+    {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
+)
 GATES = {"lstm": 4, "lstm_cell": 4, "gru": 3, "gru_cell": 3}
 
 NORMS = frozenset(
@@ -70,7 +72,9 @@ ACTIVATIONS = RECTIFIERS | frozenset(
         "tanhshrink",
     }
 )
-LOSSES = frozenset({"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss"})
+LOSSES = frozenset(
+    {"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss"}
+)
 # Operations that move numbers without changing them, so that a layer behind one is still the next layer.
 RESHAPES = frozenset(
     {
@@ -125,7 +129,9 @@ TRANSPARENT = RESHAPES | frozenset(
     {"alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout", "pad", "masked_fill"}
 )
 SUMS = frozenset({"add"})
-LINEAR_ELEMENTWISE = frozenset({"add", "sub", "mul", "div", "neg", "float", "half", "bfloat16", "double", "to", "type_as"})
+LINEAR_ELEMENTWISE = frozenset(
+    {"add", "sub", "mul", "div", "neg", "float", "half", "bfloat16", "double", "to", "type_as"}
+)
 # Functions of one number that a composed activation, such as 0.5 * x * (1 + tanh(...)), may be made of.
 ELEMENTWISE = (
     ACTIVATIONS
@@ -183,4 +189,9 @@ def plain_name(function: Callable[..., Any]) -> str:
 def is_in_place(function: Callable[..., Any]) -> bool:
     """Say whether a tensor function writes into its first operand."""
     name = str(getattr(function, "__name__", ""))
-    return (name.endswith("_") and not name.endswith("__")) or name in {"__setitem__", "__iadd__", "__imul__", "__isub__"}
+    return (name.endswith("_") and not name.endswith("__")) or name in {
+        "__setitem__",
+        "__iadd__",
+        "__imul__",
+        "__isub__",
+    }

@@ -20,7 +20,9 @@ class Guard:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._modules = [(module, module.training, dict(module._buffers), dict(module._parameters)) for module in model.modules()]  # noqa: SLF001 - torch has no public way to see an entry replaced
+        self._modules = [
+            (module, module.training, dict(module._buffers), dict(module._parameters)) for module in model.modules()
+        ]  # noqa: SLF001 - torch has no public way to see an entry replaced
         self._buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]  # noqa: SLF001 - the write counter has no public name
         self._gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
         self._storages = {_storage(parameter): parameter for parameter in model.parameters() if not parameter.is_meta}
@@ -28,7 +30,11 @@ class Guard:
 
     def before_write(self, target: object) -> None:
         """Copy the parameter that shares memory with `target`, if there is one, before it is overwritten."""
-        if not isinstance(target, Tensor) or target.is_meta or isinstance(target, nn.parameter.UninitializedTensorMixin):
+        if (
+            not isinstance(target, Tensor)
+            or target.is_meta
+            or isinstance(target, nn.parameter.UninitializedTensorMixin)
+        ):
             return
         parameter = self._storages.get(_storage(target))
         if parameter is not None and id(parameter) not in self._copies:
@@ -66,14 +72,15 @@ def preserved(model: nn.Module, *, seed: int) -> Iterator[Guard]:
     guard = Guard(model)
     with ExitStack() as stack:
         stack.callback(guard.restore)
-        stack.enter_context(_seeded(model, seed))
+        stack.enter_context(seeded(model, seed))
         stack.enter_context(mock.patch.object(checkpoint, "CheckpointFunction", _NonReentrant))
         guard.detach_gradients()
         yield guard
 
 
 @contextmanager
-def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
+def seeded(model: nn.Module, seed: int) -> Iterator[None]:
+    """Run a block under seeded random numbers, and put the global random states back after it."""
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - the global state is what we keep
     with torch.random.fork_rng(devices=list(devices)):
@@ -95,9 +102,7 @@ class _NonReentrant:
         """Checkpoint `function` in the way that `torch.autograd.grad` can see through."""
         return cast(
             "object",
-            checkpoint.checkpoint(
-                function, *args, use_reentrant=False, preserve_rng_state=bool(preserve_rng_state)
-            ),
+            checkpoint.checkpoint(function, *args, use_reentrant=False, preserve_rng_state=bool(preserve_rng_state)),
         )
 
 

@@ -21,7 +21,9 @@ class ParameterView:
     axes: tuple[int | None, ...]
 
 
-def derived_view(tensor: Tensor, inputs: Sequence[Tensor], views: Sequence[ParameterView | None]) -> ParameterView | None:
+def derived_view(
+    tensor: Tensor, inputs: Sequence[Tensor], views: Sequence[ParameterView | None]
+) -> ParameterView | None:
     """Return what a tensor made of parameters and constants is, or None if no parameter is in it."""
     sources = [(source, view) for source, view in zip(inputs, views, strict=True) if view is not None]
     if not sources:

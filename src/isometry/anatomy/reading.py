@@ -91,9 +91,7 @@ def read(tape: Tape) -> Anatomy:
     """Return the anatomy of a recorded forward pass; nothing is run."""
     flow = gradient_flow(tape)
     reader = _Reader(tape, flow)
-    layers = tuple(
-        reader.layer(operation, use) for operation in tape.operations for use in operation.weights
-    )
+    layers = tuple(reader.layer(operation, use) for operation in tape.operations for use in operation.weights)
     activations = {layer.activation_after.exit: layer.activation_after for layer in layers if layer.activation_after}
     return Anatomy(tape, flow, layers, tuple(activations.values()), reader.branches, reader.trunks(), reader.depths)
 
@@ -269,7 +267,11 @@ class _Reader:
 
 
 def _adds_bias(operation: Operation) -> bool:
-    return operation.name in SUMS and len(operation.inputs) == 1 and any(use.role == "bias" for use in operation.parameters)
+    return (
+        operation.name in SUMS
+        and len(operation.inputs) == 1
+        and any(use.role == "bias" for use in operation.parameters)
+    )
 
 
 def _readers_of(tape: Tape) -> Mapping[int, tuple[int, ...]]:

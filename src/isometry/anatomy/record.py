@@ -125,9 +125,7 @@ def _backward(
 def _module_calls(recorder: Recorder) -> Iterator[None]:
     """Tell the recorder of every module call, by hooks that belong to no model."""
     before = module_hooks.register_module_forward_pre_hook(recorder.enter_module)
-    after = module_hooks.register_module_forward_hook(
-        lambda module, _, output: recorder.leave_module(module, output)
-    )
+    after = module_hooks.register_module_forward_hook(lambda module, _, output: recorder.leave_module(module, output))
     try:
         yield
     finally:

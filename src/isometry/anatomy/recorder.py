@@ -115,7 +115,9 @@ class Recorder(TorchFunctionMode):
 
     def _note(self, function: Callable[..., Any], name: str, call: Call) -> Tensor | None:
         views = [self._parameter_view(tensor) for tensor in call.inputs]
-        is_data = [view is None and not self._is_constant(tensor) for tensor, view in zip(call.inputs, views, strict=True)]
+        is_data = [
+            view is None and not self._is_constant(tensor) for tensor, view in zip(call.inputs, views, strict=True)
+        ]
         makes_constants = name.endswith(MAKES_CONSTANTS[0]) or name.startswith(MAKES_CONSTANTS[1])
         has_parameters = any(view is not None for view in views)
         if makes_constants or not (any(is_data) or (has_parameters and name in WEIGHTED)):
@@ -245,7 +247,9 @@ def _settings(name: str, call: Call) -> dict[str, object]:
 def _entered(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a copy of a torch function that does its work instead of offering itself to the mode again."""
     globals_ = {**function.__globals__, "has_torch_function": lambda _: False}
-    copy = types.FunctionType(function.__code__, globals_, function.__name__, function.__defaults__, function.__closure__)
+    copy = types.FunctionType(
+        function.__code__, globals_, function.__name__, function.__defaults__, function.__closure__
+    )
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
 

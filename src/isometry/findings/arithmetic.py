@@ -35,9 +35,13 @@ def nan_inf(origin: NonFiniteOrigin) -> Iterator[Draft]:
         )
         cause = f"{origin.count} of {origin.total} numbers in {origin.where!r} are NaN or infinite before the step"
     else:
-        size = "" if origin.largest_input is None else f"; the largest finite number it read is {origin.largest_input:.3g}"
+        size = (
+            "" if origin.largest_input is None else f"; the largest finite number it read is {origin.largest_input:.3g}"
+        )
         cause = f"{origin.operation} in {origin.where!r} is the first to make one in the {origin.during} pass{size}"
-        remedy = Remedy("model", f"Keep the input of {origin.operation} inside its domain, for instance by a small constant.")
+        remedy = Remedy(
+            "model", f"Keep the input of {origin.operation} inside its domain, for instance by a small constant."
+        )
     yield Draft(
         where=(origin.where,),
         measured=float(origin.count),

@@ -78,27 +78,22 @@ def diagnose(task: Task, rules: Iterable[Rule] | None = None, *, seed: int = 0) 
     Raises:
         ModelError: If the model fails on its batch.
     """
-    start = time.perf_counter()
     chosen = tuple(RULES.values() if rules is None else rules)
     evidence = gather(task, [kind for rule in chosen for kind in rule.measurements], seed=seed)
-    return diagnose_evidence(evidence, chosen, start=start)
+    return diagnose_evidence(evidence, chosen)
 
 
-def diagnose_evidence(
-    evidence: Evidence, rules: Iterable[Rule] | None = None, *, start: float | None = None
-) -> Diagnosis:
+def diagnose_evidence(evidence: Evidence, rules: Iterable[Rule] | None = None) -> Diagnosis:
     """Run rules on evidence that was gathered for them.
 
     Args:
         evidence: A recorded step, watched for what the rules need.
         rules: The rules to run; all of them if None.
-        start: When the work began, in seconds of `time.perf_counter`; now if None.
     """
-    start = time.perf_counter() if start is None else start
     task = evidence.task
     findings, skipped = _run(tuple(RULES.values() if rules is None else rules), evidence)
     rows = layer_rows(evidence)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - evidence.start
     loss = None if evidence.is_meta or not evidence.is_finite else float(evidence.step.loss)
     return Diagnosis(
         model=type(task.model).__name__,
@@ -190,4 +185,8 @@ def _warnings(model: nn.Module) -> tuple[str, ...]:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED} | {"torch": torch.__version__}
+    return (
+        {"python": platform.python_version()}
+        | {name: version(name) for name in VERSIONED}
+        | {"torch": torch.__version__}
+    )

@@ -65,7 +65,9 @@ def _zeros(reach: GradientReach, table: WeightTable) -> Iterator[Draft]:
             measured=float(len(stuck)),
             allowed=0.0,
             unit="parameters",
-            cause="two weights of zeros in a row keep each other at zero" if both_zero else "the gradient is exactly zero",
+            cause="two weights of zeros in a row keep each other at zero"
+            if both_zero
+            else "the gradient is exactly zero",
             remedy=Remedy("init", "Let at most one of two factors start at zero: isometry fix."),
             severity=None if both_zero or on_trunk else "note",
         )

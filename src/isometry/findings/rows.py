@@ -49,7 +49,9 @@ def _layer_row(
         weight_rms=_finite(size),
         weight_gradient_rms=_finite(gradient),
         zero_share=_finite(behind[-1].zero_share) if behind else None,
-        saturated_share=max((each.saturated_share for each in behind if each.saturated_share is not None), default=None),
+        saturated_share=max(
+            (each.saturated_share for each in behind if each.saturated_share is not None), default=None
+        ),
         is_on_trunk=layer.operation in trunk,
         is_head=layer.is_head,
     )

@@ -101,5 +101,3 @@ def find_rule(word: str) -> Rule:
 def _nearest_case(word: str, known: tuple[str, ...]) -> str:
     folded = {name.casefold(): name for name in known}
     return folded.get(word.strip().casefold().replace("_", "-"), word)
-
-

@@ -36,7 +36,9 @@ def constant_weights(table: WeightTable) -> Iterator[Draft]:
         yield Draft(
             where=tuple(weight.name for weight in (locked or constant)),
             cause=f"every entry of {first.name!r} is {first.constant:.4g}"
-            + (", and its units get one and the same gradient" if locked else ", yet its units get different gradients"),
+            + (
+                ", and its units get one and the same gradient" if locked else ", yet its units get different gradients"
+            ),
             remedy=BREAK,
             severity=None if locked else "note",
         )

@@ -46,7 +46,9 @@ class _Planner:
         protected = self._protected()
         decided = self._decided()
         for name, tensors in self.evidence.step.names.parameters.items():
-            entry = decided.get(name) or PlanEntry(name, "other", tuple(tensors[0].shape), None, Keep(), "not a layer's")
+            entry = decided.get(name) or PlanEntry(
+                name, "other", tuple(tensors[0].shape), None, Keep(), "not a layer's"
+            )
             if isinstance(entry.action, Keep):
                 yield entry
             elif not any(tensor.requires_grad for tensor in tensors):

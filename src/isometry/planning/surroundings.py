@@ -9,8 +9,13 @@ from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence
 from isometry.probes.losses import LossInputs, LossReading
 from isometry.theory.criticality import CriticalPoint, critical_point
+from isometry.theory.quadrature import gaussian_mean
 
-HEAD_RMS = 0.3  # of the outputs at the start; cross-entropy then exceeds ln K by about 0.3² / 2
+HEAD_RMS = 0.5  # of the outputs at the start, at most; cross-entropy then exceeds ln K by about 0.5² / 2
+# Mean square of the first pre-activations before an activation that is critical near 0 only. Nearer to 0 more layers
+# keep the signal, but less of it differs between samples: docs/decisions/0003-start-variance.md.
+ORIGIN_START = 1.0
+MEAN_TOLERANCE = 1e-3  # in units of the activation; 30 layers then add up to a few percent of its scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +74,32 @@ class SurroundingsReader:
         data = self._evidence.numbers[layer.operation].data_rms if layer.operation in self._evidence.numbers else None
         if before is not None and layer.activation_before is not None:
             return before.gain, f"gain {before.gain:.4g} after {layer.activation_before.name}"
-        variance = 1.0 if after is None else after.variance - after.bias_variance
+        variance = self._start_variance(layer, after)
         if data:
             return math.sqrt(variance) / data, f"reads data of rms {data:.3g}"
         return math.sqrt(variance), "reads a norm" if layer.reads_norm else "no activation before"
+
+    def _start_variance(self, layer: Layer, after: CriticalPoint | None) -> float:
+        """Return the mean square that the first pre-activations should have."""
+        if after is None or layer.activation_after is None:
+            return ORIGIN_START
+        if after.kind != "origin":
+            return after.variance - after.bias_variance
+        # A mean that moves with the variance, like softplus's, is cancelled at the critical variance only.
+        drift = abs(gaussian_mean(layer.activation_after, math.sqrt(ORIGIN_START)) - after.mean)
+        is_fixed = not after.is_compensated or drift < MEAN_TOLERANCE
+        return ORIGIN_START if is_fixed else after.variance
 
     def _aim(self, gain: float, before: CriticalPoint | None) -> tuple[float, float, str]:
         """Return gain and offset of a head whose outputs should start near those of a constant predictor."""
         reading = self._reading
         scale = 1.0 if before is None else math.sqrt(before.variance)
+        shrink = min(HEAD_RMS / scale, 1.0)
         if reading is not None and reading.target_mean is not None:
             deviation = math.sqrt(reading.constant)
-            aim = f", outputs at the targets' mean ± {HEAD_RMS * deviation:.3g}"
-            return gain * HEAD_RMS * deviation / scale, reading.target_mean, aim
-        return gain * HEAD_RMS / scale, 0.0, f", outputs of rms {HEAD_RMS} at the start"
+            aim = f", outputs at the targets' mean ± {HEAD_RMS * deviation:.3g} at most"
+            return gain * shrink * deviation, reading.target_mean, aim
+        return gain * shrink, 0.0, f", outputs of rms {HEAD_RMS} at most"
 
     def _point(self, activation: Activation | None) -> CriticalPoint | None:
         if activation is None or not activation.is_repeatable:

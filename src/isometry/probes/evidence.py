@@ -1,5 +1,6 @@
 """Runs a task once for all probes that are needed, and hands each of them the same evidence."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,9 +29,11 @@ class Evidence:
         anatomy: What the tape means.
         is_meta: Whether the model lies on the meta device, which has shapes but no numbers.
         is_finite: Whether the loss is finite.
+        start: When the work began, in seconds of `time.perf_counter`.
     """
 
     def __init__(self, task: Task, *, seed: int, observers: Iterable[type[Any]]) -> None:
+        self.start = time.perf_counter()
         self.task = task
         self.seed = seed
         wanted = dict.fromkeys([OutputStatistics, *observers])

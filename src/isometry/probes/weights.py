@@ -80,7 +80,11 @@ def _is_equal_for_units(gradient: Tensor, layer: Layer) -> bool:
     if axis is None:
         return False
     units = gradient.movedim(axis, 0).reshape(gradient.shape[axis], -1).double()
-    groups = units.reshape(layer.layout.groups, -1, units.shape[1]) if units.shape[0] % layer.layout.groups == 0 else units[None]
+    groups = (
+        units.reshape(layer.layout.groups, -1, units.shape[1])
+        if units.shape[0] % layer.layout.groups == 0
+        else units[None]
+    )
     if groups.shape[1] == 1:
         return False
     deviation = (groups - groups[:, :1]).abs().amax()

@@ -1,0 +1,46 @@
+"""Says whether a PyTorch network can train, names the cause, repairs the initialisation and proves the repair.
+
+Names are loaded when they are first used, so that `import isometry` does not import torch.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Anatomy": "isometry.anatomy.reading",
+    "Diagnosis": "isometry.report.diagnosis",
+    "Examples": "isometry.anatomy.task",
+    "Finding": "isometry.report.finding",
+    "IsometryError": "isometry._errors",
+    "Plan": "isometry.planning.plan",
+    "RULES": "isometry.findings",
+    "RaceResult": "isometry.probes.race_result",
+    "Remedy": "isometry.report.finding",
+    "Repair": "isometry.repair",
+    "SCHEMES": "isometry.schemes",
+    "Tape": "isometry.anatomy.tape",
+    "Task": "isometry.anatomy.task",
+    "check": "isometry.findings",
+    "explain": "isometry.findings.explanation",
+    "fix": "isometry.repair",
+    "load_task": "isometry.anatomy.builders",
+    "make_task": "isometry.anatomy.task",
+    "plan": "isometry.repair",
+    "race": "isometry.probes.race",
+    "read": "isometry.anatomy.reading",
+    "record": "isometry.anatomy.record",
+}
+
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] - the stub beside this file lists them
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'isometry' has no attribute {name!r}. It has: {', '.join(__all__)}.")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,64 @@
+"""Shows a repair and a race on a terminal while they happen."""
+
+import copy
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from isometry.anatomy.task import Task, with_model
+from isometry.probes.race import REPEATS, race
+from isometry.probes.race_result import Evaluation, RaceResult
+from isometry.repair import Repair, fix
+from isometry.report.race import RaceReport
+
+NAMES = ("as built", "treated")
+
+
+def fix_on_screen(console: Console, task: Task, *, steps: int, seed: int) -> tuple[Repair, RaceResult | None]:
+    """Repair a task's model in place, print what was found and done, and race it against what it was.
+
+    Args:
+        console: Where to print.
+        task: The task; its model's parameters are written.
+        steps: Optimiser steps of the race; 0 for none.
+        seed: Seed of the check, of the weights and of the data orders.
+
+    Returns:
+        The repair; and the race, or None without steps or where nothing was changed.
+
+    Raises:
+        ModelError: If the model fails on its batch.
+    """
+    built = with_model(task, copy.deepcopy(task.model)) if steps else task
+    repair = fix(task, seed=seed)
+    console.print(repair)
+    if not steps or not repair.plan.changes:
+        return repair, None
+    console.print()
+    result = _race_on_screen(console, built, task, steps=steps, seed=seed)
+    console.print(RaceReport(result))
+    return repair, result
+
+
+def _race_on_screen(console: Console, built: Task, treated: Task, *, steps: int, seed: int) -> RaceResult:
+    columns = (
+        TextColumn("{task.description:9}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:>7}  test accuracy {task.fields[accuracy]:>6}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        rows = [progress.add_task(name, total=steps * REPEATS, loss="", accuracy="") for name in NAMES]
+
+        def show(done: int, total: int, looks: tuple[Evaluation, Evaluation]) -> None:
+            for row, look in zip(rows, looks, strict=True):
+                _show_look(progress, row, done=done, look=look)
+
+        return race(built, treated, names=NAMES, steps=steps, seed=seed, on_progress=show)
+
+
+def _show_look(progress: Progress, row: TaskID, *, done: int, look: Evaluation) -> None:
+    loss = "not finite" if look.loss is None else f"{look.loss:.3f}"
+    accuracy = "" if look.accuracy is None else f"{look.accuracy:.1%}"
+    progress.update(row, completed=done, loss=loss, accuracy=accuracy)

@@ -1,0 +1,246 @@
+"""Trains copies of two networks under the same conditions and says which one ends lower, if any."""
+
+import copy
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isometry._errors import DomainError, ModelError
+from isometry.anatomy.preserve import seeded
+from isometry.anatomy.task import Batch, Task, call_model, with_model
+from isometry.probes.race_result import Evaluation, RaceResult, RaceSide, Winner
+
+DEFAULT_STEPS = 300
+DEFAULT_BATCH = 64  # examples
+HELD_OUT = 0.2  # share of a data set that no step sees
+MAX_HELD_OUT = 2000  # examples; more make the looks slower and no surer
+NUM_LOOKS = 10  # evaluations of a run, beside the one before any step
+REPEATS = 3  # data orders
+MIN_ADVANTAGE = 1.25  # of the final losses; two draws of one scheme were seen to differ by less, benchmarks/race.md
+LEARNING_RATE = 1e-3
+
+Progress = Callable[[int, int, tuple[Evaluation, Evaluation]], None]
+
+
+def race(  # noqa: PLR0913 - the public door: keyword-only arguments after the second
+    first: Task,
+    second: Task,
+    *,
+    names: tuple[str, str] = ("as built", "treated"),
+    steps: int = DEFAULT_STEPS,
+    batch_size: int = DEFAULT_BATCH,
+    repeats: int = REPEATS,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> RaceResult:
+    """Train copies of two networks side by side on the same batches in the same order with the same optimiser.
+
+    The networks themselves are not changed. One side wins only if it ends lower on the examples held out in every
+    repeat, and by at least a quarter over all; anything less is `no difference`.
+
+    Args:
+        first: One task, usually the network as built; its data, optimiser and step serve both sides.
+        second: The other, usually the network as treated.
+        names: What the sides are called in reports.
+        steps: Optimiser steps of each run, counts.
+        batch_size: Examples of a step where there is a data set; counts.
+        repeats: How many data orders to train with, counts.
+        seed: Seed of the examples held out, and of the first data order.
+        on_progress: Called after each step with the steps done, the steps in all, and the two latest looks.
+
+    Raises:
+        DomainError: If steps or repeats are not positive.
+        ModelError: If a network cannot be copied.
+    """
+    if steps < 1 or repeats < 1:
+        raise DomainError(f"steps={steps!r} and repeats={repeats!r} must both be at least 1. Give positive numbers.")
+    start = time.perf_counter()
+    course = _course(first, steps=steps, batch_size=batch_size, seed=seed)
+    runs: list[tuple[_Run, _Run]] = []
+    for repeat in range(repeats):
+        pair = (_Run(first, first.model, course), _Run(first, second.model, course))
+        _run_pair(pair, course, seed + repeat, _progress_of(on_progress, repeat, repeats, steps))
+        runs.append(pair)
+    sides = [_side(names[side], [pair[side] for pair in runs]) for side in (0, 1)]
+    winner, reason = judge(sides[0], sides[1])
+    return RaceResult(
+        first=sides[0],
+        second=sides[1],
+        winner=winner,
+        reason=reason,
+        steps=steps,
+        batch_size=course.batch_size,
+        optimiser=_describe(runs[0][0].optimizer),
+        held_out=len(course.held_out),
+        repeats=repeats,
+        seed=seed,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def judge(first: RaceSide, second: RaceSide) -> tuple[Winner, str]:
+    """Return the winner and a sentence with the numbers that decided."""
+    pairs = list(zip(_comparable(first), _comparable(second), strict=True))
+    means = statistics.fmean(pair[0] for pair in pairs), statistics.fmean(pair[1] for pair in pairs)
+    sentence = f"{first.name} ended at a loss of {means[0]:.4g}, {second.name} at {means[1]:.4g}"
+    if all(a > b for a, b in pairs) and _is_well_above(means[0], means[1]):
+        return "second", f"{sentence}, lower in every repeat."
+    if all(b > a for a, b in pairs) and _is_well_above(means[1], means[0]):
+        return "first", f"{sentence}, higher in every repeat."
+    return "no difference", f"{sentence}; a difference counts from a factor of {MIN_ADVANTAGE} in every repeat alike."
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What both sides share: the examples to train on and to look at, and when to look."""
+
+    steps: int
+    batch_size: int | None
+    training: tuple[int, ...]
+    held_out: tuple[int, ...]
+    looks: frozenset[int]
+
+    def order(self, seed: int) -> list[list[int]]:
+        """Return the examples of each step, epoch after epoch."""
+        generator = torch.Generator().manual_seed(seed)
+        batches: list[list[int]] = []
+        while self.batch_size and len(batches) < self.steps:
+            rows = torch.tensor(self.training)[torch.randperm(len(self.training), generator=generator)]
+            batches.extend(part.tolist() for part in rows.split(self.batch_size))
+        return batches[: self.steps]
+
+
+class _Run:
+    """One network in training."""
+
+    def __init__(self, task: Task, model: nn.Module, course: _Course) -> None:
+        try:
+            self.task = with_model(task, copy.deepcopy(model))
+        except Exception as error:
+            raise ModelError(
+                f"the model {type(model).__name__} cannot be copied: {error} A race trains copies; make it copyable "
+                "with copy.deepcopy."
+            ) from error
+        self.course = course
+        parameters = [parameter for parameter in self.task.model.parameters() if parameter.requires_grad]
+        make = task.optimizer_factory or _adam
+        self.optimizer = make(parameters)
+        self.losses: list[float] = []
+        self.evaluations: list[Evaluation] = []
+
+    def step(self, batch: Any) -> None:
+        """Make one optimiser step; a run whose loss is not finite stands still."""
+        if self.losses and not math.isfinite(self.losses[-1]):
+            self.losses.append(math.nan)
+            return
+        self.optimizer.zero_grad()
+        with self.task.context():
+            loss = self.task.step(self.task.model, batch)
+        loss.backward()
+        self.losses.append(float(loss.detach()))
+        if math.isfinite(self.losses[-1]):
+            self.optimizer.step()
+
+    def look(self, step: int) -> None:
+        """Measure loss and accuracy on the examples held out, in eval mode."""
+        model, modes = self.task.model, {module: module.training for module in self.task.model.modules()}
+        batch = self.task.batch
+        if self.task.examples is not None:
+            batch = self.task.examples.take(self.course.held_out)
+        model.eval()
+        with torch.no_grad(), self.task.context():
+            loss = float(self.task.step(model, batch))
+            accuracy = _accuracy(model, batch)
+        for module, mode in modes.items():
+            module.training = mode
+        self.evaluations.append(Evaluation(step, loss if math.isfinite(loss) else None, accuracy))
+
+
+def _course(task: Task, *, steps: int, batch_size: int, seed: int) -> _Course:
+    looks = frozenset(round(steps * look / NUM_LOOKS) for look in range(NUM_LOOKS + 1))
+    if task.examples is None:
+        return _Course(steps, None, (), (), looks)
+    order: list[int] = torch.randperm(task.examples.count, generator=torch.Generator().manual_seed(seed)).tolist()
+    count = max(1, min(round(HELD_OUT * len(order)), MAX_HELD_OUT))
+    training = tuple(order[count:]) or tuple(order)
+    return _Course(steps, min(batch_size, len(training)), training, tuple(order[:count]), looks)
+
+
+def _run_pair(pair: tuple[_Run, _Run], course: _Course, seed: int, tell: Callable[[int, Any], None]) -> None:
+    order = course.order(seed)
+    for run in pair:
+        run.look(0)
+    for step in range(1, course.steps + 1):
+        for run in pair:
+            examples = run.task.examples
+            batch = run.task.batch if examples is None else examples.take(order[step - 1])
+            with seeded(run.task.model, seed * 1_000_003 + step):
+                run.step(batch)
+            if step in course.looks:
+                run.look(step)
+        tell(step, pair)
+
+
+def _progress_of(on_progress: Progress | None, repeat: int, repeats: int, steps: int) -> Callable[[int, Any], None]:
+    def tell(step: int, pair: tuple[_Run, _Run]) -> None:
+        if on_progress is not None:
+            on_progress(repeat * steps + step, repeats * steps, (pair[0].evaluations[-1], pair[1].evaluations[-1]))
+
+    return tell
+
+
+def _accuracy(model: nn.Module, batch: Any) -> float | None:
+    if not isinstance(batch, Batch) or not isinstance(batch.targets, Tensor) or batch.targets.is_floating_point():
+        return None
+    outputs = call_model(model, batch.inputs)
+    logits = outputs if isinstance(outputs, Tensor) else getattr(outputs, "logits", None)
+    if not isinstance(logits, Tensor) or logits.ndim != batch.targets.ndim + 1:
+        return None
+    return float((logits.argmax(1) == batch.targets).double().mean())
+
+
+def _side(name: str, runs: Sequence[_Run]) -> RaceSide:
+    steps = [evaluation.step for evaluation in runs[0].evaluations]
+    return RaceSide(
+        name=name,
+        losses=tuple(_mean([run.losses[step] for run in runs]) for step in range(len(runs[0].losses))),
+        evaluations=tuple(
+            Evaluation(
+                step,
+                _mean([run.evaluations[look].loss for run in runs]),
+                _mean([run.evaluations[look].accuracy for run in runs]),
+            )
+            for look, step in enumerate(steps)
+        ),
+        finals=tuple(run.evaluations[-1].loss for run in runs),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None and math.isfinite(value)]
+    return statistics.fmean(numbers) if len(numbers) == len(values) else None
+
+
+def _comparable(side: RaceSide) -> list[float]:
+    return [math.inf if final is None else final for final in side.finals]
+
+
+def _is_well_above(high: float, low: float) -> bool:
+    # Losses below zero have no ratio; then being lower in every repeat decides.
+    return high > low if low <= 0 else high >= MIN_ADVANTAGE * low
+
+
+def _adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=LEARNING_RATE)
+
+
+def _describe(optimizer: torch.optim.Optimizer) -> str:
+    settings = optimizer.param_groups[0]
+    told = [f"{key}={settings[key]:g}" for key in ("lr", "momentum", "weight_decay") if settings.get(key)]
+    return f"{type(optimizer).__name__}({', '.join(told)})"
