@@ -58,7 +58,7 @@ def check(
 
 
 @app.command()
-def fix(  # noqa: PLR0913 - one parameter an option
+def fix(
     model: Model,
     *,
     out: Annotated[Path | None, typer.Option(help="Write the repaired weights here, as safetensors.")] = None,

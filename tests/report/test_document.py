@@ -4,11 +4,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from tests.report.cases import REPORTS, VANISHING, broken, diagnosis
 
 from isometry.report.diagnosis import Diagnosis, LayerRow
 from isometry.report.document import to_document
 from isometry.report.finding import Proof
+from tests.report.cases import REPORTS, VANISHING, broken, diagnosis
 
 NUMBER = (float, int, type(None))
 FINDING = {

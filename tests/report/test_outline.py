@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.report.cases import SLOW_START, UNSCALED_INPUT, VANISHING
 
 from isometry.report.diagnosis import Cost
 from isometry.report.outline import causes, cost_sentence, measured_against, places, printable, proof_sentence, tally
+from tests.report.cases import SLOW_START, UNSCALED_INPUT, VANISHING
 
 CODES = st.sampled_from(["AAA001", "AAA002", "AAA003", "AAA004"])
 

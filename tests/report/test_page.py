@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.report.cases import SAME_OUTPUT, UNSCALED_INPUT, VANISHING, broken, diagnosis, race, repaired
-from tests.report.html_reading import read
 
 from isometry.probes.race_result import Evaluation
 from isometry.report.diagnosis import LayerRow, Skipped
 from isometry.report.page import POLICY, fragment, page
+from tests.report.cases import SAME_OUTPUT, UNSCALED_INPUT, VANISHING, broken, diagnosis, race, repaired
+from tests.report.html_reading import read
 
 PLAN = ({"parameter": "head.weight", "scheme": "orthogonal"}, {"parameter": "head.bias", "reason": "<b>"})
 PAGES = {

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.report.cases import broken, race, repaired
 
 from isometry.report.diagnosis import LayerRow
 from isometry.report.page import page
+from tests.report.cases import broken, race, repaired
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT_SECONDS = 120

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
-from tests.report.cases import race
 
 from isometry.probes.race_result import Evaluation, RaceResult
 from isometry.report.race import MAX_CHECKPOINTS, checkpoints, race_text, settings_sentence, spread, winner_sentence
+from tests.report.cases import race
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from tests.report.cases import REPORTS, UNSCALED_INPUT, VANISHING, broken, diagnosis, golden_text, sigmoid_layers
 
 from isometry.report.diagnosis import Diagnosis, LayerRow
 from isometry.report.terminal import terminal_text
+from tests.report.cases import REPORTS, UNSCALED_INPUT, VANISHING, broken, diagnosis, golden_text, sigmoid_layers
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DIAGNOSES = [name for name in REPORTS if name != "report_race"]

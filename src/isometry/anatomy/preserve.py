@@ -22,8 +22,8 @@ class Guard:
     def __init__(self, model: nn.Module) -> None:
         self._modules = [
             (module, module.training, dict(module._buffers), dict(module._parameters)) for module in model.modules()
-        ]  # noqa: SLF001 - torch has no public way to see an entry replaced
-        self._buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]  # noqa: SLF001 - the write counter has no public name
+        ]
+        self._buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
         self._gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
         self._storages = {_storage(parameter): parameter for parameter in model.parameters() if not parameter.is_meta}
         self._copies: dict[int, tuple[nn.Parameter, Tensor]] = {}
@@ -50,10 +50,10 @@ class Guard:
         with torch.no_grad():
             for module, mode, buffers, parameters in self._modules:
                 module.training = mode
-                module._buffers.update(buffers)  # noqa: SLF001 - see above
-                module._parameters.update(parameters)  # noqa: SLF001 - see above
+                module._buffers.update(buffers)
+                module._parameters.update(parameters)
             for buffer, version, copy in self._buffers:
-                if buffer._version != version:  # noqa: SLF001 - see above
+                if buffer._version != version:
                     buffer.copy_(copy)
             for parameter, copy in self._copies.values():
                 parameter.copy_(copy)

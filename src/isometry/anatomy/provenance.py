@@ -39,7 +39,7 @@ def derived_view(
     return ParameterView(names, (None,) * tensor.ndim)
 
 
-def parameter_use(  # noqa: PLR0913 - one door with keyword-only arguments
+def parameter_use(
     name: str,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
@@ -103,7 +103,7 @@ def _shares_memory(first: Tensor, second: Tensor) -> bool:
     if first is second:
         return True
     if first.is_meta or second.is_meta:
-        return first._base is not None and (first._base is second or first._base is second._base)  # noqa: SLF001 - meta tensors have no address
+        return first._base is not None and (first._base is second or first._base is second._base)
     return first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()
 
 

@@ -147,7 +147,7 @@ class Recorder(TorchFunctionMode):
             axis = unit_axis_of(name, tensor, call.inputs, known=[self._value_of.get(each) for each in call.inputs])
             value = self._new_value(tensor, producer=index, unit_axis=axis)
             outputs.append(value.index)
-            base = tensor._base  # noqa: SLF001 - the only way to the tensor that a view writes into
+            base = tensor._base
             if base is not None and name == "setitem":
                 self._value_of[base] = value
         operation = Operation(

@@ -98,7 +98,7 @@ class Task:
         return loss.reshape(())
 
 
-def make_task(  # noqa: PLR0913 - the public door: keyword-only arguments after the third
+def make_task(
     model: nn.Module,
     inputs: Any = None,
     targets: Any = None,

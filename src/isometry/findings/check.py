@@ -21,7 +21,7 @@ from isometry.report.finding import SEVERITIES, Finding
 VERSIONED = ("isometry", "torch", "numpy")
 
 
-def check(  # noqa: PLR0913 - the public door: keyword-only arguments after the third
+def check(
     model: nn.Module | Task,
     inputs: Any = None,
     targets: Any = None,

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-
 from isometry._registry import Registry
 from isometry.report.finding import Remedy, Severity
 

@@ -175,7 +175,7 @@ def _writer(model: nn.Module, entry: PlanEntry, seed: int) -> Callable[[Tensor],
         sums = weight.detach().double().movedim(action.out_axis, 0).flatten(1).sum(1)
         bias = action.offset - action.mean * sums
         return lambda tensor: _copy(bias, tensor)
-    assert isinstance(action, Draw)  # noqa: S101 - what Keep leaves alone is no change
+    assert isinstance(action, Draw)
     return lambda tensor: fill(
         tensor,
         action.distribution,
@@ -193,7 +193,7 @@ def _copy(source: Tensor, target: Tensor) -> None:
 def _write(model: nn.Module, name: str, write: Callable[[Tensor], None]) -> None:
     """Write a parameter in place, through its parametrisation where it has one."""
     module, attribute = owner_of(model, name)
-    if attribute in module._parameters:  # noqa: SLF001 - tells a plain parameter from a parametrised one
+    if attribute in module._parameters:
         write(getattr(module, attribute))
         return
     value: Tensor = getattr(module, attribute).detach().clone()

@@ -28,7 +28,7 @@ LEARNING_RATE = 1e-3
 Progress = Callable[[int, int, tuple[Evaluation, Evaluation]], None]
 
 
-def race(  # noqa: PLR0913 - the public door: keyword-only arguments after the second
+def race(
     first: Task,
     second: Task,
     *,
