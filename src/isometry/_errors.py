@@ -11,6 +11,12 @@ IsometryError
 └── MissingExtraError  (ImportError)   an optional library that is not installed
 """
 
+import sysconfig
+import traceback
+from pathlib import Path
+
+MAX_TOLD = 400  # characters of another library's message; more are its own stack trace
+
 
 class IsometryError(Exception):
     """The root of every error that isometry raises on purpose."""
@@ -46,3 +52,34 @@ class OutputError(IsometryError, OSError):
 
 class MissingExtraError(IsometryError, ImportError):
     """An optional library that is not installed."""
+
+
+def describe(error: BaseException) -> str:
+    """Return the type and message of an error from somebody else's code, with the line of it, without a final stop.
+
+    Example:
+        >>> describe(KeyError("width"))
+        "KeyError: 'width'"
+    """
+    if isinstance(error, SystemExit):
+        told = f"sys.exit({'' if error.code is None else repr(error.code)})"
+    else:
+        message = str(error.msg if isinstance(error, SyntaxError) else error).split("\nException raised from")[0]
+        message = " ".join(message.split()).rstrip(".")
+        message = message if len(message) <= MAX_TOLD else f"{message[:MAX_TOLD]}…"
+        told = f"{type(error).__name__}: {message or 'no message'}"
+    place = _place(error)
+    return f"{told} ({place})" if place else told
+
+
+def _place(error: BaseException) -> str:
+    """Return file and line of the user's innermost frame."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}" if error.lineno else error.filename
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    paths = sysconfig.get_paths()
+    isometry = str(Path(__file__).parent)
+    libraries = (isometry, paths["stdlib"], paths["purelib"], paths["platlib"])
+    outside = [frame for frame in frames if not frame.filename.startswith(isometry)]
+    own = [frame for frame in outside if not frame.filename.startswith(libraries)]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""

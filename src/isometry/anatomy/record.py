@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
-from isometry._errors import IsometryError, ModelError
+from isometry._errors import IsometryError, ModelError, describe
 from isometry.anatomy.names import ParameterNames, names_of
 from isometry.anatomy.preserve import preserved
 from isometry.anatomy.recorder import Observer, Recorder
+from isometry.anatomy.refusals import explain_failure, refuse_what_cannot_be_measured
 from isometry.anatomy.tape import Tape
 from isometry.anatomy.task import Task
-
-MAX_SHAPES_SHOWN = 4  # shapes in an error message; more hide the one that matters
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def record(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> 
     Raises:
         ModelError: If the model fails on its batch.
     """
-    _refuse_what_cannot_be_measured(task.model)
+    refuse_what_cannot_be_measured(task)
     with preserved(task.model, seed=seed) as guard, torch.enable_grad():
         recorder = Recorder(names_of(task.model), guard=guard, observers=tuple(observers))
         return recorder.finish(_forward(task, recorder))
@@ -69,7 +68,7 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
     Raises:
         ModelError: If the model fails on its batch.
     """
-    _refuse_what_cannot_be_measured(task.model)
+    refuse_what_cannot_be_measured(task)
     names = names_of(task.model)
     trainable = {
         name: tensors for name, tensors in names.parameters.items() if any(tensor.requires_grad for tensor in tensors)
@@ -98,8 +97,8 @@ def _forward(task: Task, recorder: Recorder) -> Tensor:
             return task.compute_loss()
     except IsometryError:
         raise
-    except Exception as error:
-        raise ModelError(_explanation(error, recorder)) from error
+    except (Exception, SystemExit) as error:
+        raise ModelError(explain_failure(error, recorder, task)) from error
 
 
 def _backward(
@@ -112,7 +111,7 @@ def _backward(
         found = iter(torch.autograd.grad(loss, flat, allow_unused=True))
     except RuntimeError as error:
         raise ModelError(
-            f"the backward pass of {type(task.model).__name__} failed: {_first_line(error)} "
+            f"the backward pass of {type(task.model).__name__} failed: {describe(error)}. "
             "Make the same step run with loss.backward() first."
         ) from error
     return {
@@ -131,43 +130,3 @@ def _module_calls(recorder: Recorder) -> Iterator[None]:
     finally:
         before.remove()
         after.remove()
-
-
-def _refuse_what_cannot_be_measured(model: nn.Module) -> None:
-    parameters = list(model.parameters())
-    if not parameters:
-        raise ModelError(
-            f"the model {type(model).__name__} has no parameters, so there is nothing to train. "
-            "Check that its layers are attributes or in an nn.ModuleList."
-        )
-    lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, nn.UninitializedParameter)]
-    if lazy:
-        raise ModelError(
-            f"{lazy[0]!r} is lazy and has no shape yet, and a shape is needed. Run the model once on a batch first."
-        )
-
-
-def _explanation(error: Exception, recorder: Recorder) -> str:
-    """Say in which layer and on which shapes a forward pass failed."""
-    module = recorder.innermost_module
-    path = recorder.innermost_path
-    place = "outside of every layer" if module is None else f"in {path or 'the model itself'!r} ({_short(module)})"
-    call = ""
-    if recorder.last_call is not None:
-        name, shapes = recorder.last_call
-        call = f" at {name}({', '.join(str(shape) for shape in shapes[:MAX_SHAPES_SHOWN])})"
-    return (
-        f"the model failed on its batch {place}{call}: {type(error).__name__}: {_first_line(error)} "
-        "Check the shapes and types of the batch against that layer."
-    )
-
-
-def _short(module: nn.Module) -> str:
-    text = repr(module)
-    return text if "\n" not in text else type(module).__name__
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    line = lines[0] if lines else "no message"
-    return line if line.endswith(".") else line + "."

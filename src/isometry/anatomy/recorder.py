@@ -69,6 +69,7 @@ class Recorder(TorchFunctionMode):
         if name not in _ATTRIBUTES:
             self.last_call = (name, [tuple(operand.shape) for operand in operands])
         result = func(*args, **kwargs)
+        self.last_call = None  # it returned; what fails later is something else
         outputs = (args[0],) if name == "setitem" else tuple(tensors_in(result))
         if not outputs or name in _ATTRIBUTES or (name in RESHAPES and outputs[0] is args[0]):
             return result

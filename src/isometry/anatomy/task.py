@@ -123,8 +123,10 @@ def make_task(
         seed: Seed of that choice.
 
     Raises:
-        BuilderError: If there are no inputs.
+        BuilderError: If there are no inputs, or the loss or the factory cannot be called.
     """
+    for noun, part in (("loss", loss), ("optimizer_factory", optimizer_factory)):
+        _require_function(noun, part)
     model = getattr(model, "_orig_mod", model)  # a compiled module hides its operations; its original does not
     if inputs is None:
         raise BuilderError(
@@ -253,12 +255,32 @@ def _examples_of_loader(loader: DataLoader[Any]) -> Examples:
     if count == 0 or loader.collate_fn is None:
         raise BuilderError(
             "the DataLoader's data set has no length, and batches are drawn by index. "
-            "Give a batch (inputs, targets) instead."
+            "Give one batch instead: inputs, targets = next(iter(loader))."
         )
     collate = loader.collate_fn
+    return Examples(count, lambda indices: _batch_of(collate([dataset[index] for index in indices])))
 
-    def take(indices: Sequence[int]) -> Batch:
-        inputs, targets = collate([dataset[index] for index in indices])
-        return Batch(inputs, targets)
 
-    return Examples(count, take)
+def _batch_of(collated: Any) -> Batch:
+    """Return the batch that a DataLoader makes: inputs, a pair of inputs and targets, or a mapping for the model."""
+    if isinstance(collated, Tensor | Mapping):
+        return Batch(collated)
+    parts: list[Any] = list(collated) if isinstance(collated, list | tuple) else []
+    if len(parts) not in {1, 2}:
+        raise BuilderError(
+            f"the DataLoader gives {len(parts) or type(collated).__name__} parts, but inputs, or inputs and targets, "
+            "are needed. Give one batch as (model, inputs, targets, loss) instead, with a tuple for several inputs."
+        )
+    return Batch(*parts)
+
+
+def _require_function(noun: str, part: object) -> None:
+    if isinstance(part, type) and issubclass(part, nn.Module):
+        raise BuilderError(
+            f"{noun} is the class {part.__name__}, but a function is needed. Make an instance: {part.__name__}()."
+        )
+    if part is not None and not callable(part):
+        raise BuilderError(
+            f"{noun} is {part!r}, which cannot be called, but a function is needed, such as "
+            + ("F.cross_entropy." if noun == "loss" else "lambda parameters: torch.optim.SGD(parameters, lr=0.1).")
+        )

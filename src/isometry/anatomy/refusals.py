@@ -1,0 +1,90 @@
+"""Why a task cannot be recorded: said before the forward pass where it is plain, and after it where it failed."""
+
+import torch
+from torch import Tensor, nn
+
+from isometry._errors import ModelError, describe
+from isometry.anatomy.recorder import Recorder
+from isometry.anatomy.task import Task, tensors_in
+
+MAX_SHAPES_SHOWN = 4  # shapes in an error message; more hide the one that matters
+
+
+def refuse_what_cannot_be_measured(task: Task) -> None:
+    """Raise for a model without parameters or with lazy ones, and for a batch without examples.
+
+    Raises:
+        ModelError: With what was found and what to do.
+    """
+    model = task.model
+    parameters = list(model.parameters())
+    if not parameters:
+        raise ModelError(
+            f"the model {type(model).__name__} has no parameters, so there is nothing to train. "
+            "Check that its layers are attributes or in an nn.ModuleList."
+        )
+    lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, nn.UninitializedParameter)]
+    if lazy:
+        raise ModelError(
+            f"{lazy[0]!r} is lazy and has no shape yet, and a shape is needed. "
+            "Run the model once on a batch inside the builder: model(inputs)."
+        )
+    first = next(tensors_in(task.batch), None)
+    if first is not None and first.numel() == 0:
+        raise ModelError(
+            f"the batch is empty: its first tensor has shape {tuple(first.shape)}, and at least one example is "
+            "needed. Check what the builder returns as inputs."
+        )
+
+
+def explain_failure(error: BaseException, recorder: Recorder, task: Task) -> str:
+    """Return in which layer, on which shapes and why a forward pass failed, and what to do.
+
+    Args:
+        error: What the model or its loss raised.
+        recorder: What watched it.
+        task: What was run.
+    """
+    module = recorder.innermost_module
+    path = recorder.innermost_path
+    place = "outside of every layer, in the step or its loss"
+    if module is not None:
+        place = f"in {path!r} ({_short(module)})" if path else f"in the model itself ({type(module).__name__})"
+    call = ""
+    if recorder.last_call is not None:
+        name, shapes = recorder.last_call
+        call = f" at {name}({', '.join(str(shape) for shape in shapes[:MAX_SHAPES_SHOWN])})"
+    return f"the model failed on its batch {place}{call}: {describe(error)}. {_advice(error, recorder, task)}"
+
+
+def _advice(error: BaseException, recorder: Recorder, task: Task) -> str:
+    message, inputs = str(error), list(tensors_in(task.batch))
+    weights = list(task.model.parameters())
+    devices = {tensor.device for tensor in inputs}, {tensor.device for tensor in weights}
+    if devices[0] and devices[0] != devices[1] and "device" in message:
+        return f"The batch is on {_listed(devices[0])} and the model on {_listed(devices[1])}: move both to one device."
+    called = recorder.last_call[0] if recorder.last_call is not None else ""
+    if called == "embedding" and "index" in message and "range" in message:
+        return "The ids of an embedding lie in [0, num_embeddings): check the largest id of the batch."
+    if called == "embedding" and "type" in message:
+        return "An embedding reads whole numbers: convert its input with .long(), or give --input 8x128:int64."
+    if "type" in message and inputs:
+        return _advice_on_types(inputs, weights)
+    if recorder.innermost_module is None:
+        return "Check the loss: its outputs, its targets, and what it returns."
+    return "Check the shapes and types of the batch against that layer."
+
+
+def _advice_on_types(inputs: list[Tensor], weights: list[nn.Parameter]) -> str:
+    held, needed = ({tensor.dtype for tensor in tensors} for tensors in (inputs, weights))
+    advice = f"The batch holds {_listed(held)} and the parameters {_listed(needed)}"
+    return f"{advice}: convert the inputs in the builder, for instance with inputs.to({next(iter(needed))})."
+
+
+def _listed(things: set[torch.device] | set[torch.dtype]) -> str:
+    return " and ".join(sorted(str(thing).removeprefix("torch.") for thing in things))
+
+
+def _short(module: nn.Module) -> str:
+    text = repr(module)
+    return text if "\n" not in text else type(module).__name__
