@@ -4,13 +4,16 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
+from safetensors import SafetensorError
 from safetensors.torch import save_model
 from torch import nn
 
+from isometry._errors import OutputError, describe
 from isometry._files import write_atomically, write_text_atomically
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, make_task
 from isometry.findings.check import diagnose, diagnose_evidence
@@ -103,7 +106,17 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         OutputError: If the file cannot be written; then nothing is left half written.
     """
-    write_atomically(path, lambda draft: save_model(model, str(draft)))
+
+    def write(draft: Path) -> None:
+        try:
+            save_model(model, str(draft))
+        except (AttributeError, NotImplementedError, RuntimeError, SafetensorError) as error:
+            raise OutputError(
+                f"the weights of {type(model).__name__} cannot be written as safetensors: {describe(error)}. Save them "
+                "from Python instead: torch.save(model.state_dict(), path)."
+            ) from error
+
+    write_atomically(path, write)
 
 
 def plan(
