@@ -1,21 +1,30 @@
 """The command `isometry`: parses words, calls the library, sets the exit code."""
 
+import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from isometry._errors import IsometryError
+from isometry._files import require_place
 
 if TYPE_CHECKING:
     from isometry.anatomy.task import Task
 
-BROKEN, MISUSE, INTERRUPTED = 1, 2, 130
+BROKEN, MISUSE = 1, 2
+DEFECT, INTERRUPTED, PIPE_CLOSED = (
+    70,
+    130,
+    141,
+)  # sysexits.h's code for a defect of the program; the shell's for signals
+MAX_SEED = 2**63 - 1  # torch takes no larger one
 BUILDER_HELP = "path/to/file.py:name or package.module:name"
 
 app = typer.Typer(
@@ -26,7 +35,7 @@ app = typer.Typer(
 )
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=BUILDER_HELP)]
 Input = Annotated[str | None, typer.Option("--input", help="Make a batch of this shape, like 8x3x32x32[:dtype].")]
-Seed = Annotated[int, typer.Option(help="Seed of the builder, of the batch and of dropout.")]
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the builder, of the batch and of dropout.")]
 BatchSize = Annotated[int, typer.Option("--batch", min=1, help="Largest number of examples taken from a data set.")]
 Protect = Annotated[list[str] | None, typer.Option(help="Pattern of parameters that no repair may touch.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -45,13 +54,15 @@ def check(
 ) -> None:
     """Say whether a network can train; exit with 1 if it is broken."""
     with _helpful_errors():
-        from isometry.findings import diagnose  # noqa: PLC0415 - torch is imported only when needed
+        document = _document_stream() if as_json else None
+        _require_places(html)
+        from isometry.findings.check import diagnose
 
         diagnosis = diagnose(_load(model, input_words, batch_size=batch_size, seed=seed), seed=seed)
         if html is not None:
             diagnosis.save_html(html)
-        if as_json:
-            sys.stdout.write(diagnosis.to_json() + "\n")
+        if document is not None:
+            _write_line(document, diagnosis.to_json())
         else:
             _console().print(diagnosis)
     raise typer.Exit(BROKEN if diagnosis.verdict == "broken" else 0)
@@ -73,20 +84,22 @@ def fix(
 ) -> None:
     """Initialise again what the findings blame, and measure again; exit with 1 if the result is broken."""
     with _helpful_errors():
-        from isometry.lab.screen import fix_on_screen  # noqa: PLC0415 - torch is imported only when needed
-        from isometry.repair import save_weights  # noqa: PLC0415 - as above
+        document = _document_stream() if as_json else None
+        _require_places(out, html)
+        from isometry.lab.screen import fix_on_screen
+        from isometry.repair import save_weights
 
         task = _load(model, input_words, batch_size=batch_size, seed=seed, protect=tuple(protect or ()))
-        console = Console(quiet=True) if as_json else _console()
+        console = _console(quiet=as_json)
         repair, result = fix_on_screen(console, task, steps=steps if race else 0, seed=seed)
         if out is not None:
             save_weights(task.model, out)
-            console.print(f"weights: {escape(str(out))}")
+            console.print(f"weights: {escape(str(out))}", soft_wrap=True)
         if html is not None:
             repair.save_html(html, result)
-            console.print(f"report: {escape(str(html))}")
-        if as_json:
-            sys.stdout.write(repair.to_json(result) + "\n")
+            console.print(f"report: {escape(str(html))}", soft_wrap=True)
+        if document is not None:
+            _write_line(document, repair.to_json(result))
     raise typer.Exit(BROKEN if repair.after.verdict == "broken" else 0)
 
 
@@ -96,15 +109,15 @@ def explain(
 ) -> None:
     """Print what a finding means and what helps; without a code, list them all."""
     with _helpful_errors():
-        from isometry.findings.explanation import explain as explain_rule  # noqa: PLC0415 - imports torch
-        from isometry.findings.explanation import pages  # noqa: PLC0415 - imports torch
+        from isometry.findings.explanation import explain as explain_rule
+        from isometry.findings.explanation import pages
 
         console = _console()
         if word is not None:
-            console.print(escape(str(explain_rule(word))), highlight=False)
+            console.print(explain_rule(word))
             return
         for page in pages():
-            console.print(f"{page.code}  {page.name:22} {page.title}", highlight=False, soft_wrap=True)
+            console.print(f"{page.code}  {page.name:22} {escape(page.title)}", soft_wrap=True)
 
 
 @app.command()
@@ -115,36 +128,67 @@ def demo(
 ) -> None:
     """Find the textbook's deep sigmoid network broken, repair it, and race both on scikit-learn's digits."""
     with _helpful_errors():
-        from isometry.lab.demo import run_demo  # noqa: PLC0415 - torch is imported only when needed
+        _require_places(html)
+        from isometry.lab.demo import run_demo
 
-        run_demo(_console(), html=html, seed=seed)
-
-
-def main() -> None:
-    """Run the command."""
-    app()
+        repair, _ = run_demo(_console(), html=html, seed=seed)
+    raise typer.Exit(BROKEN if repair.after.verdict == "broken" else 0)
 
 
 def _load(word: str, input_words: str | None, *, batch_size: int, seed: int, protect: tuple[str, ...] = ()) -> "Task":
-    from isometry.anatomy.builders import load_task, seed_everything  # noqa: PLC0415 - torch when needed
+    from isometry.anatomy.builders import load_task, seed_everything
 
     seed_everything(seed)
     return load_task(word, input_words=input_words, protect=protect, batch_size=batch_size, seed=seed)
 
 
-def _console() -> Console:
-    return Console(highlight=False)
+def _require_places(*places: Path | None) -> None:
+    for place in places:
+        if place is not None:
+            require_place(place)
+
+
+def _console(*, quiet: bool = False) -> Console:
+    return Console(highlight=False, quiet=quiet)
+
+
+def _document_stream() -> TextIO:
+    """Return standard output for one document; what the user's code and its children print goes to standard error.
+
+    It stays so until the process ends, since some libraries print a last line when they are unloaded.
+    """
+    sys.stdout.flush()
+    try:
+        document = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    except (OSError, ValueError):  # a stream without a file behind it, as in tests and notebooks
+        document = sys.stdout
+    sys.stdout = sys.stderr
+    return document
+
+
+def _write_line(document: TextIO, text: str) -> None:
+    document.write(text + "\n")
+    document.flush()
 
 
 @contextmanager
-def _helpful_errors() -> Iterator[None]:
-    """Print an error as its sentence, without a traceback."""
+def _helpful_errors() -> Generator[None]:
+    """Print an error as its sentence, without a traceback; a defect of ours with it."""
     try:
         yield
     except IsometryError as error:
         _fail(f"{type(error).__name__}: {error}", MISUSE)
     except KeyboardInterrupt:
         _fail("Interrupted; nothing was left half written.", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads what is still buffered
+        raise typer.Exit(PIPE_CLOSED) from None
+    except typer.Exit:
+        raise
+    except Exception:  # noqa: BLE001 - nothing is hidden: the traceback is printed
+        traceback.print_exc()
+        _fail("This is a defect of isometry, not of your model: please report it with the lines above.", DEFECT)
 
 
 def _fail(sentence: str, code: int) -> NoReturn:

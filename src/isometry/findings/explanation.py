@@ -3,8 +3,11 @@
 import re
 from dataclasses import dataclass
 
-from isometry.findings import RULES, find_rule
-from isometry.findings.rule import PARTS, Rule
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
+from rich.text import Text
+
+from isometry.findings.rule import PARTS, RULES, Rule, find_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,12 @@ class Page:
     def __str__(self) -> str:
         body = "\n\n".join(f"{part}\n  {text}" for part, text in self.parts.items())
         return f"{self.code}  {self.name}  ({self.severity})\n\n{self.title}\n\n{body}\n"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(f"{self.code}  {self.name}  ({self.severity})\n\n{self.title}")
+        for part, text in self.parts.items():
+            yield Text(f"\n{part}")
+            yield Padding(Text(text), (0, 0, 0, 2))
 
 
 def explain(word: str) -> Page:

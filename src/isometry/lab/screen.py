@@ -5,6 +5,7 @@ import copy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from isometry._errors import IsometryError, ModelError, describe
 from isometry.anatomy.task import Task, with_model
 from isometry.probes.race import REPEATS, race
 from isometry.probes.race_result import Evaluation, RaceResult
@@ -27,7 +28,7 @@ def fix_on_screen(console: Console, task: Task, *, steps: int, seed: int) -> tup
         The repair; and the race, or None without steps or where nothing was changed.
 
     Raises:
-        ModelError: If the model fails on its batch.
+        ModelError: If the model fails on its batch, or its training fails in the race.
     """
     built = with_model(task, copy.deepcopy(task.model)) if steps else task
     repair = fix(task, seed=seed)
@@ -55,7 +56,15 @@ def _race_on_screen(console: Console, built: Task, treated: Task, *, steps: int,
             for row, look in zip(rows, looks, strict=True):
                 _show_look(progress, row, done=done, look=look)
 
-        return race(built, treated, names=NAMES, steps=steps, seed=seed, on_progress=show)
+        try:
+            return race(built, treated, names=NAMES, steps=steps, seed=seed, on_progress=show)
+        except IsometryError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ModelError(
+                f"the race failed while it trained copies of {type(treated.model).__name__}: {describe(error)}. Make "
+                "a training loop with this loss and optimiser run by itself, or leave out --race."
+            ) from error
 
 
 def _show_look(progress: Progress, row: TaskID, *, done: int, look: Evaluation) -> None:
