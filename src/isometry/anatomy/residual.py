@@ -28,7 +28,9 @@ class Branch:
 
 def find_branches(tape: Tape, flow: Flow) -> tuple[Branch, ...]:
     """Return the residual branches of a tape in the order of their sums."""
-    forks = flow.forks()
+    last_layer = max((node for node in flow.nodes if tape.operations[node].weights), default=-1)
+    # Behind the last layer only x + f(x) is a branch: a sum of two terms of the loss is none.
+    forks = {node: fork if node < last_layer else None for node, fork in flow.forks().items()}
     found = (_branch_at(tape, flow, node, forks[node]) for node in flow.nodes if tape.operations[node].name in SUMS)
     return tuple(branch for branch in found if branch is not None)
 

@@ -75,6 +75,9 @@ def diagnose(task: Task, rules: Iterable[Rule] | None = None, *, seed: int = 0) 
         rules: The rules to run; all of them if None. Probes that no rule needs do not run.
         seed: Seed of dropout and of other random numbers in the forward pass.
 
+    Returns:
+        All findings and measurements, with a verdict.
+
     Raises:
         ModelError: If the model fails on its batch.
     """
@@ -89,6 +92,9 @@ def diagnose_evidence(evidence: Evidence, rules: Iterable[Rule] | None = None) -
     Args:
         evidence: A recorded step, watched for what the rules need.
         rules: The rules to run; all of them if None.
+
+    Returns:
+        All findings and measurements, with a verdict.
     """
     task = evidence.task
     findings, skipped = _run(tuple(RULES.values() if rules is None else rules), evidence)

@@ -7,8 +7,11 @@ from isometry.probes.reach import GradientReach
 from isometry.probes.weights import WeightTable
 from isometry.report.finding import Remedy
 
+ONE_ZERO = Remedy("init", "Let at most one of two factors start at zero: isometry fix.")
+FLAT = Remedy("model", "Look behind them for a step, a rounding, a clamp or a mask, and give it a slope.")
 
-@rule("PAR101", severity="error", explained_by=("NUM101", "INI101", "FWD103"))
+
+@rule("PAR101", severity="error", explained_by=("NUM101", "INI101", "FWD103", "BWD101"))
 def no_gradient(reach: GradientReach, table: WeightTable) -> Iterator[Draft]:
     """A trainable parameter gets no gradient.
 
@@ -67,7 +70,7 @@ def _zeros(reach: GradientReach, table: WeightTable) -> Iterator[Draft]:
             unit="parameters",
             cause="two weights of zeros in a row keep each other at zero"
             if both_zero
-            else "the gradient is exactly zero",
-            remedy=Remedy("init", "Let at most one of two factors start at zero: isometry fix."),
+            else "their gradient is exactly zero: something behind them is flat",
+            remedy=ONE_ZERO if both_zero else FLAT,
             severity=None if both_zero or on_trunk else "note",
         )

@@ -15,7 +15,7 @@ def layer_rows(evidence: Evidence) -> tuple[LayerRow, ...]:
     sums = {branch.sum for branch in evidence.anatomy.branches}
     rows: dict[int, LayerRow] = {node: _sum_row(evidence, node, trunk) for node in sums}
     for layer in evidence.anatomy.layers:
-        rows.setdefault(layer.operation, _layer_row(evidence, layer, weights, trunk))
+        rows.setdefault(layer.operation, _layer_row(evidence, layer, weights=weights, trunk=trunk))
     return tuple(rows[node] for node in sorted(rows))
 
 
@@ -32,7 +32,7 @@ def _sum_row(evidence: Evidence, node: int, trunk: set[int]) -> LayerRow:
 
 
 def _layer_row(
-    evidence: Evidence, layer: Layer, weights: dict[str, tuple[float, float | None]], trunk: set[int]
+    evidence: Evidence, layer: Layer, *, weights: dict[str, tuple[float, float | None]], trunk: set[int]
 ) -> LayerRow:
     numbers = evidence.numbers.get(layer.operation, OutputNumbers())
     after = [] if layer.activation_after is None else layer.activation_after.operations

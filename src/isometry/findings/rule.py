@@ -51,6 +51,7 @@ class Rule:
     function: Callable[..., Iterator[Draft]]
 
     def __call__(self, *measurements: Any) -> Iterator[Draft]:
+        """Yield what the rule finds in its measurements."""
         return self.function(*measurements)
 
     @property

@@ -33,12 +33,12 @@ def constant_weights(table: WeightTable) -> Iterator[Draft]:
     locked = [weight for weight in constant if weight.keeps_units_equal]
     if constant:
         first = (locked or constant)[0]
+        fate = "yet its units get different gradients"
+        if locked:
+            fate = "and its units get one and the same gradient" if first.gradient_rms else "and it gets no gradient"
         yield Draft(
             where=tuple(weight.name for weight in (locked or constant)),
-            cause=f"every entry of {first.name!r} is {first.constant:.4g}"
-            + (
-                ", and its units get one and the same gradient" if locked else ", yet its units get different gradients"
-            ),
+            cause=f"every entry of {first.name!r} is {first.constant:.4g}, {fate}",
             remedy=BREAK,
             severity=None if locked else "note",
         )

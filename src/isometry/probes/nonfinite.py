@@ -1,6 +1,6 @@
 """The first operation that makes a NaN or an infinity, told apart from those that pass it on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -142,9 +142,9 @@ def _backward_origin(tape: Tape, watch: _Watch) -> NonFiniteOrigin:
     """Return the last operation in the forward order whose own gradient is finite and whose inputs' are not."""
     for operation in reversed(tape.operations):
         makers = [tape.values[value].producer for value in operation.inputs]
-        passes_bad = any(watch.gradients.get(maker, 0) for maker in makers if maker is not None)
-        if passes_bad and not watch.gradients.get(operation.index, 0):
-            return _origin(tape, watch, operation.index, during="backward")
+        count = max((watch.gradients.get(maker, 0) for maker in makers if maker is not None), default=0)
+        if count and not watch.gradients.get(operation.index, 0):
+            return replace(_origin(tape, watch, operation.index, during="backward"), count=count)
     last = next((operation for operation in tape.operations if operation.parameters), tape.operations[-1])
     return _origin(tape, watch, last.index, during="backward")
 

@@ -38,7 +38,8 @@ class GradientReach:
 
     Attributes:
         parameters: In the order of the model.
-        is_trunk_cut: Whether a cut leaves the loss without any gradient, or lies on every way from an input.
+        is_trunk_cut: Whether a cut leaves no layer a gradient, or a layer that learns reads nothing but what comes
+            through cuts. A target network and a detached generator lie beside the trunk.
         on_trunk: Names of the parameters used where every way from an input to the loss passes.
     """
 
@@ -72,7 +73,8 @@ def measure_reach(evidence: Evidence) -> GradientReach:
             reaches.append(ParameterReach(name, "cut", blocked_by=_describe(tape, cut)))
         else:
             reaches.append(ParameterReach(name, "unused"))
-    is_trunk_cut = _lies_on_trunk(tape, cuts) or not tape.values[tape.loss].has_gradient
+    learning = {node for node in evidence.anatomy.flow.nodes if tape.operations[node].weights}
+    is_trunk_cut = bool(cuts) and (not learning or not learning.isdisjoint(_starved(tape, cuts)))
     trunk = {index for points in evidence.anatomy.flow.trunks() for index in points}
     on_trunk = frozenset(use.names[0] for index in trunk for use in tape.operations[index].parameters)
     return GradientReach(tuple(reaches), is_trunk_cut, on_trunk)
@@ -118,9 +120,20 @@ def _describe(tape: Tape, cut: Operation | None) -> str:
     return f"{cut.name}{where}{' (under no_grad)' if cut.is_blind else ''}"
 
 
-def _lies_on_trunk(tape: Tape, cuts: set[int]) -> bool:
-    flow = data_flow(tape)
-    return any(cut in trunk for trunk in flow.trunks() for cut in cuts)
+def _starved(tape: Tape, cuts: set[int]) -> set[int]:
+    """Return the operations that read what comes through cuts, and no data that bypass them."""
+    behind: set[int] = set()
+    fed = {value.index for value in tape.values if value.producer is None}
+    starved: set[int] = set()
+    for operation in tape.operations:
+        inputs = set(operation.inputs)
+        if operation.index in cuts or inputs & behind:
+            behind.update(operation.outputs)
+        if operation.index not in cuts and inputs & fed:
+            fed.update(operation.outputs)
+        if inputs & behind and not inputs & fed:
+            starved.add(operation.index)
+    return starved
 
 
 def _opens_later(evidence: Evidence, users: list[int]) -> bool:
@@ -133,7 +146,8 @@ def _opens_later(evidence: Evidence, users: list[int]) -> bool:
             if reader not in behind:
                 behind.add(reader)
                 waiting.append(reader)
-    later = {name for index in behind for use in tape.operations[index].parameters for name in use.names}
+    uses = (use for index in behind for use in tape.operations[index].parameters if use.role != "bias")
+    later = {name for use in uses for name in use.names}
     return any(_is_zero_but_moved(evidence, name) for name in later)
 
 

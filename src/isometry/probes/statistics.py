@@ -11,6 +11,7 @@ from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
 
 SATURATED_SLOPE = 0.05  # of the activation's largest slope; sigmoid beyond |x| = 4.4, tanh beyond |x| = 2.2
+CHUNK = 2**20  # numbers widened at a time; 8 MB, of which only what is used is ever touched
 MIN_ROWS = 16  # samples and places a unit is seen on; on fewer a sound unit is silent by chance
 MAKES_ZEROS = ACTIVATIONS | {"clamp", "maximum", "mul", "where"}
 
@@ -43,6 +44,7 @@ class OutputStatistics:
     """Observes every operation that computes something; `numbers()` fetches all results in one transfer."""
 
     _pending: list[tuple[int, str, Tensor]] = field(default_factory=list)
+    _scratch: dict[torch.device, Tensor] = field(default_factory=dict)
 
     def __call__(self, operation: Operation, call: Call) -> None:
         """Reduce the first output of an operation, and its gradient when the backward pass comes by."""
@@ -51,7 +53,7 @@ class OutputStatistics:
             return
         if output.requires_grad:
             index = operation.index
-            output.register_hook(lambda gradient: self._keep(index, "gradient_rms", rms(gradient)))
+            output.register_hook(lambda gradient: self._keep(index, "gradient_rms", self._moments(gradient)[0]))
         with torch.no_grad():
             self._measure(operation, output.detach())
             if operation.weights:
@@ -68,8 +70,9 @@ class OutputStatistics:
 
     def _measure(self, operation: Operation, output: Tensor) -> None:
         index = operation.index
-        self._keep(index, "rms", rms(output))
-        self._keep(index, "mean", output.mean(dtype=torch.float64))
+        size, mean = self._moments(output)
+        self._keep(index, "rms", size)
+        self._keep(index, "mean", mean)
         self._keep(index, "zero_share", 1 - output.count_nonzero() / output.numel())
         if operation.weights or operation.name in ACTIVATIONS or operation.name in SUMS:
             rows = other_axes(output, unit_axis(operation, output))
@@ -82,7 +85,23 @@ class OutputStatistics:
     def _measure_data(self, operation: Operation, call: Call) -> None:
         others = [tensor for tensor in call.inputs if not isinstance(tensor, nn.Parameter)]
         if others and not others[0].requires_grad and others[0].is_floating_point():
-            self._keep(operation.index, "data_rms", rms(others[0]))
+            self._keep(operation.index, "data_rms", self._moments(others[0])[0])
+
+    def _moments(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """Return root mean square and mean, in double precision: squares of 1e-22 vanish in single.
+
+        One scratch buffer serves all: temporary copies of every output would scatter the memory between them.
+        """
+        flat = tensor.detach().reshape(-1)
+        scratch = self._scratch.get(flat.device)
+        if scratch is None:
+            scratch = self._scratch[flat.device] = torch.empty(CHUNK, dtype=torch.float64, device=flat.device)
+        total = square = torch.zeros((), dtype=torch.float64, device=flat.device)
+        for piece in flat.split(CHUNK):
+            wide = scratch[: len(piece)].copy_(piece)
+            total, square = total + wide.sum(), square + wide.dot(wide)
+        count = max(flat.numel(), 1)
+        return (square / count).sqrt(), total / count
 
     def _keep(self, index: int, key: str, number: Tensor) -> None:
         self._pending.append((index, key, number.double()))
@@ -105,7 +124,9 @@ def relative_slope(name: str, output: Tensor) -> Tensor | None:
     if name == "hardsigmoid":
         return ((output > 0) & (output < 1)).to(output.dtype)
     if name == "hardtanh":
-        return ((output > output.min()) & (output < output.max())).to(output.dtype)
+        # From 0 upwards it is relu6: its zeros are those of a rectifier.
+        low, high = output.min(), output.max()
+        return (((output > low) & (output < high)) | ((output == low) & (low >= 0))).to(output.dtype)
     return None
 
 

@@ -28,8 +28,9 @@ class GradientTrace:
 
     @property
     def factor_per_layer(self) -> float:
-        """By what a layer multiplies the gradient on its way back, geometric mean, dimensionless."""
-        return 10 ** (-self.total_decay / max(len(self.rms) - 1, 1))
+        """By what a layer multiplies the gradient on its way back, geometric mean while any is left, dimensionless."""
+        alive = [rms for rms in self.rms if rms > 0]
+        return 10 ** (-_decades(alive[-1], alive[0]) / max(len(alive) - 1, 1)) if alive else 0.0
 
     @property
     def weakest_layers(self) -> tuple[str, ...]:
