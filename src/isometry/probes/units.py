@@ -44,16 +44,20 @@ class UnitPrints:
     def twins(self) -> tuple[tuple[int, ...], ...]:
         """Return groups of units that share both numbers; silent units and those without gradient are left out."""
         table = torch.stack([self.forward, self.backward], dim=1).double().cpu()
-        scale = table.abs().amax(dim=0)
-        alive = (table != 0).all(dim=1) & table.isfinite().all(dim=1)
-        order = [int(unit) for unit in torch.argsort(table[:, 0], stable=True) if alive[unit]]
+        alive = ((table != 0) & table.isfinite()).all(dim=1).nonzero().flatten()
+        alive = alive[torch.argsort(table[alive, 0], stable=True)]
+        first, second = table[alive[:-1]], table[alive[1:]]
+        # Against the size of the two numbers and not of the layer's largest: tiny units are no twins of each other.
+        allowed = TWIN_TOLERANCE * torch.maximum(first.abs(), second.abs())
+        is_twin = ((first - second).abs() <= allowed).all(dim=1)
         groups: list[list[int]] = []
-        for unit in order:
-            if groups and _are_close(table[groups[-1][0]], table[unit], scale):
-                groups[-1].append(unit)
+        for position in is_twin.nonzero().flatten().tolist():
+            earlier, later = int(alive[position]), int(alive[position + 1])
+            if groups and groups[-1][-1] == earlier:
+                groups[-1].append(later)
             else:
-                groups.append([unit])
-        return tuple(tuple(sorted(group)) for group in groups if len(group) > 1)
+                groups.append([earlier, later])
+        return tuple(tuple(sorted(group)) for group in groups)
 
 
 @dataclass(slots=True)
@@ -88,9 +92,3 @@ class UnitTwins:
         generator = torch.Generator().manual_seed(self.seed)
         weights = torch.randn(rows.shape[0], generator=generator, dtype=torch.float32).to(rows.device)
         return weights @ rows.float()
-
-
-def _are_close(first: Tensor, second: Tensor, scale: Tensor) -> bool:
-    # Against the size of both numbers and not only of the layer's largest: tiny units are no twins of each other.
-    allowed = TWIN_TOLERANCE * torch.minimum(torch.maximum(first.abs(), second.abs()), scale)
-    return bool(((first - second).abs() <= allowed).all())
