@@ -1,5 +1,6 @@
 """Finds the activation behind a value and repeats it on other numbers, whether one call or composed of many."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,32 +64,33 @@ def activation_from(tape: Tape, value: int, readers: Mapping[int, tuple[int, ...
     waiting = sorted(readers.get(value, ()))
     while waiting and len(region) < MAX_OPERATIONS:
         operation = tape.operations[waiting.pop(0)]
-        if operation in region or not _belongs(operation, inside):
+        if any(operation is each for each in region) or not _belongs(operation, inside):
             continue
         region.append(operation)
         inside.update(operation.outputs)
         waiting = sorted({*waiting, *(reader for out in operation.outputs for reader in readers.get(out, ()))})
-    exits = _exits(tape, inside, region, readers)
-    while exits and region and len(exits) > 1:
+    exits = _exits(tape, region, value, readers=readers)
+    while region and len(exits) > 1:
         # Values that leave early (a residual path that reads the entry) shorten the region to its first way out.
-        last = region.pop()
-        inside.difference_update(last.outputs)
-        exits = _exits(tape, inside, region, readers)
+        region.pop()
+        exits = _exits(tape, region, value, readers=readers)
     if not region or len(exits) != 1 or exits[0] == value or not _is_nonlinear(region):
         return None
     names = [operation.name for operation in region if operation.name not in LINEAR_ELEMENTWISE]
-    name = names[0] if len(region) == 1 else f"composed ({', '.join(names) or 'mul'})"
+    name = region[0].name if len(region) == 1 else f"composed ({', '.join(names) or 'mul'})"
     return Activation(name, value, exits[0], tuple(operation.index for operation in region), tape)
 
 
 def _belongs(operation: Operation, inside: set[int]) -> bool:
-    only_scalars = all(use.role == "other" for use in operation.parameters)
+    only_scalars = all(use.role == "other" or math.prod(use.shape) == 1 for use in operation.parameters)
     is_elementwise = operation.name in ELEMENTWISE and only_scalars
     return is_elementwise and bool(operation.inputs) and all(each in inside for each in operation.inputs)
 
 
-def _exits(tape: Tape, inside: set[int], region: list[Operation], readers: Mapping[int, tuple[int, ...]]) -> list[int]:
+def _exits(tape: Tape, region: list[Operation], entry: int, *, readers: Mapping[int, tuple[int, ...]]) -> list[int]:
+    """Return the values of a region, its entry included, that others read."""
     own = {operation.index for operation in region}
+    inside = {entry, *(out for operation in region for out in operation.outputs)}
     return sorted(
         each for each in inside if each == tape.loss or any(reader not in own for reader in readers.get(each, ()))
     )

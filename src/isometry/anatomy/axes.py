@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from isometry.anatomy.operations import GATES, PRODUCTS, RECURRENT
+from isometry.anatomy.operations import GATES, PRODUCTS, RECURRENT, WEIGHTED, WITH_SUMMAND
+from isometry.anatomy.provenance import contracted_letters
 from isometry.anatomy.tape import Operation, ParameterUse
 from isometry.theory.fans import Fans
 
@@ -55,58 +56,83 @@ def layout_of(operation: Operation, use: ParameterUse, *, parts: int = 1) -> Lay
         input takes part in a fraction of the products, which tests measure.
     """
     name = operation.name
-    if name.startswith("conv_transpose"):
-        return _of_transposed(operation, use)
-    if name.startswith("conv"):
-        return _of_convolution(operation, use)
-    if name in RECURRENT:
-        return _of_matrix(use, out_axis=0, in_axis=1, parts=GATES.get(name, 1))
+    if name in WEIGHTED and name.startswith("conv"):
+        of_kernel = _of_transposed if name.startswith("conv_transpose") else _of_convolution
+        return of_kernel(operation, use, parts)
     if name.startswith("embedding"):
         return Layout(Fans(1, use.shape[1]), out_axis=use.axes[1], in_axis=use.axes[0])
     if name == "bilinear":
         return Layout(Fans(math.prod(use.shape[1:]), use.shape[0]), out_axis=use.axes[0], in_axis=None)
-    if name == "einsum":
+    if name == "einsum" and "equation" in operation.settings:
         return _of_einsum(operation, use, parts)
-    if name in PRODUCTS:
-        left = use.position == (1 if name in {"addmm", "baddbmm"} else 0)
-        last = len(use.shape) - 1
-        axes = (last - 1, last) if left else (last, last - 1)
-        return _of_matrix(use, out_axis=axes[0], in_axis=axes[1], parts=parts)
-    return _of_matrix(use, out_axis=0, in_axis=1, parts=parts)
+    out_axis, in_axis = _matrix_axes(operation, use)
+    parts = _gates(operation, use) if name in RECURRENT else parts
+    return _of_matrix(use, out_axis=out_axis, in_axis=in_axis, parts=parts)
 
 
-def _of_matrix(use: ParameterUse, *, out_axis: int, in_axis: int, parts: int) -> Layout:
-    fans = Fans(use.shape[in_axis], use.shape[out_axis] / parts)
-    stacked = math.prod(use.shape) // (use.shape[in_axis] * use.shape[out_axis])
-    return Layout(fans, use.axes[out_axis], use.axes[in_axis], parts=parts, stacked=stacked)
+def _matrix_axes(operation: Operation, use: ParameterUse) -> tuple[int | None, int]:
+    """Return the operand's axes of outputs and inputs; a vector has one output and no axis for it."""
+    last = len(use.shape) - 1
+    if last == 0:
+        return None, 0
+    if operation.name not in PRODUCTS:
+        return 0, 1
+    is_left = use.position == (1 if operation.name in WITH_SUMMAND else 0)
+    return (last - 1, last) if is_left else (last, last - 1)
 
 
-def _of_convolution(operation: Operation, use: ParameterUse) -> Layout:
+def _gates(operation: Operation, use: ParameterUse) -> int:
+    """Return how many gates a recurrent weight holds; that of an LSTM's projection holds one matrix."""
+    tallest = max(weight.shape[0] for weight in operation.weights)
+    return GATES.get(operation.name, 1) if use.shape[0] == tallest else 1
+
+
+def _of_matrix(use: ParameterUse, *, out_axis: int | None, in_axis: int, parts: int) -> Layout:
+    fan_in = use.shape[in_axis]
+    outputs = 1 if out_axis is None else use.shape[out_axis]
+    stored_axis = None if out_axis is None else use.axes[out_axis]
+    return Layout(
+        Fans(fan_in, outputs / parts),
+        stored_axis,
+        use.axes[in_axis],
+        parts=_stored_parts(use, stored_axis, outputs / parts) or parts,
+        stacked=math.prod(use.shape) // (fan_in * outputs),
+    )
+
+
+def _stored_parts(use: ParameterUse, stored_axis: int | None, outputs: float) -> int | None:
+    """Return how many parts of this size the parameter holds, of which the operand may be a few; None if unknown."""
+    if stored_axis is None or not use.whole:
+        return None
+    parts, rest = divmod(use.whole[stored_axis], outputs)
+    return None if rest else int(parts)
+
+
+def _of_convolution(operation: Operation, use: ParameterUse, parts: int) -> Layout:
     out, into, *kernel = use.shape
     groups = cast("int", operation.settings.get("groups", 1))
-    fan_out = out / groups * math.prod(kernel) / _product(operation.settings, "stride", len(kernel))
-    return Layout(Fans(into * math.prod(kernel), fan_out), use.axes[0], use.axes[1], groups=groups)
+    fan_out = out / parts / groups * math.prod(kernel) / _product(operation.settings, "stride", len(kernel))
+    return Layout(Fans(into * math.prod(kernel), fan_out), use.axes[0], use.axes[1], parts=parts, groups=groups)
 
 
-def _of_transposed(operation: Operation, use: ParameterUse) -> Layout:
+def _of_transposed(operation: Operation, use: ParameterUse, parts: int) -> Layout:
     into, out, *kernel = use.shape
     groups = cast("int", operation.settings.get("groups", 1))
     fan_in = into / groups * math.prod(kernel) / _product(operation.settings, "stride", len(kernel))
-    return Layout(Fans(fan_in, out * math.prod(kernel)), use.axes[1], use.axes[0], groups=groups)
+    fans = Fans(fan_in, out / parts * math.prod(kernel))
+    return Layout(fans, use.axes[1], use.axes[0], parts=parts, groups=groups)
 
 
 def _of_einsum(operation: Operation, use: ParameterUse, parts: int) -> Layout:
-    equation = str(operation.settings.get("equation", "")).replace(" ", "").replace("...", "")
-    operands, _, result = equation.partition("->")
-    terms = operands.split(",")
-    own = terms[use.position] if use.position < len(terms) else ""
+    terms, result = contracted_letters(str(operation.settings["equation"]))
+    own = terms[use.position]
     contracted = [axis for axis, letter in enumerate(own) if letter not in result]
     rest = "".join(term for position, term in enumerate(terms) if position != use.position)
     new = [axis for axis, letter in enumerate(own) if letter in result and letter not in rest]
     fan_in = math.prod(use.shape[axis] for axis in contracted)
     fan_out = math.prod(use.shape[axis] for axis in new)
     return Layout(
-        Fans(fan_in, fan_out / parts if parts else fan_out),
+        Fans(fan_in, fan_out / parts),
         out_axis=use.axes[new[0]] if len(new) == 1 else None,
         in_axis=use.axes[contracted[0]] if len(contracted) == 1 else None,
         parts=parts,

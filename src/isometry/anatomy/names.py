@@ -1,11 +1,14 @@
 """Canonical names of a model's parameters and modules: wrappers stripped, tied weights under their first name."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 from torch.nn.utils import parametrize
 
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+FIXED_BY_RULE = frozenset({"_SpectralNorm", "_Orthogonal"})  # parametrisations that overrule what is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,13 @@ class ParameterNames:
 def names_of(model: nn.Module) -> ParameterNames:
     """Read the names of a model; the model stays alive as long as the ids are used."""
     parametrised = _parametrised_tensors(model)
+    ambiguous = _ambiguous_names(model)
     parameters: dict[str, tuple[nn.Parameter, ...]] = {}
     of_tensor: dict[int, str] = {}
     ties: dict[str, list[str]] = {}
     for raw_name, parameter in model.named_parameters(remove_duplicate=False):
-        name = parametrised.get(id(parameter)) or canonical(raw_name)
+        stripped = canonical(raw_name)
+        name = parametrised.get(id(parameter)) or (raw_name if stripped in ambiguous else stripped)
         if id(parameter) not in of_tensor:
             of_tensor[id(parameter)] = name
             parameters[name] = (*parameters.get(name, ()), parameter)
@@ -71,12 +76,20 @@ def canonical(name: str) -> str:
 
 
 def owner_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """Return the module that holds the parameter of a canonical name, and the attribute it is under."""
+    """Return the module that holds the parameter of a canonical name, and the attribute it is under.
+
+    Raises:
+        LookupError: If the model has no such parameter.
+    """
+    path, _, attribute = name.rpartition(".")
+    try:
+        direct = model.get_submodule(path)
+    except AttributeError:  # the name lacks the part of a wrapper
+        direct = None
+    if direct is not None and attribute in _own_names(direct):
+        return direct, attribute
     for path, module in model.named_modules():
-        own = [key for key, _ in module.named_parameters(recurse=False)]
-        if parametrize.is_parametrized(module):
-            own.extend(str(key) for key in module.parametrizations)  # pyright: ignore[reportGeneralTypeIssues] - a ModuleDict
-        for attribute in own:
+        for attribute in _own_names(module):
             if canonical(f"{path}.{attribute}" if path else attribute) == name:
                 return module, attribute
     raise LookupError(name)
@@ -87,11 +100,37 @@ def is_writable(model: nn.Module, name: str) -> bool:
 
     Spectral norm sets the scale and the orthogonal map the shape of a weight, whatever is written; a parametrisation
     without a right inverse takes nothing.
+
+    Args:
+        model: The model that holds it.
+        name: Its canonical name.
+
+    Returns:
+        Whether a later read gives what was written.
     """
     module, attribute = owner_of(model, name)
-    chain = module.parametrizations[attribute]  # pyright: ignore[reportIndexIssue] - a ModuleDict
-    fixed = {"_SpectralNorm", "_Orthogonal"}
-    return all(hasattr(link, "right_inverse") and type(link).__name__ not in fixed for link in chain)
+    links = dict(_chains(module)).get(attribute, ())
+    return all(hasattr(link, "right_inverse") and type(link).__name__ not in FIXED_BY_RULE for link in links)
+
+
+def _own_names(module: nn.Module) -> list[str]:
+    own = [key for key, _ in module.named_parameters(recurse=False)]
+    return own + [attribute for attribute, _ in _chains(module)]
+
+
+def _chains(module: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, ...]]]:
+    """Yield the attributes that parametrisations compute, each with its links; the list holds parameters itself."""
+    if parametrize.is_parametrized(module):
+        chains = cast("nn.ModuleDict", module.parametrizations)
+        yield from ((attribute, tuple(chain.children())) for attribute, chain in chains.items())
+
+
+def _ambiguous_names(model: nn.Module) -> frozenset[str]:
+    """Canonical names that two parameters would share, as where a model calls a part of its own `module`."""
+    holders: dict[str, set[int]] = {}
+    for raw_name, parameter in model.named_parameters(remove_duplicate=False):
+        holders.setdefault(canonical(raw_name), set()).add(id(parameter))
+    return frozenset(name for name, ids in holders.items() if len(ids) > 1)
 
 
 def _parametrised_tensors(model: nn.Module) -> dict[int, str]:
@@ -100,7 +139,7 @@ def _parametrised_tensors(model: nn.Module) -> dict[int, str]:
     for path, module in model.named_modules():
         if not parametrize.is_parametrized(module):
             continue
-        for attribute, chain in module.parametrizations.items():  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue] - a ModuleDict
-            name = canonical(f"{path}.{attribute}" if path else str(attribute))
+        for attribute, chain in cast("nn.ModuleDict", module.parametrizations).items():
+            name = canonical(f"{path}.{attribute}" if path else attribute)
             found.update({id(parameter): name for parameter in chain.parameters()})
     return found

@@ -1,7 +1,7 @@
 """What the tensor functions mean: which operand is a weight, which are activations, norms or mere changes of shape."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -14,21 +14,22 @@ class Signature:
 
     weight: tuple[int, str]
     bias: tuple[int, str] | None = None
-    settings: Mapping[str, int] = ()  # pyright: ignore[reportAssignmentType] - replaced below where there are any
+    settings: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 _CONVOLUTION = {"stride": 3, "padding": 4, "dilation": 5, "groups": 6}
 _TRANSPOSED = {"stride": 3, "padding": 4, "output_padding": 5, "groups": 6, "dilation": 7}
 
 WEIGHTED: dict[str, Signature] = {
-    "linear": Signature((1, "weight"), (2, "bias"), {}),
-    "bilinear": Signature((2, "weight"), (3, "bias"), {}),
-    "embedding": Signature((1, "weight"), None, {}),
-    "embedding_bag": Signature((1, "weight"), None, {}),
+    "linear": Signature((1, "weight"), (2, "bias")),
+    "bilinear": Signature((2, "weight"), (3, "bias")),
+    "embedding": Signature((1, "weight")),
+    "embedding_bag": Signature((1, "weight")),
     **{f"conv{n}d": Signature((1, "weight"), (2, "bias"), _CONVOLUTION) for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": Signature((1, "weight"), (2, "bias"), _TRANSPOSED) for n in (1, 2, 3)},
 }
-PRODUCTS = frozenset({"matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "einsum", "tensordot", "chain_matmul"})
+PRODUCTS = frozenset({"matmul", "mm", "bmm", "mv", "dot", "addmm", "addmv", "baddbmm", "einsum", "tensordot"})
+WITH_SUMMAND = frozenset({"addmm", "addmv", "baddbmm"})
 RECURRENT = frozenset(
     {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
 )
@@ -58,7 +59,8 @@ ACTIVATIONS = RECTIFIERS | frozenset(
         "hardswish",
         "hardtanh",
         "leaky_relu",
-        "logsigmoid",
+        "hardshrink",
+        "log_sigmoid",
         "mish",
         "prelu",
         "rrelu",
@@ -67,6 +69,7 @@ ACTIVATIONS = RECTIFIERS | frozenset(
         "silu",
         "sin",
         "softplus",
+        "softshrink",
         "softsign",
         "tanh",
         "tanhshrink",
@@ -160,7 +163,22 @@ ELEMENTWISE = (
     )
 )
 
-_OPERATORS = {"truediv": "div", "rtruediv": "div", "rpow": "pow", "rsub": "sub", "neg": "neg"}
+# Operations with one meaning and several names.
+_SAME = {
+    "absolute": "abs",
+    "clip": "clamp",
+    "concat": "cat",
+    "concatenate": "cat",
+    "divide": "div",
+    "multiply": "mul",
+    "negative": "neg",
+    "special_erf": "erf",
+    "special_expit": "sigmoid",
+    "subtract": "sub",
+    "true_divide": "div",
+    "truediv": "div",
+}
+_OPERATORS = frozenset({"add", "sub", "mul", "div", "truediv", "floordiv", "matmul", "pow", "and", "or", "xor", "mod"})
 
 
 @cache
@@ -175,23 +193,19 @@ def plain_name(function: Callable[..., Any]) -> str:
         ('add', 'relu')
     """
     name = str(getattr(function, "__name__", "") or resolve_name(function) or "unknown")
-    if name == "__get__":
-        name = (resolve_name(function) or "unknown.__get__").split(".")[-2]
+    if name in {"__get__", "__set__"}:
+        name = (resolve_name(function) or f"unknown.{name}").split(".")[-2]
     if name.startswith("__") and name.endswith("__"):
         name = name.strip("_")
-        name = _OPERATORS.get(name, name)
-        for prefix in ("i", "r"):
-            if name in {f"{prefix}add", f"{prefix}sub", f"{prefix}mul", f"{prefix}matmul", f"{prefix}truediv"}:
-                name = _OPERATORS.get(name[1:], name[1:])
-    return name.rstrip("_") or name
+        name = name[1:] if name[0] in "ir" and name[1:] in _OPERATORS else name
+    name = name.rstrip("_") or name
+    return _SAME.get(name, name)
 
 
+@cache
 def is_in_place(function: Callable[..., Any]) -> bool:
     """Say whether a tensor function writes into its first operand."""
     name = str(getattr(function, "__name__", ""))
-    return (name.endswith("_") and not name.endswith("__")) or name in {
-        "__setitem__",
-        "__iadd__",
-        "__imul__",
-        "__isub__",
-    }
+    if name.startswith("__"):
+        return name in {"__setitem__", "__set__"} or (name[2] == "i" and name[3:-2] in _OPERATORS)
+    return name.endswith("_") and name != "requires_grad_"

@@ -1,4 +1,4 @@
-"""Follows parameters and unit axes through views: which axis of an operand is which axis of its parameter."""
+"""Follows parameters through views: which axis of an operand is which axis of its parameter."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,18 +6,32 @@ from typing import Any
 
 from torch import Tensor
 
-from isometry.anatomy.operations import NORMS, PRODUCTS, RECURRENT, WEIGHTED
-from isometry.anatomy.tape import ParameterRole, ParameterUse, Value
+from isometry.anatomy.operations import NORMS, PRODUCTS, RECURRENT, WEIGHTED, WITH_SUMMAND
+from isometry.anatomy.tape import ParameterRole, ParameterUse
+from isometry.anatomy.units import moved_axes, shares_memory
 
-_MOVES_AXES = frozenset({"transpose", "permute", "movedim", "T", "mT", "t", "swapaxes", "adjoint"})
 _MATRIX = 2
+_ROLE_BY_NAME: dict[str, ParameterRole] = {
+    **dict.fromkeys(NORMS, "norm"),
+    "mul": "scale",
+    "div": "scale",
+    "add": "bias",
+    "sub": "bias",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterView:
-    """A tensor that is made of parameters alone: their names, and the parameter's axis behind each of its axes."""
+    """A tensor that is made of parameters alone.
+
+    Attributes:
+        names: Canonical names of the parameters.
+        whole: Shape of the parameter; () if there are several.
+        axes: The parameter's axis behind each axis of the tensor; None where that is unknown.
+    """
 
     names: tuple[str, ...]
+    whole: tuple[int, ...]
     axes: tuple[int | None, ...]
 
 
@@ -29,54 +43,19 @@ def derived_view(
     if not sources:
         return None
     names = tuple(dict.fromkeys(name for _, view in sources for name in view.names))
+    whole = sources[0][1].whole if len(names) == 1 else ()
     for source, view in sources:
-        if _shares_memory(tensor, source):
-            moved = _moved_axes(tensor, source)
-            return ParameterView(names, tuple(None if axis is None else view.axes[axis] for axis in moved))
+        if shares_memory(tensor, source):
+            moved = moved_axes(tensor, source)
+            return ParameterView(names, whole, tuple(None if axis is None else view.axes[axis] for axis in moved))
     for source, view in sources:
         if source.shape == tensor.shape:
-            return ParameterView(names, view.axes)
-    return ParameterView(names, (None,) * tensor.ndim)
+            return ParameterView(names, whole, view.axes)
+    return ParameterView(names, whole, (None,) * tensor.ndim)
 
 
-def parameter_use(
-    name: str,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    *,
-    tensor: Tensor,
-    view: ParameterView,
-    position: int,
-) -> ParameterUse:
-    """Return how a function called `name` uses one operand that is made of parameters."""
-    role = _role(name, args, kwargs, tensor)
-    return ParameterUse(view.names, role, position, tuple(tensor.shape), view.axes)
-
-
-def unit_axis_of(name: str, output: Tensor, inputs: Sequence[Tensor], *, known: Sequence[Value | None]) -> int:
-    """Return the axis along which the units of an operation's output lie.
-
-    Convolutions put them before the places of a map, everything else last; views and elementwise operations keep
-    the axis of their input.
-    """
-    last = max(output.ndim - 1, 0)
-    if name.startswith("conv"):
-        return max(output.ndim - 1 - int(name.removesuffix("d")[-1]), 0)
-    if name in WEIGHTED or name in PRODUCTS or name in RECURRENT:
-        return last
-    for source, value in zip(inputs, known, strict=True):
-        if value is None:
-            continue
-        if name in _MOVES_AXES and _shares_memory(output, source):
-            moved = _moved_axes(output, source)
-            return moved.index(value.unit_axis) if value.unit_axis in moved else last
-        if output.ndim == source.ndim and output.ndim and output.shape[value.unit_axis] == value.num_units:
-            return value.unit_axis
-        return last
-    return last
-
-
-def _role(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], tensor: Tensor) -> ParameterRole:
+def role_of_operand(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, tensor: Tensor) -> ParameterRole:
+    """Return what a function called `name` does with an operand that is made of parameters."""
     if name in WEIGHTED:
         signature = WEIGHTED[name]
         if _argument(args, kwargs, signature.weight) is tensor:
@@ -85,36 +64,41 @@ def _role(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], tensor: Ten
     if name in RECURRENT:
         return "weight" if tensor.ndim == _MATRIX else "bias"
     if name in PRODUCTS:
-        is_summand = name in {"addmm", "baddbmm"} and args[0] is tensor
-        return "bias" if is_summand or tensor.ndim < _MATRIX else "weight"
-    if name in NORMS:
-        return "norm"
-    if name in {"mul", "div"}:
-        return "scale"
-    return "bias" if name in {"add", "sub"} else "other"
+        if name in WITH_SUMMAND and args[0] is tensor:
+            return "bias"
+        return "weight" if tensor.ndim and not (name == "einsum" and _scales(args, tensor)) else "scale"
+    return _ROLE_BY_NAME.get(name, "other")
+
+
+def parameter_use(role: ParameterRole, view: ParameterView, *, shape: Sequence[int], position: int) -> ParameterUse:
+    """Return the use of an operand that is made of parameters, in a role and at a position."""
+    return ParameterUse(view.names, role, position, tuple(shape), view.whole, view.axes)
+
+
+def contracted_letters(equation: str) -> tuple[list[str], str]:
+    """Return the terms of an einsum's operands and the letters of its result, written out where it was implied.
+
+    Example:
+        >>> contracted_letters("bi, ij")
+        (['bi', 'ij'], 'bj')
+    """
+    operands, arrow, result = equation.replace(" ", "").replace("...", "").partition("->")
+    if not arrow:
+        letters = operands.replace(",", "")
+        result = "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
+    return operands.split(","), result
+
+
+def _scales(args: Sequence[Any], tensor: Tensor) -> bool:
+    """Say whether an einsum sums over no axis of an operand, and so only multiplies by it."""
+    if not isinstance(args[0], str):
+        return False
+    terms, result = contracted_letters(args[0])
+    operands: list[Any] = list(args[1]) if len(args) == _MATRIX and isinstance(args[1], list | tuple) else list(args[1:])
+    position = next((place for place, operand in enumerate(operands) if operand is tensor), 0)
+    return all(letter in result for letter in terms[position])
 
 
 def _argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: tuple[int, str]) -> Any:
     position, keyword = place
     return args[position] if position < len(args) else kwargs.get(keyword)
-
-
-def _shares_memory(first: Tensor, second: Tensor) -> bool:
-    if first is second:
-        return True
-    if first.is_meta or second.is_meta:
-        return first._base is not None and (first._base is second or first._base is second._base)
-    return first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()
-
-
-def _moved_axes(view: Tensor, source: Tensor) -> list[int | None]:
-    """For each axis of a view the axis of its source with the same stride; None where none or several have it."""
-    moved: list[int | None] = []
-    for length, stride in zip(view.shape, view.stride(), strict=True):
-        matches = [
-            axis
-            for axis, (of_length, of_stride) in enumerate(zip(source.shape, source.stride(), strict=True))
-            if of_stride == stride and of_length >= length > 1
-        ]
-        moved.append(matches[0] if len(matches) == 1 else None)
-    return moved

@@ -1,15 +1,16 @@
 """What the tape means: weight layers with their true fans, activations, norms, residual branches, heads and depth."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from isometry.anatomy.activations import Activation, activation_from
+from isometry.anatomy.activations import MAX_OPERATIONS, Activation, activation_from
 from isometry.anatomy.axes import Layout, layout_of
 from isometry.anatomy.flow import Flow, gradient_flow
 from isometry.anatomy.operations import NORMS, RESHAPES, SUMS, TRANSPARENT
 from isometry.anatomy.residual import Branch, find_branches
-from isometry.anatomy.tape import Operation, ParameterUse, Tape
+from isometry.anatomy.tape import Operation, ParameterUse, Tape, Value
 
 SPLITS = frozenset({"chunk", "split", "tensor_split", "unbind", "getitem", "select", "narrow"})
 
@@ -62,6 +63,7 @@ class Anatomy:
         trunks: For each input, the operations that every way from it to the loss passes, of those that are layers or
             residual sums; the others only move numbers.
         depths: For each operation that a gradient reaches, the layers on the longest way to it, counts.
+        readers: For each value, the operations that read it.
     """
 
     tape: Tape
@@ -71,6 +73,7 @@ class Anatomy:
     branches: tuple[Branch, ...]
     trunks: tuple[tuple[int, ...], ...]
     depths: Mapping[int, int]
+    readers: Mapping[int, tuple[int, ...]]
 
     @property
     def depth(self) -> int:
@@ -91,9 +94,19 @@ def read(tape: Tape) -> Anatomy:
     """Return the anatomy of a recorded forward pass; nothing is run."""
     flow = gradient_flow(tape)
     reader = _Reader(tape, flow)
-    layers = tuple(reader.layer(operation, use) for operation in tape.operations for use in operation.weights)
+    uses = ((operation, use) for operation in tape.operations for use in operation.weights)
+    layers = tuple(reader.layer(operation, use) for operation, use in uses if math.prod(use.shape))
     activations = {layer.activation_after.exit: layer.activation_after for layer in layers if layer.activation_after}
-    return Anatomy(tape, flow, layers, tuple(activations.values()), reader.branches, reader.trunks(), reader.depths)
+    return Anatomy(
+        tape=tape,
+        flow=flow,
+        layers=layers,
+        activations=tuple(activations.values()),
+        branches=reader.branches,
+        trunks=reader.trunks(),
+        depths=reader.depths,
+        readers=reader.readers,
+    )
 
 
 class _Reader:
@@ -104,10 +117,10 @@ class _Reader:
         self.flow = flow
         self.branches = find_branches(tape, flow)
         self._forks = flow.forks()
-        self._readers = _readers_of(tape)
+        self.readers = _readers_of(tape)
         self._norm_modules = _modules_that_normalise(tape)
         self._branch_ends = {end for branch in self.branches for end in branch.ends}
-        self._activation_of = {}
+        self._activation_of: dict[int, Activation | None] = {}
         self.depths, self._is_last = self._depths_and_heads()
 
     def layer(self, operation: Operation, use: ParameterUse) -> Layer:
@@ -123,7 +136,7 @@ class _Reader:
             biases=biases,
             kind=operation.name,
             layout=layout_of(operation, use, parts=self._parts(operation)),
-            activation_after=activation_from(self.tape, value, self._readers),
+            activation_after=activation_from(self.tape, value, self.readers),
             activation_before=before,
             is_normalised=is_normalised,
             reads_norm=reads_norm,
@@ -151,6 +164,9 @@ class _Reader:
 
         Gradients before and after such a place do not compare: the part that is read in many places gets what the
         other stream leaves to it.
+
+        Returns:
+            The parts, which together are the trunk.
         """
         residual = {branch.sum: branch.fork for branch in self.branches}
         stretches = [[trunk[0]]]
@@ -186,7 +202,7 @@ class _Reader:
         passed_norm = False
         added: tuple[ParameterUse, ...] = ()
         while True:
-            readers = [self.tape.operations[index] for index in self._readers.get(value, ())]
+            readers = [self.tape.operations[index] for index in self.readers.get(value, ())]
             if readers and all(self.is_norm(reader) for reader in readers):
                 passed_norm = True
                 value = self._end_of_norm(readers[0])
@@ -228,27 +244,26 @@ class _Reader:
 
     def _search_activation(self, value: int) -> Activation | None:
         entry = value
-        for _ in range(24):
+        for _ in range(MAX_OPERATIONS):
             producer = self.tape.values[entry].producer
             if producer is None or producer not in self.tape.elementwise:
                 break
             entry = min(self.tape.operations[producer].inputs)
-            found = activation_from(self.tape, entry, self._readers)
+            found = activation_from(self.tape, entry, self.readers)
             if found is not None and found.exit == value:
                 return found
         return None
 
     def _parts(self, operation: Operation) -> int:
         """Into how many equal parts the layer's output is split along its units before anything mixes them."""
-        value = self.tape.values[operation.outputs[0]]
-        units = value.num_units
+        whole = value = self.tape.values[operation.outputs[0]]
         while True:
-            readers = [self.tape.operations[index] for index in self._readers.get(value.index, ())]
+            readers = [self.tape.operations[index] for index in self.readers.get(value.index, ())]
             if len(readers) == 1 and readers[0].name == "glu":
                 return 2
             pieces = [reader for reader in readers if reader.name in SPLITS and reader.inputs]
             if pieces and len(pieces) == len(readers):
-                return _equal_parts(self.tape, pieces, units, whole=value.shape)
+                return _equal_parts(self.tape, pieces, whole)
             if len(readers) != 1 or readers[0].name not in RESHAPES or not readers[0].outputs:
                 return 1
             value = self.tape.values[readers[0].outputs[0]]
@@ -294,16 +309,12 @@ def _modules_that_normalise(tape: Tape) -> frozenset[str]:
     return frozenset(divides - mixing - {""})
 
 
-def _equal_parts(tape: Tape, pieces: list[Operation], units: int, *, whole: tuple[int, ...]) -> int:
-    """Return how many equal parts the pieces are, 1 if they are none or unequal."""
-    shapes = [tape.values[out].shape for piece in pieces for out in piece.outputs]
-    if len(set(shapes)) != 1 or len(shapes) < 2:  # noqa: PLR2004 - one piece is no split
-        return 1
-    size = 1
-    for length in shapes[0]:
-        size *= length
-    total = 1
-    for length in whole:
-        total *= length
-    count = len(shapes)
-    return count if size * count == total and units % count == 0 else 1
+def _equal_parts(tape: Tape, pieces: list[Operation], whole: Value) -> int:
+    """Return into how many equal parts the pieces split the units of a value, 1 if they do not."""
+    parts = [tape.values[out] for piece in pieces for out in piece.outputs]
+    count = len(parts)
+    units = {part.first_unit % whole.num_units for part in parts}
+    sizes = {math.prod(part.shape) for part in parts}
+    covers_all = len({part.shape for part in parts}) == 1 and sizes == {math.prod(whole.shape) / count}
+    # Pieces that start at the same unit are of other axes: halves of a batch, or tokens.
+    return count if count > 1 and covers_all and len(units) == count else 1

@@ -1,7 +1,7 @@
 """The seam to a real model: `record` runs one forward pass of a task, `record_step` one backward pass as well."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from torch.nn.modules import module as module_hooks
 
 from isometry._errors import IsometryError, ModelError, describe
 from isometry.anatomy.names import ParameterNames, names_of
-from isometry.anatomy.preserve import preserved
+from isometry.anatomy.preserve import Guard, preserved
 from isometry.anatomy.recorder import Observer, Recorder
 from isometry.anatomy.refusals import explain_failure, refuse_what_cannot_be_measured
 from isometry.anatomy.tape import Tape
@@ -48,22 +48,29 @@ def record(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> 
         observers: Called with each operation as it returns; what one returns takes the output's place.
         seed: Seed of dropout and of other random numbers in the forward pass.
 
+    Returns:
+        The operations of the forward pass, in order.
+
     Raises:
         ModelError: If the model fails on its batch.
     """
     refuse_what_cannot_be_measured(task)
     with preserved(task.model, seed=seed) as guard, torch.enable_grad():
         recorder = Recorder(names_of(task.model), guard=guard, observers=tuple(observers))
-        return recorder.finish(_forward(task, recorder))
+        return recorder.finish(_forward(task, recorder, guard))
 
 
 def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> Step:
     """Run one forward and one backward pass of a task; no gradient reaches the parameters' `.grad`.
 
     Args:
-        task: The task; nothing in it is changed.
+        task: The task; nothing in it is changed. If its step calls backward() itself, then the sum of what it calls
+            it on is the loss.
         observers: As for `record`; a tensor hook that one sets on an output sees the gradient of the loss there.
         seed: Seed of dropout and of other random numbers in the forward pass.
+
+    Returns:
+        The tape, the loss and the gradients.
 
     Raises:
         ModelError: If the model fails on its batch.
@@ -84,17 +91,18 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         start = time.perf_counter()
-        loss = _forward(task, recorder)
+        loss = _forward(task, recorder, guard)
         gradients = _backward(task, loss, trainable)
         seconds = time.perf_counter() - start
         peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
         return Step(recorder.finish(loss), names, loss.detach(), gradients, seconds, peak_bytes)
 
 
-def _forward(task: Task, recorder: Recorder) -> Tensor:
+def _forward(task: Task, recorder: Recorder, guard: Guard) -> Tensor:
     try:
         with _module_calls(recorder), recorder:
-            return task.compute_loss()
+            loss = task.compute_loss()
+            return sum(guard.losses[1:], start=guard.losses[0]) if guard.losses else loss
     except IsometryError:
         raise
     except (Exception, SystemExit) as error:
@@ -115,16 +123,25 @@ def _backward(
             "Make the same step run with loss.backward() first."
         ) from error
     return {
-        name: tuple(next(found) if tensor.requires_grad else None for tensor in tensors)
+        name: tuple(_dense(next(found)) if tensor.requires_grad else None for tensor in tensors)
         for name, tensors in trainable.items()
     }
 
 
+def _dense(gradient: Tensor | None) -> Tensor | None:
+    """Return a gradient as a block of numbers; those of sparse embeddings come as lists of rows."""
+    return gradient.to_dense() if gradient is not None and gradient.layout != torch.strided else gradient
+
+
 @contextmanager
-def _module_calls(recorder: Recorder) -> Iterator[None]:
+def _module_calls(recorder: Recorder) -> Generator[None]:
     """Tell the recorder of every module call, by hooks that belong to no model."""
+
+    def left(module: nn.Module, _: object, output: object) -> None:
+        recorder.leave_module(module, output)
+
     before = module_hooks.register_module_forward_pre_hook(recorder.enter_module)
-    after = module_hooks.register_module_forward_hook(lambda module, _, output: recorder.leave_module(module, output))
+    after = module_hooks.register_module_forward_hook(left)
     try:
         yield
     finally:

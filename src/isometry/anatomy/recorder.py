@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,11 +14,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from isometry.anatomy.names import ParameterNames
 from isometry.anatomy.operations import ELEMENTWISE, PRODUCTS, RESHAPES, WEIGHTED, is_in_place, plain_name
 from isometry.anatomy.preserve import Guard
-from isometry.anatomy.provenance import ParameterView, derived_view, parameter_use, unit_axis_of
+from isometry.anatomy.provenance import ParameterView, derived_view, parameter_use, role_of_operand
 from isometry.anatomy.tape import Elementwise, Operation, ParameterUse, Reference, Tape, Value
 from isometry.anatomy.task import tensors_in
+from isometry.anatomy.units import Units, unit_axis_of, units_of_view
 
 MAKES_CONSTANTS = ("_like", "new_")
+MAKES_NOISE = frozenset({"randn", "normal"})  # data of their own, as the input of a generator is
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +59,24 @@ class Recorder(TorchFunctionMode):
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    ) -> Any:  # the four parameters are torch's
         kwargs = kwargs or {}
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return func(*args, **kwargs)  # inside vmap or grad of torch.func tensors stand for others: out of sight
         if func is F.multi_head_attention_forward:
             with self:
                 return _ENTERED_ATTENTION(*args, **kwargs)
         operands = tuple(tensors_in((args, kwargs)))
         name = plain_name(func)
-        if is_in_place(func):
-            self._guard.before_write(args[0])
+        self._guard_writes(func, name, args, kwargs)
         if name not in _ATTRIBUTES:
             self.last_call = (name, [tuple(operand.shape) for operand in operands])
         result = func(*args, **kwargs)
         self.last_call = None  # it returned; what fails later is something else
         outputs = (args[0],) if name == "setitem" else tuple(tensors_in(result))
         if not outputs or name in _ATTRIBUTES or (name in RESHAPES and outputs[0] is args[0]):
+            return result
+        if name in MAKES_NOISE and not operands:
             return result
         replaced = self._note(func, name, Call(args, kwargs, operands, outputs))
         return result if replaced is None else replaced
@@ -105,7 +110,7 @@ class Recorder(TorchFunctionMode):
         trainable = (
             name for name, tensors in self._names.parameters.items() if any(tensor.requires_grad for tensor in tensors)
         )
-        value = self._value_of.get(loss) or self._new_value(loss, producer=None, unit_axis=0)
+        value = self._value_of.get(loss) or self._new_value(loss, producer=None, units=Units.along(loss, 0))
         return Tape(
             operations=tuple(self._operations),
             elementwise=self._elementwise,
@@ -126,7 +131,12 @@ class Recorder(TorchFunctionMode):
             return None
         inputs = tuple(self._value(tensor) for tensor, data in zip(call.inputs, is_data, strict=True) if data)
         uses = tuple(
-            parameter_use(name, call.args, call.kwargs, tensor=tensor, view=view, position=position)
+            parameter_use(
+                role_of_operand(name, call.args, call.kwargs, tensor=tensor),
+                view,
+                shape=tensor.shape,
+                position=position,
+            )
             for position, (tensor, view) in enumerate(zip(call.inputs, views, strict=True))
             if view is not None
         )
@@ -134,23 +144,48 @@ class Recorder(TorchFunctionMode):
         operation = self._append(name, call, inputs=inputs, uses=uses)
         if elementwise is not None:
             self._elementwise[operation.index] = elementwise
+        return self._ask_observers(operation, call)
+
+    def _ask_observers(self, operation: Operation, call: Call) -> Tensor | None:
+        """Show an operation to all observers, each seeing what the last one put in its output's place."""
         replaced = None
         for observer in self._observers:
-            replaced = observer(operation, call) or replaced if replaced is None else replaced
-        if replaced is not None:
-            self._value_of[replaced] = self._values[operation.outputs[0]]
+            answer = observer(operation, call)
+            if answer is not None:
+                replaced = answer
+                call = replace(call, outputs=(answer, *call.outputs[1:]))
+                self._value_of[answer] = self._values[operation.outputs[0]]
         return replaced
+
+    def _guard_writes(
+        self, function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Tell the guard what an operation is about to overwrite."""
+        if name.startswith("embedding") and kwargs.get("max_norm", args[3] if len(args) > _MAX_NORM else None):
+            self._guard.before_write(args[1])
+        if not is_in_place(function) and "out" not in kwargs:
+            return
+        if name in _ATTRIBUTES:  # sets `.grad` or `.requires_grad`, which the guard keeps anyway
+            return
+        for target in tensors_in((args[:1] if is_in_place(function) else (), kwargs.get("out"))):
+            if self._is_from_outside(target):
+                self._guard.watch(target)
+            self._guard.before_write(target)
+
+    def _is_from_outside(self, tensor: Tensor) -> bool:
+        value = self._value_of.get(tensor)
+        known = tensor in self._view_of or tensor in self._constants or id(tensor) in self._names.of_tensor
+        return value.producer is None if value is not None else not known
 
     def _append(self, name: str, call: Call, *, inputs: tuple[Value, ...], uses: tuple[ParameterUse, ...]) -> Operation:
         index = len(self._operations)
         outputs: list[int] = []
         for tensor in call.outputs:
-            axis = unit_axis_of(name, tensor, call.inputs, known=[self._value_of.get(each) for each in call.inputs])
-            value = self._new_value(tensor, producer=index, unit_axis=axis)
+            value = self._new_value(tensor, producer=index, units=self._units_of(name, tensor, call.inputs))
             outputs.append(value.index)
             base = tensor._base
-            if base is not None and name == "setitem":
-                self._value_of[base] = value
+            if base is not None and any(tensor is each for each in call.args[:1]):
+                self._value_of[base] = value  # what is written into a part is written into the whole
         operation = Operation(
             index=index,
             name=name,
@@ -189,9 +224,9 @@ class Recorder(TorchFunctionMode):
                 self._constants[tensor] = True
 
     def _parameter_view(self, tensor: Tensor) -> ParameterView | None:
-        name = self._names.of_tensor.get(id(tensor)) if isinstance(tensor, nn.Parameter) else None
+        name = self._names.of_tensor.get(id(tensor))
         if name is not None:
-            return ParameterView((name,), tuple(range(tensor.ndim)))
+            return ParameterView((name,), tuple(tensor.shape), tuple(range(tensor.ndim)))
         return None if tensor in self._value_of else self._view_of.get(tensor)
 
     def _is_constant(self, tensor: Tensor) -> bool:
@@ -205,16 +240,39 @@ class Recorder(TorchFunctionMode):
         if self._is_unseen(tensor):
             return self._adopt(tensor)
         known = self._value_of.get(tensor)
-        return known or self._new_value(tensor, producer=None, unit_axis=max(tensor.ndim - 1, 0))
+        return known or self._new_value(tensor, producer=None, units=Units.along(tensor, max(tensor.ndim - 1, 0)))
 
     def _adopt(self, tensor: Tensor) -> Value:
-        """Put a tensor that was made out of sight on the tape, as made from the inputs of its module."""
-        inputs = tuple(self._values[index] for index in (self._modules[-1][1] if self._modules else ()))
-        operation = self._append("opaque", Call((), {}, (), (tensor,)), inputs=inputs, uses=())
+        """Put a tensor that was made out of sight on the tape, as made from the inputs and parameters of its module."""
+        module, indices = self._modules[-1] if self._modules else (None, ())
+        inputs = tuple(self._values[index] for index in indices)
+        own = () if module is None else module.parameters(recurse=isinstance(module, torch.jit.ScriptModule))
+        views = ((parameter, self._parameter_view(parameter)) for parameter in own)
+        uses = tuple(
+            parameter_use("other", view, shape=parameter.shape, position=position)
+            for position, (parameter, view) in enumerate(views)
+            if view is not None
+        )
+        operation = self._append("opaque", Call((), {}, (), (tensor,)), inputs=inputs, uses=uses)
         return self._values[operation.outputs[0]]
 
-    def _new_value(self, tensor: Tensor, *, producer: int | None, unit_axis: int) -> Value:
-        value = Value(len(self._values), producer, tuple(tensor.shape), tensor.dtype, tensor.requires_grad, unit_axis)
+    def _units_of(self, name: str, output: Tensor, inputs: tuple[Tensor, ...]) -> Units:
+        known = [self._value_of.get(each) for each in inputs]
+        axis = unit_axis_of(name, output, inputs, known=known)
+        data = [(source, value) for source, value in zip(inputs, known, strict=True) if value is not None]
+        return units_of_view(output, *data[0], axis=axis) if name in RESHAPES and data else Units.along(output, axis)
+
+    def _new_value(self, tensor: Tensor, *, producer: int | None, units: Units) -> Value:
+        value = Value(
+            index=len(self._values),
+            producer=producer,
+            shape=tuple(tensor.shape),
+            dtype=tensor.dtype,
+            has_gradient=tensor.requires_grad,
+            unit_axis=units.axis,
+            first_unit=units.first,
+            unit_steps=units.steps,
+        )
         self._values.append(value)
         self._value_of[tensor] = value
         return value
@@ -228,6 +286,7 @@ class Recorder(TorchFunctionMode):
 
 
 _ATTRIBUTES = frozenset({"shape", "dtype", "device", "grad_fn", "requires_grad", "dim", "size", "is_meta", "grad"})
+_MAX_NORM = 3  # position of the argument by which an embedding's rows are shortened in place
 
 
 def _settings(name: str, call: Call) -> dict[str, object]:
@@ -241,13 +300,17 @@ def _settings(name: str, call: Call) -> dict[str, object]:
     if name in PRODUCTS and call.args and isinstance(call.args[0], str):
         return {"equation": call.args[0]}
     plain = (bool, int, float, str)
-    given = {f"{position}": value for position, value in enumerate(call.args) if isinstance(value, plain)}
+    given: dict[str, object] = {f"{place}": value for place, value in enumerate(call.args) if isinstance(value, plain)}
     return given | {key: value for key, value in call.kwargs.items() if isinstance(value, plain)}
 
 
 def _entered(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a copy of a torch function that does its work instead of offering itself to the mode again."""
-    globals_ = {**function.__globals__, "has_torch_function": lambda _: False}
+
+    def is_never_overridden(_: object) -> bool:
+        return False
+
+    globals_ = {**function.__globals__, "has_torch_function": is_never_overridden}
     copy = types.FunctionType(
         function.__code__, globals_, function.__name__, function.__defaults__, function.__closure__
     )

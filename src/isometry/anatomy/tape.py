@@ -18,6 +18,7 @@ class ParameterUse:
         role: What the operation does with it; `weight` means that it mixes the units of its input.
         position: Which operand it is: the index among the operation's tensors.
         shape: Shape of the operand, which may be a view or a part of the parameter.
+        whole: Shape of the parameter; () if it is made of several.
         axes: For each axis of the operand the axis of the parameter it is; None where that is unknown.
     """
 
@@ -25,6 +26,7 @@ class ParameterUse:
     role: ParameterRole
     position: int
     shape: tuple[int, ...]
+    whole: tuple[int, ...]
     axes: tuple[int | None, ...]
 
 
@@ -39,6 +41,8 @@ class Value:
         dtype: Its type.
         has_gradient: Whether a gradient can flow into it.
         unit_axis: The axis along which its units lie, such as 1 for the channels of an image.
+        first_unit: Which of a layer's units its first number belongs to, where it is a view of the layer's output.
+        unit_steps: For each of its axes, how many units one step along it goes.
     """
 
     index: int
@@ -47,6 +51,8 @@ class Value:
     dtype: torch.dtype
     has_gradient: bool
     unit_axis: int
+    first_unit: int = 0
+    unit_steps: tuple[int, ...] = ()
 
     @property
     def num_units(self) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +85,7 @@ class Task:
             ModelError: If the step returns anything but a scalar tensor.
         """
         with self.context():
-            loss: object = self.step(self.model, self.batch)
+            loss = cast("object", self.step(self.model, self.batch))  # a user's step may return anything
         if not isinstance(loss, Tensor):
             raise ModelError(
                 f"the loss is a {type(loss).__name__}, but a scalar tensor is needed. Return the loss as a tensor."
