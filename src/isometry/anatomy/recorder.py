@@ -163,19 +163,14 @@ class Recorder(TorchFunctionMode):
         """Tell the guard what an operation is about to overwrite."""
         if name.startswith("embedding") and kwargs.get("max_norm", args[3] if len(args) > _MAX_NORM else None):
             self._guard.before_write(args[1])
-        if not is_in_place(function) and "out" not in kwargs:
-            return
+        # `F.leaky_relu(x, 0.01, True)`: a True among the arguments may mean that.
+        may_write = is_in_place(function) or kwargs.get("inplace") or any(each is True for each in args)
         if name in _ATTRIBUTES:  # sets `.grad` or `.requires_grad`, which the guard keeps anyway
             return
-        for target in tensors_in((args[:1] if is_in_place(function) else (), kwargs.get("out"))):
-            if self._is_from_outside(target):
+        for target in tensors_in((args[:1] if may_write else (), kwargs.get("out"))):
+            if self._is_new(target):
                 self._guard.watch(target)
             self._guard.before_write(target)
-
-    def _is_from_outside(self, tensor: Tensor) -> bool:
-        value = self._value_of.get(tensor)
-        known = tensor in self._view_of or tensor in self._constants or id(tensor) in self._names.of_tensor
-        return value.producer is None if value is not None else not known
 
     def _append(self, name: str, call: Call, *, inputs: tuple[Value, ...], uses: tuple[ParameterUse, ...]) -> Operation:
         index = len(self._operations)
@@ -232,15 +227,21 @@ class Recorder(TorchFunctionMode):
     def _is_constant(self, tensor: Tensor) -> bool:
         return tensor not in self._value_of and (tensor in self._constants or id(tensor) in self._names.buffers)
 
-    def _is_unseen(self, tensor: Tensor) -> bool:
+    def _is_new(self, tensor: Tensor) -> bool:
         known = tensor in self._value_of or tensor in self._view_of or tensor in self._constants
-        return not known and not isinstance(tensor, nn.Parameter) and tensor.grad_fn is not None
+        return not known and not isinstance(tensor, nn.Parameter)
+
+    def _is_unseen(self, tensor: Tensor) -> bool:
+        return self._is_new(tensor) and tensor.grad_fn is not None
 
     def _value(self, tensor: Tensor) -> Value:
         if self._is_unseen(tensor):
             return self._adopt(tensor)
         known = self._value_of.get(tensor)
-        return known or self._new_value(tensor, producer=None, units=Units.along(tensor, max(tensor.ndim - 1, 0)))
+        if known is not None:
+            return known
+        self._guard.watch(tensor)
+        return self._new_value(tensor, producer=None, units=Units.along(tensor, max(tensor.ndim - 1, 0)))
 
     def _adopt(self, tensor: Tensor) -> Value:
         """Put a tensor that was made out of sight on the tape, as made from the inputs and parameters of its module."""
