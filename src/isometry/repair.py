@@ -58,16 +58,19 @@ class Repair:
 
     @property
     def summary(self) -> str:
-        """What was done and what came of it, in one or two sentences."""
+        """What was done and what came of it, in a few sentences."""
         if not _serious(self.before):
             return "Nothing to repair: no finding is an error or a warning, and nothing was changed."
         if not self.plan.changes:
-            return "Nothing was changed: initialisation is not the cause. " + _causes(self.before)
-        done = f"{len(self.plan.changes)} parameters were initialised again; the verdict went from "
-        done += f"{self.before.verdict} to {self.after.verdict}."
-        return (
-            done if not self.left else f"{done} Initialisation is not the cause of what is left. {_causes(self.after)}"
-        )
+            return _why_nothing_changed(self.before, self.plan)
+        count = len(self.plan.changes)
+        done = "1 parameter was" if count == 1 else f"{count} parameters were"
+        verdicts = (self.before.verdict, self.after.verdict)
+        outcome = f"the verdict is still {verdicts[1]}"
+        if verdicts[0] != verdicts[1]:
+            outcome = f"the verdict went from {verdicts[0]} to {verdicts[1]}"
+        gone = f" Gone: {_names(self.solved)}." if self.solved else ""
+        return f"{done} initialised again; {outcome}.{gone}{_what_is_left(self.after)}"
 
     def to_json(self, race: RaceResult | None = None) -> str:
         """Return both diagnoses, the plan and the race, if there was one, as one JSON document."""
@@ -150,8 +153,8 @@ def plan(
     """
     task = _task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
     evidence = _gather(task, seed)
-    found = _serious(diagnose_evidence(evidence))
-    return automatic_plan(evidence, unhealthy_layers(evidence) | _named(evidence, found), seed=seed)
+    treatable = _treatable(diagnose_evidence(evidence))
+    return automatic_plan(evidence, unhealthy_layers(evidence) | _named(evidence, treatable), seed=seed)
 
 
 def fix(
@@ -185,7 +188,7 @@ def fix(
     task = _task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
     evidence = _gather(task, seed)
     before = diagnose_evidence(evidence)
-    treatable = [finding for finding in _serious(before) if finding.remedy.kind == "init"]
+    treatable = _treatable(before)
     troubled = _named(evidence, treatable)
     if any(finding.code.startswith(SIGNAL_FAMILIES) for finding in treatable):
         troubled |= unhealthy_layers(evidence)
@@ -209,10 +212,41 @@ def _named(evidence: Evidence, findings: Iterable[Finding]) -> frozenset[int]:
     return layers_named(evidence, frozenset(name for finding in findings for name in finding.where))
 
 
+def _treatable(diagnosis: Diagnosis) -> list[Finding]:
+    return [finding for finding in _serious(diagnosis) if finding.remedy.kind == "init"]
+
+
 def _serious(diagnosis: Diagnosis) -> list[Finding]:
     return [finding for finding in diagnosis.findings if finding.severity != "note"]
 
 
-def _causes(diagnosis: Diagnosis) -> str:
-    causes = [finding for finding in _serious(diagnosis) if finding.because is None]
-    return " ".join(f"{finding.name}: {finding.remedy.text}" for finding in causes)
+def _why_nothing_changed(before: Diagnosis, plan: Plan) -> str:
+    if not plan.withheld:
+        return f"Nothing was changed: initialisation is not the cause. {_remedies(_leading(before))}"
+    entry = plan.withheld[0]
+    others = f", and so are {len(plan.withheld) - 1} more" if len(plan.withheld) > 1 else ""
+    return f"Nothing was changed: {entry.parameter!r} would be, but is left alone ({entry.reason}){others}."
+
+
+def _what_is_left(after: Diagnosis) -> str:
+    incurable = [finding for finding in _leading(after) if finding.remedy.kind == "init"]
+    others = [finding for finding in _leading(after) if finding.remedy.kind != "init"]
+    words = ""
+    if incurable:
+        words += f" Left: {_names(incurable)}. New weights do not cure this network of it; change the model: residual "
+        words += "paths, a norm, or fewer layers."
+    if others:
+        words += f" Initialisation is not the cause of what is left. {_remedies(others)}"
+    return words
+
+
+def _leading(diagnosis: Diagnosis) -> list[Finding]:
+    return [finding for finding in _serious(diagnosis) if finding.because is None]
+
+
+def _names(findings: Iterable[Finding]) -> str:
+    return ", ".join(dict.fromkeys(finding.name for finding in findings))
+
+
+def _remedies(findings: Iterable[Finding]) -> str:
+    return " ".join(f"{finding.name}: {finding.remedy.text}" for finding in findings)

@@ -27,6 +27,9 @@ def automatic_plan(evidence: Evidence, troubled: frozenset[int], *, seed: int = 
         troubled: Operations of the layers to treat.
         seed: The seed that the plan will use.
 
+    Returns:
+        A decision for each parameter, in the order of the model.
+
     Raises:
         PlanError: If a pattern of protected parameters matches none.
     """
@@ -49,16 +52,16 @@ class _Planner:
             entry = decided.get(name) or PlanEntry(
                 name, "other", tuple(tensors[0].shape), None, Keep(), "not a layer's"
             )
-            if isinstance(entry.action, Keep):
-                yield entry
-            elif not any(tensor.requires_grad for tensor in tensors):
-                yield replace(entry, action=Keep(), reason="frozen")
-            elif name in protected:
-                yield replace(entry, action=Keep(), reason="protected")
-            elif not self.evidence.task.is_fresh:
-                yield replace(entry, action=Keep(), reason="pretrained (Task.is_fresh is False)")
-            else:
-                yield entry
+            forbidden = None if isinstance(entry.action, Keep) else self._ban(name, protected)
+            yield entry if forbidden is None else replace(entry, action=Keep(is_withheld=True), reason=forbidden)
+
+    def _ban(self, name: str, protected: frozenset[str]) -> str | None:
+        """Return why a parameter may not be written, or None if it may."""
+        if not any(tensor.requires_grad for tensor in self.evidence.step.names.parameters[name]):
+            return "frozen"
+        if name in protected:
+            return "protected"
+        return None if self.evidence.task.is_fresh else "pretrained (Task.is_fresh is False)"
 
     def _protected(self) -> frozenset[str]:
         names = list(self.evidence.step.names.parameters)
@@ -87,37 +90,35 @@ class _Planner:
     def _weights(self, layer: Layer, surroundings: Surroundings) -> Iterable[PlanEntry]:
         for name in layer.weight:
             role, shape, fans = role_of(layer), self._shape(name), layer.layout.fans
-            reason = self._reason_to_keep(layer)
-            if reason is not None:
-                yield PlanEntry(name, role, shape, fans, Keep(), reason)
+            if layer.operation not in self.troubled:
+                yield PlanEntry(name, role, shape, fans, Keep(), "passes signal and gradient on")
+            elif (reason := self._rule_of_its_own(layer)) is not None:
+                yield PlanEntry(name, role, shape, fans, Keep(is_withheld=True), reason)
             else:
                 yield PlanEntry(name, role, shape, fans, _draw(layer, surroundings), surroundings.words)
 
     def _biases(self, layer: Layer, surroundings: Surroundings) -> Iterable[PlanEntry]:
         for name in layer.biases:
             shape = self._shape(name)
-            if self._reason_to_keep(layer) is not None:
+            if layer.operation not in self.troubled or self._rule_of_its_own(layer) is not None:
                 yield PlanEntry(name, "bias", shape, None, Keep(), "its weight is left alone")
             else:
                 action, reason = _bias(layer, surroundings)
                 yield PlanEntry(name, "bias", shape, None, action, reason)
 
-    def _reason_to_keep(self, layer: Layer) -> str | None:
+    def _rule_of_its_own(self, layer: Layer) -> str | None:
+        """Return why a layer in trouble is left alone, or None if it is not."""
         activations = {each.name for each in (layer.activation_before, layer.activation_after) if each is not None}
-        name = layer.weight[0]
-        if layer.operation not in self.troubled:
-            return "passes signal and gradient on"
-        if len(layer.weight) > 1:
-            return "made of several parameters"
-        if name in self.evidence.step.names.parametrised and not is_writable(self.evidence.task.model, name):
-            return "its parametrisation has a rule of its own"
-        if layer.kind.startswith("embedding"):
-            return "embeddings keep their values"
-        if activations & SPECIAL:
-            return "sine layers have a rule of their own"
-        if layer.ends_branch and self._is_zero(name):
-            return "zero at the end of a residual branch is a good start"
-        return None
+        name, parametrised = layer.weight[0], self.evidence.step.names.parametrised
+        reasons = {
+            "made of several parameters": len(layer.weight) > 1,
+            "its parametrisation has a rule of its own": name in parametrised
+            and not is_writable(self.evidence.task.model, name),
+            "embeddings keep their values": layer.kind.startswith("embedding"),
+            "sine layers have a rule of their own": bool(activations & SPECIAL),
+            "zero at the end of a residual branch is a good start": layer.ends_branch and self._is_zero(name),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), None)
 
     def _is_zero(self, name: str) -> bool:
         return not any(bool(tensor.detach().ne(0).any()) for tensor in self.evidence.step.names.parameters[name])

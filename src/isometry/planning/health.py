@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence
@@ -9,22 +11,49 @@ from isometry.probes.statistics import OutputNumbers
 from isometry.probes.traces import SMALLEST
 
 MAX_STEP = 0.15  # decades a layer; a He-normal layer of width 64 was seen to stray by up to 0.1
+MAX_REST = 2.0  # decades that all steps left in peace may add up to, half of what the rules allow
+MIN_STEP = 1e-3  # decades a layer; a thousand layers then lose one
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Two neighbours on a trunk: the layers between them, and the decades lost between them."""
+
+    here: int
+    there: int
+    num_layers: int
+    decades: tuple[float, float, float]
+
+    def exceeds(self, allowed: float) -> bool:
+        return any(abs(each) > allowed * self.num_layers for each in self.decades)
 
 
 def unhealthy_layers(evidence: Evidence) -> frozenset[int]:
-    """Return the operations of layers on stretches of the trunk that shrink or swell signal or gradient."""
+    """Return the operations of layers on stretches of the trunk that shrink or swell signal or gradient.
+
+    A stretch is one of them if it changes either by more than its layers may; what they may is less where many small
+    steps add up, as in a deep residual network whose branches are not scaled.
+    """
     found: set[int] = set()
     heads = {layer.operation for layer in evidence.anatomy.heads}
     for trunk in evidence.anatomy.trunks:
-        points = [point for point in trunk if point in evidence.numbers]
-        for here, there in itertools.pairwise(points):
-            if there not in heads and _is_unhealthy(evidence, here, there):
-                found.update({here} | _between(evidence, here, there))
-        hidden = [point for point in points if point not in heads]
-        if hidden and hidden[-1] in found:
-            found.update(heads & set(points))
+        points = [point for point in trunk if point in evidence.numbers and point not in heads]
+        stretches = [_stretch(evidence, here, there) for here, there in itertools.pairwise(points)]
+        for stretch in _unhealthy(stretches):
+            found.update({stretch.here} | _between(evidence, stretch.here, stretch.there))
+        if points and points[-1] in found:
+            found.update(heads & set(trunk))
     layers = {layer.operation for layer in evidence.anatomy.layers}
     return frozenset(found & layers)
+
+
+def _unhealthy(stretches: Sequence[_Stretch]) -> list[_Stretch]:
+    allowed = MAX_STEP
+    while True:
+        rest = [stretch.decades for stretch in stretches if not stretch.exceeds(allowed)]
+        if allowed < MIN_STEP or all(abs(sum(each)) <= MAX_REST for each in zip(*rest, strict=True)):
+            return [stretch for stretch in stretches if stretch.exceeds(allowed)]
+        allowed /= 2
 
 
 def layers_named(evidence: Evidence, names: frozenset[str]) -> frozenset[int]:
@@ -36,11 +65,11 @@ def layers_named(evidence: Evidence, names: frozenset[str]) -> frozenset[int]:
     return frozenset(layer.operation for layer in evidence.anatomy.layers if is_named(layer))
 
 
-def _is_unhealthy(evidence: Evidence, here: int, there: int) -> bool:
+def _stretch(evidence: Evidence, here: int, there: int) -> _Stretch:
     before, after = evidence.numbers[here], evidence.numbers[there]
-    layers = max(evidence.anatomy.depth_between(here, there), 1)
+    num_layers = max(evidence.anatomy.depth_between(here, there), 1)
     steps = (_step(after.gradient_rms, before.gradient_rms), _step(before.rms, after.rms), _collapse(before, after))
-    return any(abs(step) > MAX_STEP * layers for step in steps)
+    return _Stretch(here, there, num_layers, steps)
 
 
 def _step(first: float | None, second: float | None) -> float:

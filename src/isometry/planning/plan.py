@@ -22,7 +22,13 @@ PRINTED_WIDTH = 120  # cells, where no terminal says how wide it is
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Leave the parameter as it is."""
+    """Leave the parameter as it is.
+
+    Attributes:
+        is_withheld: Whether it is on a layer in trouble, and may not be written all the same.
+    """
+
+    is_withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,11 @@ class Plan:
         """The entries that write something."""
         return tuple(entry for entry in self.entries if not isinstance(entry.action, Keep))
 
+    @property
+    def withheld(self) -> tuple[PlanEntry, ...]:
+        """The entries that would write something, were it not for the reason they give."""
+        return tuple(entry for entry in self.entries if entry.action == Keep(is_withheld=True))
+
     def apply(self, model: nn.Module, *, seed: int | None = None) -> None:
         """Write the plan into a model, in place; each parameter draws from a stream of its own name.
 
@@ -193,7 +204,7 @@ def _copy(source: Tensor, target: Tensor) -> None:
 def _write(model: nn.Module, name: str, write: Callable[[Tensor], None]) -> None:
     """Write a parameter in place, through its parametrisation where it has one."""
     module, attribute = owner_of(model, name)
-    if attribute in module._parameters:
+    if attribute in dict(module.named_parameters(recurse=False, remove_duplicate=False)):
         write(getattr(module, attribute))
         return
     value: Tensor = getattr(module, attribute).detach().clone()
