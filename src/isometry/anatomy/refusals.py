@@ -1,5 +1,7 @@
 """Why a task cannot be recorded: said before the forward pass where it is plain, and after it where it failed."""
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 
@@ -47,7 +49,7 @@ def explain_failure(error: BaseException, recorder: Recorder, task: Task) -> str
     """
     module = recorder.innermost_module
     path = recorder.innermost_path
-    place = "outside of every layer, in the step or its loss"
+    place = "outside of its layers (in the step or the loss)"
     if module is not None:
         place = f"in {path!r} ({_short(module)})" if path else f"in the model itself ({type(module).__name__})"
     call = ""
@@ -63,11 +65,13 @@ def _advice(error: BaseException, recorder: Recorder, task: Task) -> str:
     devices = {tensor.device for tensor in inputs}, {tensor.device for tensor in weights}
     if devices[0] and devices[0] != devices[1] and "device" in message:
         return f"The batch is on {_listed(devices[0])} and the model on {_listed(devices[1])}: move both to one device."
-    called = recorder.last_call[0] if recorder.last_call is not None else ""
-    if called == "embedding" and "index" in message and "range" in message:
-        return "The ids of an embedding lie in [0, num_embeddings): check the largest id of the batch."
-    if called == "embedding" and "type" in message:
-        return "An embedding reads whole numbers: convert its input with .long(), or give --input 8x128:int64."
+    if recorder.last_call is not None and recorder.last_call[0] == "embedding":
+        return (
+            "An embedding reads whole numbers in [0, num_embeddings): convert its input with .long(), or give "
+            "--input 8x128:int64, and check the largest id."
+        )
+    if isinstance(error, TypeError):
+        return _advice_on_arguments(message, recorder, task.model)
     if "type" in message and inputs:
         return _advice_on_types(inputs, weights)
     if recorder.innermost_module is None:
@@ -79,6 +83,15 @@ def _advice_on_types(inputs: list[Tensor], weights: list[nn.Parameter]) -> str:
     held, needed = ({tensor.dtype for tensor in tensors} for tensors in (inputs, weights))
     advice = f"The batch holds {_listed(held)} and the parameters {_listed(needed)}"
     return f"{advice}: convert the inputs in the builder, for instance with inputs.to({next(iter(needed))})."
+
+
+def _advice_on_arguments(message: str, recorder: Recorder, model: nn.Module) -> str:
+    if "must be Tensor" in message:
+        return "Convert the inputs to tensors in the builder, for instance with torch.as_tensor(inputs)."
+    if recorder.innermost_module is model:
+        takes = inspect.signature(model.forward)
+        return f"Its forward takes {takes}: give a tuple of positional arguments or a dictionary of keyword arguments."
+    return "Check what is passed there."
 
 
 def _listed(things: set[torch.device] | set[torch.dtype]) -> str:

@@ -239,7 +239,7 @@ def _examples_of_tensors(inputs: Any, targets: Any) -> Examples | None:
         return None
     tensors = list(tensors_in(inputs))
     count = len(targets)
-    if not tensors or any(tensor.ndim == 0 or len(tensor) != count for tensor in tensors):
+    if not tensors or not count or any(tensor.ndim == 0 or len(tensor) != count for tensor in tensors):
         return None
 
     def take(indices: Sequence[int]) -> Batch:
