@@ -2,6 +2,7 @@
 
 import random
 import sys
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Generator
@@ -125,6 +126,8 @@ def preserved(model: nn.Module, *, seed: int) -> Generator[Guard]:
         stack.enter_context(mock.patch.object(torch.autograd, "backward", guard.collect))
         if "torch._dynamo" in sys.modules:  # slow to import, and nothing is compiled without it
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
         guard.detach_gradients()
         yield guard
 

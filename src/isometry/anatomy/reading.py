@@ -172,11 +172,16 @@ class _Reader:
         stretches = [[trunk[0]]]
         for here, there in itertools.pairwise(trunk):
             fork = residual.get(there, self._forks.get(there))
-            is_one_of_several = fork is None or fork < here
-            if is_one_of_several and len(self.flow.after[here]) > 1:
+            if not self._passes(fork, here) and len(self.flow.after[here]) > 1:
                 stretches.append([])
             stretches[-1].append(there)
         return [tuple(stretch) for stretch in stretches]
+
+    def _passes(self, node: int | None, point: int) -> bool:
+        """Say whether every way to an operation passes a point."""
+        while node is not None and node > point:
+            node = self._forks[node]
+        return node == point
 
     def _all_before(self, nodes: tuple[int, ...]) -> set[int]:
         """Return the given operations and all that a gradient reaches through them."""
@@ -243,7 +248,7 @@ class _Reader:
         return self._activation_of[value]
 
     def _search_activation(self, value: int) -> Activation | None:
-        entry = value
+        entry, longest = value, None
         for _ in range(MAX_OPERATIONS):
             producer = self.tape.values[entry].producer
             if producer is None or producer not in self.tape.elementwise:
@@ -251,8 +256,8 @@ class _Reader:
             entry = min(self.tape.operations[producer].inputs)
             found = activation_from(self.tape, entry, self.readers)
             if found is not None and found.exit == value:
-                return found
-        return None
+                longest = found
+        return longest
 
     def _parts(self, operation: Operation) -> int:
         """Into how many equal parts the layer's output is split along its units before anything mixes them."""

@@ -91,6 +91,8 @@ class Recorder(TorchFunctionMode):
         for tensor in tensors_in(output):
             if self._is_unseen(tensor):
                 self._adopt(tensor)
+            elif tensor in self._value_of:
+                self._value(tensor)
         while self._modules and self._modules.pop()[0] is not module:
             pass
 
@@ -225,23 +227,36 @@ class Recorder(TorchFunctionMode):
         return None if tensor in self._value_of else self._view_of.get(tensor)
 
     def _is_constant(self, tensor: Tensor) -> bool:
-        return tensor not in self._value_of and (tensor in self._constants or id(tensor) in self._names.buffers)
+        known = tensor in self._constants or id(tensor) in self._names.buffers
+        return known and tensor not in self._value_of and tensor.grad_fn is None
 
     def _is_new(self, tensor: Tensor) -> bool:
         known = tensor in self._value_of or tensor in self._view_of or tensor in self._constants
         return not known and not isinstance(tensor, nn.Parameter)
 
     def _is_unseen(self, tensor: Tensor) -> bool:
-        return self._is_new(tensor) and tensor.grad_fn is not None
+        return tensor.grad_fn is not None and (self._is_new(tensor) or tensor in self._constants)
 
     def _value(self, tensor: Tensor) -> Value:
         if self._is_unseen(tensor):
             return self._adopt(tensor)
         known = self._value_of.get(tensor)
         if known is not None:
-            return known
+            return self._reveal(tensor, known) if tensor.grad_fn is not None and not known.has_gradient else known
         self._guard.watch(tensor)
         return self._new_value(tensor, producer=None, units=Units.along(tensor, max(tensor.ndim - 1, 0)))
+
+    def _reveal(self, tensor: Tensor, value: Value) -> Value:
+        """Enter that a gradient flows where a custom autograd function ran its forward pass with gradients off."""
+        waiting = [value.index]
+        while waiting:
+            each = self._values[waiting.pop()]
+            maker = None if each.producer is None else self._operations[each.producer]
+            if maker is not None and maker.is_blind and not each.has_gradient and each.dtype.is_floating_point:
+                self._values[each.index] = replace(each, has_gradient=True)
+                waiting.extend(maker.inputs)
+        self._value_of[tensor] = self._values[value.index]
+        return self._values[value.index]
 
     def _adopt(self, tensor: Tensor) -> Value:
         """Put a tensor that was made out of sight on the tape, as made from the inputs and parameters of its module."""
