@@ -6,9 +6,8 @@ from isometry.findings.rule import Draft, rule
 from isometry.probes.start import LossStart
 from isometry.report.finding import Remedy
 
-MAX_START_RATIO = (
-    6.0  # of the constant predictor's loss; 5 cost next to nothing, 10 cost accuracy: benchmarks/thresholds.md
-)
+# Times the constant predictor's loss; 5 cost next to nothing, 10 cost accuracy: benchmarks/thresholds.md.
+MAX_START_RATIO = 6.0
 
 
 @rule("LOS101", severity="warning", explained_by=("NUM101", "INI101", "FWD102", "BWD102", "FWD103"))

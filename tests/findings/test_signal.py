@@ -1,0 +1,81 @@
+import pytest
+
+from isometry.findings import RULES
+from isometry.probes.activations import ActivationNumbers, ActivationTable
+from isometry.probes.traces import SignalTrace
+
+
+def trace(*rms: float, spread: tuple[float | None, ...] | None = None) -> SignalTrace:
+    return SignalTrace(tuple(f"layer{index}" for index in range(len(rms))), rms, spread or rms)
+
+
+def table(*, silent: float | None = None, saturated: float | None = None, is_gate: bool = False) -> ActivationTable:
+    quiet = ActivationNumbers("quiet", "relu", 0.2, 0.5, 0.0, is_gate=False)
+    return ActivationTable((quiet, ActivationNumbers("layer", "relu", silent, None, saturated, is_gate)))
+
+
+@pytest.mark.parametrize(
+    ("rms", "codes"),
+    [
+        pytest.param((1.0, 0.8, 1.2), [], id="flat"),
+        pytest.param((1.0, 1e-1, 1e-3), [], id="three decades down"),
+        pytest.param((1.0, 1e-3, 1e-5), ["FWD101"], id="five decades down"),
+        pytest.param((7.0, 1e-3, 0.0), ["FWD101"], id="down to zero"),
+        pytest.param((1e-5, 1e-3, 1e-2), [], id="three decades up"),
+        pytest.param((1e-5, 1e-1, 1.0), ["FWD102"], id="five decades up"),
+    ],
+)
+def test_the_total_change_of_the_signal_decides(rms: tuple[float, ...], codes: list[str]) -> None:
+    assert [code for code in ("FWD101", "FWD102") if list(RULES[code](trace(*rms)))] == codes
+
+
+@pytest.mark.parametrize(
+    ("spread", "found"),
+    [
+        pytest.param((1.0, 1.0, 1.0), 0, id="all of it differs"),
+        pytest.param((0.5, 1e-2, 1e-3), 0, id="three decades"),
+        pytest.param((0.5, 1e-2, 1e-6), 1, id="five decades and more"),
+        pytest.param((1e-5, 1e-5, 1e-6), 0, id="alike from the input on"),
+        pytest.param((None, None, None), 0, id="one sample"),
+    ],
+)
+def test_rank_collapse_is_measured_against_what_differed_at_first(spread: tuple[float | None, ...], found: int) -> None:
+    assert len(list(RULES["FWD105"](trace(1.0, 1.0, 1.0, spread=spread)))) == found
+
+
+def test_a_signal_that_shrinks_as_a_whole_is_no_rank_collapse() -> None:
+    assert not list(RULES["FWD105"](trace(1.0, 1e-5, 1e-9, spread=(0.5, 5e-6, 5e-10))))
+
+
+@pytest.mark.parametrize(
+    ("silent", "is_gate", "found"),
+    [
+        pytest.param(0.5, False, 0, id="half of the units is normal at depth"),
+        pytest.param(0.9, False, 0, id="at the bound"),
+        pytest.param(0.95, False, 1, id="almost all"),
+        pytest.param(1.0, True, 0, id="a gate that is shut"),
+        pytest.param(None, False, 0, id="too few samples"),
+    ],
+)
+def test_dying_relu_fires_on_layers_that_are_almost_all_silent(silent: float | None, is_gate: bool, found: int) -> None:
+    drafts = list(RULES["FWD103"](table(silent=silent, is_gate=is_gate)))
+
+    assert [draft.where for draft in drafts] == [("layer",)] * found
+
+
+@pytest.mark.parametrize(
+    ("saturated", "is_gate", "severities"),
+    [
+        pytest.param(0.4, False, [], id="some"),
+        pytest.param(0.6, False, ["warning"], id="most"),
+        pytest.param(0.9, False, [None], id="almost all, with the rule's own severity"),
+        pytest.param(0.9, True, [], id="a gate may saturate"),
+        pytest.param(None, False, [], id="an unbounded activation"),
+    ],
+)
+def test_saturation_grows_from_a_warning_to_an_error(
+    saturated: float | None, is_gate: bool, severities: list[str | None]
+) -> None:
+    drafts = list(RULES["FWD104"](table(saturated=saturated, is_gate=is_gate)))
+
+    assert [draft.severity for draft in drafts] == severities
