@@ -1,3 +1,21 @@
+"""What holds for every test: one thread a worker, generated input without deadlines, and shapes that are checked."""
+
+import os
+
 import torch
+from beartype import BeartypeConf, beartype
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Packages of tensor arithmetic; elsewhere annotations name types that are imported for the type checker alone.
+SHAPED = ("isometry.theory", "isometry.fills", "isometry.anatomy.activations", "isometry.probes.units")
+
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as it is to the type checker
 
 torch.set_num_threads(1)  # small networks gain nothing from more, and the threads of several workers fight for cores
+
+settings.register_profile("by hand", deadline=None)  # the first call of an operation takes far longer than the others
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "by hand")
+
+install_import_hook(SHAPED, f"{__name__}.checked")

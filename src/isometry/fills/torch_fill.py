@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 from isometry._errors import DomainError, ShapeError
@@ -13,7 +13,7 @@ from isometry.fills.streams import Stream
 
 
 def fill(
-    tensor: Float[Tensor, "..."],
+    tensor: Shaped[Tensor, "..."],
     distribution: Distribution,
     stream: Stream,
     *,
