@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 
 from isometry.probes.race_result import Evaluation, RaceResult, RaceSide
-from isometry.report.diagnosis import Cost, Diagnosis, LayerRow, Skipped
+from isometry.report.diagnosis import Diagnosis
+from isometry.report.facts import Cost, LayerRow, Skipped
 from isometry.report.finding import Finding, Proof, Remedy
 from isometry.report.race import race_text
 from isometry.report.terminal import terminal_text

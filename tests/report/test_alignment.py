@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isometry.report.alignment import paired
-from isometry.report.diagnosis import LayerRow
+from isometry.report.facts import LayerRow
 
 NAMES = st.lists(st.sampled_from("abcd"), max_size=8)
 

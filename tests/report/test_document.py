@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from isometry.report.diagnosis import Diagnosis, LayerRow
+from isometry.report.diagnosis import Diagnosis
 from isometry.report.document import to_document
+from isometry.report.facts import LayerRow
 from isometry.report.finding import Proof
 from tests.report.cases import REPORTS, VANISHING, broken, diagnosis
 

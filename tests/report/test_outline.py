@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isometry.report.diagnosis import Cost
+from isometry.report.facts import Cost
 from isometry.report.outline import causes, cost_sentence, measured_against, places, printable, proof_sentence, tally
 from tests.report.cases import SLOW_START, UNSCALED_INPUT, VANISHING
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isometry.probes.race_result import Evaluation
-from isometry.report.diagnosis import LayerRow, Skipped
+from isometry.report.facts import LayerRow, Skipped
 from isometry.report.page import POLICY, fragment, page
 from tests.report.cases import SAME_OUTPUT, UNSCALED_INPUT, VANISHING, broken, diagnosis, race, repaired
 from tests.report.html_reading import read

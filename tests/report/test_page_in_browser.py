@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from isometry.report.diagnosis import LayerRow
+from isometry.report.facts import LayerRow
 from isometry.report.page import page
 from tests.report.cases import broken, race, repaired
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from isometry.report.diagnosis import Diagnosis, LayerRow
+from isometry.report.diagnosis import Diagnosis
+from isometry.report.facts import LayerRow
 from isometry.report.terminal import terminal_text
 from tests.report.cases import REPORTS, UNSCALED_INPUT, VANISHING, broken, diagnosis, golden_text, sigmoid_layers
 

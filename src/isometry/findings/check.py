@@ -15,7 +15,8 @@ from isometry.findings.rows import layer_rows
 from isometry.findings.rule import RULES, Draft, Rule
 from isometry.probes.evidence import Evidence, NotMeasuredError, gather, measure
 from isometry.report.catalogue import message
-from isometry.report.diagnosis import Cost, Diagnosis, Skipped
+from isometry.report.diagnosis import Diagnosis
+from isometry.report.facts import Cost, Skipped
 from isometry.report.finding import SEVERITIES, Finding
 
 VERSIONED = ("isometry", "torch", "numpy")

@@ -5,7 +5,7 @@ import math
 from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence
 from isometry.probes.statistics import OutputNumbers, rms, to_floats
-from isometry.report.diagnosis import LayerRow
+from isometry.report.facts import LayerRow
 
 
 def layer_rows(evidence: Evidence) -> tuple[LayerRow, ...]:

@@ -3,22 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from isometry.report.diagnosis import LayerRow
+from isometry.report.facts import LayerRow
 
 
 @dataclass(frozen=True, slots=True)
 class LayerPair:
     """A layer before and after, None on the side that lacks it; `layer` is the first of the two that is there."""
 
-    layer: "LayerRow"
-    before: "LayerRow | None"
-    after: "LayerRow | None"
+    layer: LayerRow
+    before: LayerRow | None
+    after: LayerRow | None
 
 
-def paired(before: Sequence["LayerRow"], after: Sequence["LayerRow"]) -> tuple[LayerPair, ...]:
+def paired(before: Sequence[LayerRow], after: Sequence[LayerRow]) -> tuple[LayerPair, ...]:
     """Pairs layers of the same name in the order of execution; each layer of both sides appears once.
 
     Args:

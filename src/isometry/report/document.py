@@ -4,15 +4,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from isometry.report.diagnosis import Diagnosis
+from isometry.report.facts import Facts
 
 SCHEMA = 1  # raised when a key changes its meaning or goes away; new keys may be added without
 
 
-def to_document(diagnosis: "Diagnosis") -> dict[str, Any]:
+def to_document(diagnosis: Facts) -> dict[str, Any]:
     """The diagnosis in types that JSON has; numbers that are not finite become None.
 
     Args:
@@ -38,7 +37,7 @@ def to_document(diagnosis: "Diagnosis") -> dict[str, Any]:
     return {key: _plain(value) for key, value in document.items()}
 
 
-def to_json(diagnosis: "Diagnosis") -> str:
+def to_json(diagnosis: Facts) -> str:
     """Return the document as text: indented, in ASCII so that every console prints it, without a final line break."""
     return json.dumps(to_document(diagnosis), indent=2, allow_nan=False)
 

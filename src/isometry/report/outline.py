@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from isometry.report.facts import Cost, Facts
 from isometry.report.finding import SEVERITIES, Finding, Proof
 from isometry.report.numerals import counted, duration, memory, numeral
-
-if TYPE_CHECKING:
-    from isometry.report.diagnosis import Cost, Diagnosis
 
 MAX_PLACES = 3  # names of layers that are written out; the others are counted
 
@@ -69,13 +66,13 @@ def proof_sentence(proof: Proof, unit: str) -> str:
     return f"with {proof.change}: {change}, {verdict}"
 
 
-def loss_sentence(diagnosis: "Diagnosis") -> str:
+def loss_sentence(diagnosis: Facts) -> str:
     """Return the loss at the start and which loss it is."""
     value = "not finite" if diagnosis.loss is None else numeral(diagnosis.loss)
     return f"loss {value} ({diagnosis.loss_name})"
 
 
-def cost_sentence(cost: "Cost") -> str:
+def cost_sentence(cost: Cost) -> str:
     """Return what the check took, beside the one recorded step of training in it."""
     sentence = f"checked in {duration(cost.seconds)}"
     if cost.step_seconds > 0:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from isometry.probes.race_result import RaceResult
 from isometry.report.alignment import paired
+from isometry.report.facts import Facts
 from isometry.report.markup import EMPTY, SPACE, Column, Markup, code, element, escaped, joined, table
 from isometry.report.outline import cost_sentence, loss_sentence, tally
 from isometry.report.page_findings import findings_markup, sign_and_word
@@ -14,17 +14,14 @@ from isometry.report.pictures import layer_pictures, race_pictures
 from isometry.report.plot import Picture, svg
 from isometry.report.race import finals_sentence, settings_sentence, winner_sentence
 
-if TYPE_CHECKING:
-    from isometry.report.diagnosis import Diagnosis
-
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 AFTER_PREFIX = "after-"  # of the anchors of the second diagnosis
 
 
 def page(
-    before: "Diagnosis",
+    before: Facts,
     *,
-    after: "Diagnosis | None" = None,
+    after: Facts | None = None,
     race: RaceResult | None = None,
     plan_rows: Sequence[Mapping[str, str]] = (),
     title: str = "",
@@ -56,9 +53,9 @@ def page(
 
 
 def fragment(
-    before: "Diagnosis",
+    before: Facts,
     *,
-    after: "Diagnosis | None" = None,
+    after: Facts | None = None,
     race: RaceResult | None = None,
     plan_rows: Sequence[Mapping[str, str]] = (),
 ) -> str:
@@ -89,7 +86,7 @@ def fragment(
     return f"<style>\n{style}</style>\n{content}"
 
 
-def _headline(before: "Diagnosis", after: "Diagnosis | None") -> Markup:
+def _headline(before: Facts, after: Facts | None) -> Markup:
     lines = [_verdict(before, "" if after is None else "before")]
     if after is not None:
         lines.append(_verdict(after, "after"))
@@ -101,19 +98,19 @@ def _headline(before: "Diagnosis", after: "Diagnosis | None") -> Markup:
     )
 
 
-def _verdict(diagnosis: "Diagnosis", name: str) -> Markup:
+def _verdict(diagnosis: Facts, name: str) -> Markup:
     label = element("span", escaped(name), SPACE, class_="side") if name else EMPTY
     rest = element("span", escaped(tally(diagnosis.findings)), class_="tally")
     return element("p", label, sign_and_word(diagnosis.verdict), SPACE, rest, class_="verdict")
 
 
-def _findings(before: "Diagnosis", after: "Diagnosis | None") -> Iterator[Markup]:
+def _findings(before: Facts, after: Facts | None) -> Iterator[Markup]:
     yield from _section("Findings" if after is None else "Findings before", findings_markup(before))
     if after is not None:
         yield from _section("Findings after", findings_markup(after, prefix=AFTER_PREFIX))
 
 
-def _numbers_and_pictures(before: "Diagnosis", after: "Diagnosis | None") -> Iterator[Markup]:
+def _numbers_and_pictures(before: Facts, after: Facts | None) -> Iterator[Markup]:
     diagnoses = [before] if after is None else [before, after]
     names = ["measured"] if after is None else ["before", "after"]
     pairs = paired(before.layers, () if after is None else after.layers)
@@ -138,12 +135,12 @@ def _race(race: RaceResult | None) -> Iterator[Markup]:
     yield from _section("Race", joined(content))
 
 
-def _layers(before: "Diagnosis", after: "Diagnosis | None") -> Iterator[Markup]:
+def _layers(before: Facts, after: Facts | None) -> Iterator[Markup]:
     pairs = paired(before.layers, () if after is None else after.layers)
     yield from _section("All layers", layer_table(pairs, is_comparison=after is not None) if pairs else EMPTY)
 
 
-def _remarks(diagnoses: Sequence["Diagnosis"]) -> Iterator[Markup]:
+def _remarks(diagnoses: Sequence[Facts]) -> Iterator[Markup]:
     """Yield what was skipped and what is to be known about the measurement; what both have in common is said once."""
     skipped = dict.fromkeys((row.code, row.reason) for diagnosis in diagnoses for row in diagnosis.skipped)
     columns = (Column("rule"), Column("reason"))
@@ -153,7 +150,7 @@ def _remarks(diagnoses: Sequence["Diagnosis"]) -> Iterator[Markup]:
     yield from _section("Warnings", element("ul", *items) if warnings else EMPTY)
 
 
-def _measurement(before: "Diagnosis", after: "Diagnosis | None") -> Markup:
+def _measurement(before: Facts, after: Facts | None) -> Markup:
     versions = Markup(", ".join(code(f"{name} {version}") for name, version in before.versions.items()))
     sentences = (
         [_conditions(before)] if after is None else [f"before: {_conditions(before)}", f"after: {_conditions(after)}"]
@@ -166,7 +163,7 @@ def _measurement(before: "Diagnosis", after: "Diagnosis | None") -> Markup:
     )
 
 
-def _conditions(diagnosis: "Diagnosis") -> str:
+def _conditions(diagnosis: Facts) -> str:
     return "; ".join((loss_sentence(diagnosis), f"seed {diagnosis.seed}", cost_sentence(diagnosis.cost)))
 
 

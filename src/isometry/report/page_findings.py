@@ -2,19 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from isometry.report.facts import Facts
 from isometry.report.finding import Finding
 from isometry.report.glyphs import UNICODE
 from isometry.report.markup import EMPTY, SPACE, Markup, code, element, escaped, joined
 from isometry.report.numerals import counted
 from isometry.report.outline import MAX_PLACES, Cause, causes, measured_against, proof_sentence
 
-if TYPE_CHECKING:
-    from isometry.report.diagnosis import Diagnosis
 
-
-def findings_markup(diagnosis: "Diagnosis", *, prefix: str = "") -> Markup:
+def findings_markup(diagnosis: Facts, *, prefix: str = "") -> Markup:
     """All findings, each with an anchor of its code.
 
     Args:

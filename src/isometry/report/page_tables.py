@@ -1,23 +1,20 @@
 """The tables of the page: key numbers, layers, plan, race."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from isometry.probes.race_result import Evaluation, RaceResult
 from isometry.report.alignment import LayerPair
+from isometry.report.facts import Facts, LayerRow
 from isometry.report.markup import Column, Markup, table
 from isometry.report.numerals import column_numeral, finite, numeral, percentage
 from isometry.report.race import accuracy_numeral, checkpoints, has_accuracy, loss_numeral
 
-if TYPE_CHECKING:
-    from isometry.report.diagnosis import Diagnosis, LayerRow
-
 MISSING = "–"
 
-Amount = tuple[str, Callable[["LayerRow"], str]]
+Amount = tuple[str, Callable[[LayerRow], str]]
 
 
-def key_numbers(diagnoses: Sequence["Diagnosis"], names: Sequence[str]) -> Markup:
+def key_numbers(diagnoses: Sequence[Facts], names: Sequence[str]) -> Markup:
     """What people compare first, a column a diagnosis.
 
     Args:
@@ -27,7 +24,7 @@ def key_numbers(diagnoses: Sequence["Diagnosis"], names: Sequence[str]) -> Marku
     Returns:
         The table.
     """
-    rows: list[tuple[str, Callable[[Diagnosis], str]]] = [
+    rows: list[tuple[str, Callable[[Facts], str]]] = [
         ("verdict", lambda diagnosis: diagnosis.verdict),
         ("loss at the start", lambda diagnosis: loss_numeral(diagnosis.loss)),
         ("gradient, lowest layer", lambda diagnosis: _extreme(_gradients(diagnosis), min)),
@@ -69,7 +66,7 @@ def race_table(race: RaceResult) -> Markup:
     return table(f"Loss and accuracy on {examples}" if len(kinds) > 1 else f"Loss on {examples}", columns, body)
 
 
-def _single_table(layers: Sequence["LayerRow"]) -> Markup:
+def _single_table(layers: Sequence[LayerRow]) -> Markup:
     amounts: Sequence[Amount] = (
         ("fan in", lambda layer: _count(layer.fan_in)),
         ("fan out", lambda layer: _count(layer.fan_out)),
@@ -110,11 +107,11 @@ def _numbers(headings: Iterable[str]) -> list[Column]:
     return [Column(heading, is_number=True) for heading in headings]
 
 
-def _gradients(diagnosis: "Diagnosis") -> list[float | None]:
+def _gradients(diagnosis: Facts) -> list[float | None]:
     return [layer.gradient_rms for layer in diagnosis.layers]
 
 
-def _activations(diagnosis: "Diagnosis") -> list[float | None]:
+def _activations(diagnosis: Facts) -> list[float | None]:
     return [layer.activation_rms for layer in diagnosis.layers]
 
 

@@ -2,21 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from isometry.probes.race_result import Evaluation, RaceResult, RaceSide
 from isometry.report.alignment import LayerPair
 from isometry.report.axes import Axis, counting_axis, logarithmic_axis, loss_axis, share_axis
+from isometry.report.facts import LayerRow
 from isometry.report.numerals import finite, numeral, percentage
 from isometry.report.plot import Curve, Look, Picture, Point
 from isometry.report.race import has_accuracy
 
-if TYPE_CHECKING:
-    from isometry.report.diagnosis import LayerRow
-
 MAX_POINTS = 240  # of a training curve; more cannot be told apart at this width
 
-Quantity = Callable[["LayerRow"], float | None]
+Quantity = Callable[[LayerRow], float | None]
 
 
 def layer_pictures(pairs: Sequence[LayerPair], *, names: Sequence[str]) -> Iterator[Picture]:

@@ -3,17 +3,14 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from isometry.report.facts import LayerRow
 from isometry.report.glyphs import Glyphs
 from isometry.report.numerals import column_numeral, finite, numeral
-
-if TYPE_CHECKING:
-    from isometry.report.diagnosis import LayerRow
 
 MAX_ROWS = 24  # rows of the table, the one that counts the layers left out among them
 MIN_DECADES = 4  # span of the bars, so that harmless differences look harmless
@@ -36,7 +33,7 @@ class Decades:
         return (math.log10(value) - self.low) / (self.high - self.low) if value > 0 else 0.0
 
 
-def layer_strip(layers: Sequence["LayerRow"], glyphs: Glyphs, *, width: int) -> Table:
+def layer_strip(layers: Sequence[LayerRow], glyphs: Glyphs, *, width: int) -> Table:
     """The table of all layers, its middle left out where it would be long.
 
     Args:
@@ -66,7 +63,7 @@ def layer_strip(layers: Sequence["LayerRow"], glyphs: Glyphs, *, width: int) -> 
     return table
 
 
-def strip_caption(layers: Sequence["LayerRow"]) -> str:
+def strip_caption(layers: Sequence[LayerRow]) -> str:
     """Return which range the bars of the table stand for."""
     ranges: list[str] = []
     for quantity, values in (
@@ -103,7 +100,7 @@ def _amounts(values: Sequence[float | None], glyphs: Glyphs, bar_width: int) -> 
     return [amount(value) for value in values]
 
 
-def _fans(layer: "LayerRow", glyphs: Glyphs) -> str:
+def _fans(layer: LayerRow, glyphs: Glyphs) -> str:
     if layer.fan_in is None and layer.fan_out is None:
         return glyphs.missing
     ends = (glyphs.missing if fan is None else numeral(fan, digits=4) for fan in (layer.fan_in, layer.fan_out))

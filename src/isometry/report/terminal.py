@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
-from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from isometry.report.facts import Facts
 from isometry.report.finding import Finding
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
 from isometry.report.outline import (
@@ -24,9 +24,6 @@ from isometry.report.outline import (
 )
 from isometry.report.strip import layer_strip, strip_caption
 
-if TYPE_CHECKING:
-    from isometry.report.diagnosis import Diagnosis
-
 INDENT = 2  # cells before what belongs to the line above
 LABEL_WIDTH = 10  # cells of the widest label of a finding, `measured` or `explains`, and the gap after it
 
@@ -35,7 +32,7 @@ LABEL_WIDTH = 10  # cells of the widest label of a finding, `measured` or `expla
 class TerminalReport:
     """The rich renderable of a diagnosis; it adapts to the console's width and encoding."""
 
-    diagnosis: "Diagnosis"
+    diagnosis: Facts
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         glyphs = glyphs_for(options.encoding)
@@ -54,7 +51,7 @@ class TerminalReport:
             yield from section
 
 
-def terminal_text(diagnosis: "Diagnosis", *, width: int = 80, encoding: str = "utf-8") -> str:
+def terminal_text(diagnosis: Facts, *, width: int = 80, encoding: str = "utf-8") -> str:
     """The report as plain text without colour.
 
     Args:
@@ -82,7 +79,7 @@ def plain_text(renderable: RenderableType, *, width: int, encoding: str) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def _headline(diagnosis: "Diagnosis", glyphs: Glyphs) -> list[RenderableType]:
+def _headline(diagnosis: Facts, glyphs: Glyphs) -> list[RenderableType]:
     verdict = diagnosis.verdict
     return [
         Text.assemble(
@@ -128,7 +125,7 @@ def _symptom(finding: Finding, glyphs: Glyphs, width: int) -> Text:
     return Text.assemble((code, STYLES[finding.severity]), " ", glyphs.cut(words, width - len(code) - 1))
 
 
-def _layers(diagnosis: "Diagnosis", glyphs: Glyphs, width: int) -> list[RenderableType]:
+def _layers(diagnosis: Facts, glyphs: Glyphs, width: int) -> list[RenderableType]:
     if not diagnosis.layers:
         return []
     return [
@@ -143,7 +140,7 @@ def _list(title: str, rows: Iterable[tuple[str, str]], glyphs: Glyphs) -> list[R
     return [Text(title, style="bold"), _indented(_facts(facts))] if facts else []
 
 
-def _footer(diagnosis: "Diagnosis", glyphs: Glyphs) -> list[RenderableType]:
+def _footer(diagnosis: Facts, glyphs: Glyphs) -> list[RenderableType]:
     parts = (loss_sentence(diagnosis), f"seed {diagnosis.seed}", cost_sentence(diagnosis.cost))
     return [glyphs.text(f" {glyphs.dot} ".join(parts), style="dim")]
 
