@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from isometry._errors import PlanError
+from isometry.anatomy.activations import Activation
 from isometry.anatomy.names import is_writable
 from isometry.anatomy.operations import RECURRENT
 from isometry.anatomy.reading import Layer
@@ -108,14 +109,14 @@ class _Planner:
 
     def _rule_of_its_own(self, layer: Layer) -> str | None:
         """Return why a layer in trouble is left alone, or None if it is not."""
-        activations = {each.name for each in (layer.activation_before, layer.activation_after) if each is not None}
         name, parametrised = layer.weight[0], self.evidence.step.names.parametrised
         reasons = {
             "made of several parameters": len(layer.weight) > 1,
             "its parametrisation has a rule of its own": name in parametrised
             and not is_writable(self.evidence.task.model, name),
             "embeddings keep their values": layer.kind.startswith("embedding"),
-            "sine layers have a rule of their own": bool(activations & SPECIAL),
+            "sine layers have a rule of their own": _is_special(layer.activation_before)
+            or _is_special(layer.activation_after),
             "zero at the end of a residual branch is a good start": layer.ends_branch and self._is_zero(name),
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
@@ -126,6 +127,13 @@ class _Planner:
     def _shape(self, name: str) -> tuple[int, ...]:
         tensors = self.evidence.step.names.parameters[name]
         return tuple(max(tensors, key=lambda tensor: tensor.numel()).shape)
+
+
+def _is_special(activation: Activation | None) -> bool:
+    # SIREN's sin(30 x) is a composed activation, whose name is not that of the sine in it.
+    return activation is not None and any(
+        activation.tape.operations[index].name in SPECIAL for index in activation.operations
+    )
 
 
 def role_of(layer: Layer) -> str:

@@ -1,0 +1,262 @@
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+from isometry._errors import PlanError
+from isometry.anatomy.task import Task
+from isometry.fills.distributions import Orthogonal
+from isometry.planning.automatic import automatic_plan
+from isometry.planning.plan import CancelMean, Draw, PlanEntry
+from isometry.probes.evidence import gather
+from isometry.probes.start import LossStart
+from tests.findings.networks import Function, LowRank, Residual, classify, stack
+from tests.findings.sound_others import Sine
+
+
+def decisions(task: Task) -> dict[str, PlanEntry]:
+    """Decide with every layer in trouble, so that only what must be left alone is."""
+    torch.manual_seed(0)
+    evidence = gather(task, [LossStart])
+    everything = frozenset(layer.operation for layer in evidence.anatomy.layers)
+    return {entry.parameter: entry for entry in automatic_plan(evidence, everything, seed=0).entries}
+
+
+def gain_of(entry: PlanEntry) -> float:
+    assert entry.std is not None
+    assert entry.fans is not None
+    return entry.std * math.sqrt(entry.fans.into)
+
+
+@pytest.mark.parametrize(
+    ("activation", "scheme", "gain"),
+    [
+        pytest.param(nn.Sigmoid, "orthogonal", 4.0, id="sigmoid: one over its largest slope"),
+        pytest.param(nn.Tanh, "orthogonal", 1.0, id="tanh"),
+        pytest.param(nn.ReLU, "he-normal", math.sqrt(2), id="relu: He"),
+        pytest.param(nn.LeakyReLU, "he-normal", math.sqrt(2 / (1 + 0.01**2)), id="leaky relu"),
+        pytest.param(nn.Identity, "lecun-normal", 1.0, id="linear"),
+        pytest.param(lambda: Function(F.relu), "he-normal", math.sqrt(2), id="relu as a function"),
+        pytest.param(lambda: Function(lambda x: x.clamp(min=0)), "he-normal", math.sqrt(2), id="relu as a clamp"),
+        pytest.param(lambda: Function(lambda x: 3 * torch.tanh(x / 2)), "orthogonal", 2 / 3, id="a scaled tanh"),
+    ],
+)
+def test_the_gain_is_that_of_the_activation_before(
+    activation: Callable[[], nn.Module], scheme: str, gain: float
+) -> None:
+    entry = decisions(classify(stack(16, 64, 64, 64, 10, activation=activation)))["2.weight"]
+
+    assert entry.scheme == scheme
+    assert gain_of(entry) == pytest.approx(gain, rel=1e-3)
+
+
+def test_the_mean_of_a_sigmoid_is_cancelled_by_the_next_bias() -> None:
+    entry = decisions(classify(stack(16, 64, 64, 10, activation=nn.Sigmoid)))["2.bias"]
+
+    assert isinstance(entry.action, CancelMean)
+    assert entry.action.mean == pytest.approx(0.5, abs=1e-6)
+    assert entry.action.weight == "2.weight"
+
+
+def test_biases_behind_relu_are_zero() -> None:
+    assert decisions(classify(stack(16, 64, 64, 10)))["2.bias"].scheme == "zeros"
+
+
+def test_gelu_gets_the_bias_variance_without_which_it_decays() -> None:
+    entry = decisions(classify(stack(16, 64, 64, 10, activation=nn.GELU)))["2.bias"]
+
+    assert entry.scheme == "normal"
+    assert entry.std is not None
+    assert entry.std > 0
+
+
+def test_the_first_layer_makes_up_for_the_size_of_the_data() -> None:
+    torch.manual_seed(0)
+    task = classify(stack(16, 64, 64, 10, activation=nn.Tanh))
+    loud = replace(task, batch=replace(task.batch, inputs=100 * task.batch.inputs))
+
+    assert gain_of(decisions(task)["0.weight"]) == pytest.approx(100 * gain_of(decisions(loud)["0.weight"]), rel=1e-6)
+
+
+def test_the_head_is_small_and_unbiased() -> None:
+    head = decisions(classify(stack(16, 64, 64, 10)))
+
+    assert head["4.weight"].role == "head weight"
+    assert gain_of(head["4.weight"]) == pytest.approx(0.5 * math.sqrt(2), rel=0.05)
+    assert head["4.bias"].scheme == "zeros"
+
+
+def test_the_head_of_a_regression_starts_at_the_targets_mean() -> None:
+    torch.manual_seed(0)
+    model, inputs = stack(8, 32, 32, 1), torch.randn(256, 8)
+
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return F.mse_loss(model(batch[0]), batch[1])
+
+    entry = decisions(Task(model=model, batch=(inputs, 50 + torch.randn(256, 1)), step=step))["4.bias"]
+
+    assert isinstance(entry.action, Draw)
+    assert float(str(entry.action.distribution)) == pytest.approx(50, abs=0.5)
+
+
+@pytest.mark.parametrize("depth", [4, 25])
+def test_branch_ends_without_a_norm_are_scaled_by_depth(depth: int) -> None:
+    blocks = [Residual(stack(32, 32, 32)) for _ in range(depth)]
+    found = decisions(classify(nn.Sequential(nn.Linear(16, 32), *blocks, nn.Linear(32, 10))))
+
+    assert found["1.branch.2.weight"].role == "branch end"
+    assert gain_of(found["1.branch.2.weight"]) == pytest.approx(math.sqrt(2 / depth), rel=1e-3)
+    assert found["1.branch.0.weight"].role == "hidden weight"
+
+
+def test_branch_ends_before_a_norm_are_not_scaled() -> None:
+    def block() -> nn.Module:
+        return Residual(nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 32), nn.LayerNorm(32)))
+
+    found = decisions(classify(nn.Sequential(nn.Linear(16, 32), block(), block(), nn.Linear(32, 10))))
+
+    assert gain_of(found["1.branch.2.weight"]) == pytest.approx(math.sqrt(2), rel=1e-3)
+
+
+def test_convolutions_count_their_kernel() -> None:
+    layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 5, groups=4), nn.ReLU(), nn.ConvTranspose2d(8, 6, 4, 2)]
+    model = nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10))
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(8, 3, 16, 16), torch.randint(10, (8,))
+    task = Task(model=model, batch=inputs, step=lambda model, batch: F.cross_entropy(model(batch), labels))
+    found = decisions(task)
+
+    assert found["2.weight"].std == pytest.approx(math.sqrt(2 / (2 * 25)))
+    assert found["4.weight"].std == pytest.approx(math.sqrt(2 / (8 * 16 / 4)))  # 4 of 16 kernel places meet an output
+
+
+def test_the_orthogonal_convolution_keeps_its_shape() -> None:
+    layers = [nn.Conv2d(3, 8, 3, 1, 1), nn.Tanh(), nn.Conv2d(8, 8, 3, 1, 1), nn.Tanh()]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(8, 3, 8, 8), torch.randint(10, (8,))
+    task = Task(model=model, batch=inputs, step=lambda model, batch: F.cross_entropy(model(batch), labels))
+    action = decisions(task)["2.weight"].action
+
+    assert isinstance(action, Draw)
+    assert isinstance(action.distribution, Orthogonal)
+
+
+@pytest.mark.parametrize(
+    ("build", "parameter", "words"),
+    [
+        pytest.param(
+            lambda: nn.Sequential(
+                nn.utils.parametrizations.spectral_norm(nn.Linear(16, 16)), nn.ReLU(), nn.Linear(16, 10)
+            ),
+            "0.weight",
+            "a rule of its own",
+            id="spectral norm",
+        ),
+        pytest.param(
+            lambda: nn.Sequential(
+                nn.utils.parametrizations.orthogonal(nn.Linear(16, 16)), nn.ReLU(), nn.Linear(16, 10)
+            ),
+            "0.weight",
+            "a rule of its own",
+            id="orthogonal map",
+        ),
+        pytest.param(
+            lambda: nn.Sequential(Sine(16, 32, is_first=True), Sine(32, 32, is_first=False), nn.Linear(32, 10)),
+            "1.linear.weight",
+            "sine layers",
+            id="SIREN",
+        ),
+        pytest.param(lambda: nn.Sequential(LowRank(16, 10)), "base.weight", "frozen", id="frozen"),
+        pytest.param(
+            lambda: nn.Sequential(nn.Linear(16, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 10)),
+            "1.weight",
+            "norms keep their values",
+            id="a norm's scale",
+        ),
+    ],
+)
+def test_what_has_a_rule_of_its_own_is_left_alone(
+    build: Callable[[], nn.Sequential], parameter: str, words: str
+) -> None:
+    found = decisions(classify(build()))
+    entry = found.get(parameter) or found[f"0.{parameter}"]
+
+    assert entry.scheme == "keep"
+    assert words in entry.reason
+
+
+def test_weight_norm_is_planned_like_a_plain_weight() -> None:
+    model = stack(16, 64, 64, 10)
+    nn.utils.parametrizations.weight_norm(model[2])
+    entry = decisions(classify(model))["2.weight"]
+
+    assert entry.scheme == "he-normal"
+    assert entry.shape == (64, 64)
+
+
+def test_a_tied_embedding_is_decided_once_as_the_head_it_is() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.body = nn.Embedding(20, 16), nn.Linear(16, 16)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            return F.linear(torch.tanh(self.body(self.embed(tokens))), self.embed.weight)
+
+    torch.manual_seed(0)
+    tokens = torch.randint(20, (8, 12))
+    task = Task(
+        model=Tied(),
+        batch=tokens,
+        step=lambda model, batch: F.cross_entropy(model(batch).flatten(0, 1), batch.flatten()),
+    )
+    found = decisions(task)
+
+    assert [name for name in found if "embed" in name] == ["embed.weight"]
+
+
+def test_an_embedding_keeps_its_values() -> None:
+    model = nn.Sequential(nn.Embedding(20, 16), Function(lambda x: x.mean(1)), nn.Linear(16, 10))
+    torch.manual_seed(0)
+    tokens, labels = torch.randint(20, (8, 12)), torch.randint(10, (8,))
+    task = Task(model=model, batch=tokens, step=lambda model, batch: F.cross_entropy(model(batch), labels))
+
+    assert decisions(task)["0.weight"].reason == "embeddings keep their values"
+
+
+def test_a_zero_branch_end_stays_zero() -> None:
+    block = Residual(stack(32, 32, 32))
+    nn.init.zeros_(block.branch[2].weight)
+    found = decisions(classify(nn.Sequential(nn.Linear(16, 32), block, nn.Linear(32, 10))))
+
+    assert found["1.branch.2.weight"].scheme == "keep"
+
+
+@pytest.mark.parametrize("pattern", ["0.*", "*.weight", "0.weight"])
+def test_protected_parameters_are_left_alone(pattern: str) -> None:
+    entry = decisions(replace(classify(stack(16, 64, 10)), protected=(pattern,)))["0.weight"]
+
+    assert (entry.scheme, entry.reason) == ("keep", "protected")
+
+
+def test_a_pattern_that_protects_nothing_is_an_error() -> None:
+    with pytest.raises(PlanError, match=r"'encoder\.\*' protects nothing.*'0\.weight'"):
+        decisions(replace(classify(stack(16, 64, 10)), protected=("encoder.*",)))
+
+
+def test_pretrained_weights_are_left_alone() -> None:
+    found = decisions(replace(classify(stack(16, 64, 10)), is_fresh=False))
+
+    assert {entry.scheme for entry in found.values()} == {"keep"}
+    assert "pretrained" in found["0.weight"].reason
+
+
+def test_every_parameter_has_a_decision_in_the_order_of_the_model() -> None:
+    model = nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+
+    assert list(decisions(classify(model))) == [name for name, _ in model.named_parameters()]

@@ -1,0 +1,167 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+from isometry._errors import PlanError
+from isometry.fills.distributions import Constant, Normal
+from isometry.planning.plan import CancelMean, Draw, Keep, Plan, PlanEntry
+from isometry.repair import plan
+from isometry.theory.fans import Fans
+from tests.findings.networks import stack
+
+FANS = Fans(4, 3)
+
+
+def weight_entry(name: str = "weight", shape: tuple[int, ...] = (3, 4)) -> PlanEntry:
+    return PlanEntry(name, "hidden weight", shape, FANS, Draw("he-normal", Normal(0.5)), "for a test")
+
+
+def bias_entry(action: CancelMean | Draw) -> PlanEntry:
+    return PlanEntry("bias", "bias", (3,), None, action, "for a test")
+
+
+def deep_sigmoid(*, depth: int = 6) -> nn.Sequential:
+    torch.manual_seed(0)
+    return stack(16, *[32] * depth, 10, activation=nn.Sigmoid)
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    return copy.deepcopy(model.state_dict())
+
+
+def test_the_same_seed_writes_the_same_weights_and_another_seed_others() -> None:
+    one, same, other = deep_sigmoid(), deep_sigmoid(), deep_sigmoid()
+    made = plan(one, torch.randn(64, 16))
+    made.apply(one, seed=3)
+    made.apply(same, seed=3)
+    made.apply(other, seed=4)
+
+    assert made.changes
+    assert all(torch.equal(one.state_dict()[name], tensor) for name, tensor in same.state_dict().items())
+    assert not torch.equal(one[2].weight, other[2].weight)
+
+
+def test_the_plans_own_seed_is_used_where_none_is_given() -> None:
+    one, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    Plan((weight_entry(),), seed=5).apply(one)
+    Plan((weight_entry(),)).apply(other, seed=5)
+
+    assert torch.equal(one.weight, other.weight)
+
+
+def test_another_layer_more_does_not_change_the_draws_of_the_rest() -> None:
+    shallow, deep = nn.Sequential(nn.Linear(4, 3)), nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 4))
+    Plan((weight_entry("0.weight"),)).apply(shallow)
+    Plan((weight_entry("1.weight", (4, 3)), weight_entry("0.weight"))).apply(deep)
+
+    assert torch.equal(shallow[0].weight, deep[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        pytest.param(nn.Sequential(nn.Linear(4, 3)), "no parameter 'bias'", id="another class"),
+        pytest.param(nn.Linear(5, 3), r"shape \(3, 5\).*made for \(3, 4\)", id="another width"),
+    ],
+)
+def test_a_plan_for_another_model_is_an_error_and_writes_nothing(model: nn.Module, words: str) -> None:
+    before = state(model)
+    entries = (bias_entry(Draw("zeros", Constant(0.0))), weight_entry())
+    with pytest.raises(PlanError, match=words):
+        Plan(entries).apply(model)
+
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_global_random_state_is_neither_read_nor_changed() -> None:
+    model = nn.Linear(4, 3)
+    before = torch.random.get_rng_state()
+    Plan((weight_entry(),)).apply(model)
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_cancel_mean_reads_the_weight_that_the_plan_has_written() -> None:
+    model = nn.Linear(4, 3)
+    Plan((bias_entry(CancelMean("weight", 0.5, out_axis=0, offset=2.0)), weight_entry())).apply(model)
+
+    assert torch.allclose(model.bias, 2.0 - 0.5 * model.weight.sum(1), atol=1e-6)  # float32
+
+
+def test_weight_norm_is_written_through_its_right_inverse() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(400, 300))
+    entry = PlanEntry("weight", "hidden weight", (300, 400), Fans(400, 300), Draw("he-normal", Normal(0.5)), "")
+    Plan((entry,)).apply(layer)
+
+    assert float(layer.weight.detach().std()) == pytest.approx(0.5, rel=0.01)  # 120,000 draws: 0.2 %
+    assert layer(torch.ones(1, 400)).requires_grad
+
+
+def test_a_tied_weight_is_written_once_and_stays_tied() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    Plan((weight_entry("0.weight", (4, 4)),)).apply(model)
+
+    assert model[2].weight is model[0].weight
+
+
+def test_a_packed_weight_is_drawn_as_several_orthogonal_matrices() -> None:
+    class Packed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.both, self.out = nn.Linear(16, 32), nn.Linear(16, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(6):
+                left, right = self.both(x).chunk(2, -1)
+                x = torch.tanh(self.out(torch.tanh(left) + torch.tanh(right)))
+            return x
+
+    torch.manual_seed(0)
+    model = Packed()
+    made = plan(model, torch.randn(64, 16))
+    made.apply(model)
+    entry = next(entry for entry in made.entries if entry.parameter == "both.weight")
+    halves = model.both.weight.detach().chunk(2)
+
+    assert isinstance(entry.action, Draw)
+    assert entry.action.parts == 2
+    for half in halves:
+        assert torch.allclose(half @ half.T, torch.eye(16) * (half @ half.T)[0, 0], atol=1e-4)
+
+
+def test_the_printed_table_folds_equal_rows_and_counts_the_changes() -> None:
+    made = plan(deep_sigmoid(), torch.randn(64, 16))
+    text = str(made)
+
+    assert f"{len(made.changes)} of {len(made.entries)} parameters change" in text
+    assert "orthogonal" in text
+    assert "…" in text
+
+
+def test_rows_are_text_and_show_the_deviation_of_orthogonal_draws() -> None:
+    rows = {row["parameter"]: row for row in plan(deep_sigmoid(), torch.randn(64, 16)).rows()}
+
+    assert rows["4.weight"]["std"] == f"{4 / 32**0.5:.3g}"
+    assert all(isinstance(cell, str) for row in rows.values() for cell in row.values())
+
+
+def test_an_entry_that_keeps_has_no_deviation() -> None:
+    entry = PlanEntry("weight", "norm", (3,), None, Keep(), "norms keep their values")
+
+    assert entry.std is None
+    assert entry.scheme == "keep"
+
+
+def test_the_mean_that_a_bias_cancels_is_gone_over_samples() -> None:
+    model = deep_sigmoid(depth=20)
+    inputs = torch.randn(512, 16)
+    plan(model, inputs, torch.randint(10, (512,)), loss=F.cross_entropy).apply(model)
+    hidden = model[:20](inputs)
+    middle = model[20](hidden).detach()
+
+    assert float(hidden.detach().mean()) == pytest.approx(0.5, abs=0.02)
+    assert float(middle.mean().abs()) < 0.1 * float(middle.std())
