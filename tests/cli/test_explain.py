@@ -1,0 +1,37 @@
+import pytest
+
+from isometry.findings import RULES
+from tests.cli.running import invoke
+
+
+@pytest.mark.parametrize("code", sorted(RULES))
+def test_every_rule_has_a_page_under_its_code_and_its_name(code: str) -> None:
+    by_code, by_name = invoke("explain", code), invoke("explain", RULES[code].name)
+
+    assert by_code.exit_code == 0
+    assert by_code.stdout == by_name.stdout
+    assert by_code.stdout.startswith(f"{code}  {RULES[code].name}  (")
+    assert all(f"\n{part}\n  " in by_code.stdout for part in ("Why", "Measured", "Remedy", "Source"))
+    assert all(len(line) <= 80 for line in by_code.stdout.splitlines())
+
+
+@pytest.mark.parametrize("word", ["bwd101", "Vanishing-Gradient", "VANISHING_GRADIENT", " BWD101 "])
+def test_case_and_dashes_do_not_matter(word: str) -> None:
+    assert invoke("explain", word).stdout.startswith("BWD101")
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [("vanishing-gradent", "vanishing-gradient"), ("BWD11", "BWD101"), ("symetric", "symmetric-units")],
+)
+def test_a_wrong_word_is_answered_with_the_nearest(word: str, near: str) -> None:
+    result = invoke("explain", word)
+
+    assert result.exit_code == 2
+    assert f"Did you mean {near!r}?" in result.stderr
+
+
+def test_without_a_word_all_rules_are_listed() -> None:
+    lines = invoke("explain").stdout.splitlines()
+
+    assert [line.split()[0] for line in lines] == sorted(RULES)
