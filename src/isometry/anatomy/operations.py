@@ -28,7 +28,22 @@ WEIGHTED: dict[str, Signature] = {
     **{f"conv{n}d": Signature((1, "weight"), (2, "bias"), _CONVOLUTION) for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": Signature((1, "weight"), (2, "bias"), _TRANSPOSED) for n in (1, 2, 3)},
 }
-PRODUCTS = frozenset({"matmul", "mm", "bmm", "mv", "dot", "addmm", "addmv", "baddbmm", "einsum", "tensordot"})
+PRODUCTS = frozenset(
+    {
+        "matmul",
+        "mm",
+        "bmm",
+        "mv",
+        "dot",
+        "addmm",
+        "addmv",
+        "baddbmm",
+        "einsum",
+        "tensordot",
+        "grouped_mm",
+        "_grouped_mm",
+    }
+)
 WITH_SUMMAND = frozenset({"addmm", "addmv", "baddbmm"})
 RECURRENT = frozenset(
     {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}

@@ -94,7 +94,9 @@ def _scales(args: Sequence[Any], tensor: Tensor) -> bool:
     if not isinstance(args[0], str):
         return False
     terms, result = contracted_letters(args[0])
-    operands: list[Any] = list(args[1]) if len(args) == _MATRIX and isinstance(args[1], list | tuple) else list(args[1:])
+    operands: list[Any] = (
+        list(args[1]) if len(args) == _MATRIX and isinstance(args[1], list | tuple) else list(args[1:])
+    )
     position = next((place for place, operand in enumerate(operands) if operand is tensor), 0)
     return all(letter in result for letter in terms[position])
 

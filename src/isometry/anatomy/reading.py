@@ -9,7 +9,7 @@ from isometry.anatomy.activations import MAX_OPERATIONS, Activation, activation_
 from isometry.anatomy.axes import Layout, layout_of
 from isometry.anatomy.flow import Flow, gradient_flow
 from isometry.anatomy.operations import NORMS, RESHAPES, SUMS, TRANSPARENT
-from isometry.anatomy.residual import Branch, find_branches
+from isometry.anatomy.residual import Branch, find_branches, unchanged_source
 from isometry.anatomy.tape import Operation, ParameterUse, Tape, Value
 
 SPLITS = frozenset({"chunk", "split", "tensor_split", "unbind", "getitem", "select", "narrow"})
@@ -169,13 +169,18 @@ class _Reader:
             The parts, which together are the trunk.
         """
         residual = {branch.sum: branch.fork for branch in self.branches}
+        reads_data = bool(self.tape.operations[trunk[0]].inputs)
         stretches = [[trunk[0]]]
         for here, there in itertools.pairwise(trunk):
             fork = residual.get(there, self._forks.get(there))
-            if not self._passes(fork, here) and len(self.flow.after[here]) > 1:
+            start = unchanged_source(self.tape, self.flow, here)
+            is_beside = residual.get(there) is not None or len(self.flow.after[here]) > 1
+            meets_data = not reads_data and self._forks.get(there) is None
+            if meets_data or (is_beside and not self._passes(fork, start)):
                 stretches.append([])
             stretches[-1].append(there)
-        return [tuple(stretch) for stretch in stretches]
+        # Learnt queries and positions are no stream before they meet data, only a part of an attention's scores.
+        return [tuple(stretch) for stretch in (stretches if reads_data else stretches[-1:])]
 
     def _passes(self, node: int | None, point: int) -> bool:
         """Say whether every way to an operation passes a point."""

@@ -55,12 +55,17 @@ def _branch_at(tape: Tape, flow: Flow, node: int, fork: int | None) -> Branch | 
 def _identity_skip(tape: Tape, flow: Flow, sides: tuple[int, ...]) -> int | None:
     """Return the operation whose output is one summand, unchanged, and from which the other is computed."""
     for side, other in (sides[:PAIR], sides[:PAIR][::-1]):
-        base = side
-        while tape.operations[base].name in TRANSPARENT and len(flow.before[base]) == 1:
-            base = flow.before[base][0]
+        base = unchanged_source(tape, flow, side)
         if _is_ancestor(flow, base, other):
             return base
     return None
+
+
+def unchanged_source(tape: Tape, flow: Flow, node: int) -> int:
+    """Return the operation whose result an operation passes on: the node itself unless it reshapes or drops out."""
+    while tape.operations[node].name in TRANSPARENT and len(flow.before[node]) == 1:
+        node = flow.before[node][0]
+    return node
 
 
 def _is_ancestor(flow: Flow, ancestor: int, node: int) -> bool:

@@ -121,10 +121,14 @@ def trace_signal(evidence: Evidence) -> SignalTrace:
 
 
 def _hidden_trunks(evidence: Evidence) -> list[list[int]]:
-    """Operations on each trunk before the head: layers and residual sums."""
-    heads = {layer.operation for layer in evidence.anatomy.heads}
+    """Operations on each trunk before the head: layers and residual sums.
+
+    Embeddings mix nothing: the gradient at one only says how small its rows are, which a norm makes up for.
+    """
+    layers = evidence.anatomy.layers
+    left_out = {layer.operation for layer in layers if layer.is_head or layer.kind.startswith("embedding")}
     return [
-        [point for point in trunk if point not in heads and point in evidence.numbers]
+        [point for point in trunk if point not in left_out and point in evidence.numbers]
         for trunk in evidence.anatomy.trunks
     ]
 
