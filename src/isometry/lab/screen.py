@@ -1,13 +1,11 @@
 """Shows a repair and a race on a terminal while they happen."""
 
-import copy
-
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from isometry._errors import IsometryError, ModelError, describe
 from isometry.anatomy.task import Task, with_model
-from isometry.probes.race import REPEATS, race
+from isometry.probes.race import REPEATS, copied, race
 from isometry.probes.race_result import Evaluation, RaceResult
 from isometry.repair import Repair, fix
 from isometry.report.race import RaceReport
@@ -30,7 +28,7 @@ def fix_on_screen(console: Console, task: Task, *, steps: int, seed: int) -> tup
     Raises:
         ModelError: If the model fails on its batch, or its training fails in the race.
     """
-    built = with_model(task, copy.deepcopy(task.model)) if steps else task
+    built = with_model(task, copied(task.model)) if steps else task
     repair = fix(task, seed=seed)
     console.print(repair)
     if not steps or not repair.plan.changes:
@@ -52,7 +50,7 @@ def _race_on_screen(console: Console, built: Task, treated: Task, *, steps: int,
     with Progress(*columns, console=console, transient=True) as progress:
         rows = [progress.add_task(name, total=steps * REPEATS, loss="", accuracy="") for name in NAMES]
 
-        def show(done: int, total: int, looks: tuple[Evaluation, Evaluation]) -> None:
+        def show(done: int, _: int, looks: tuple[Evaluation, Evaluation]) -> None:
             for row, look in zip(rows, looks, strict=True):
                 _show_look(progress, row, done=done, look=look)
 

@@ -4,14 +4,14 @@ import copy
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from isometry._errors import DomainError, ModelError
+from isometry._errors import DomainError, ModelError, describe
 from isometry.anatomy.preserve import seeded
 from isometry.anatomy.task import Batch, Task, call_model, with_model
 from isometry.probes.race_result import Evaluation, RaceResult, RaceSide, Winner
@@ -54,18 +54,27 @@ def race(
         seed: Seed of the examples held out, and of the first data order.
         on_progress: Called after each step with the steps done, the steps in all, and the two latest looks.
 
+    Returns:
+        Both sides' losses and looks, and which of them ended lower, if any.
+
     Raises:
-        DomainError: If steps or repeats are not positive.
-        ModelError: If a network cannot be copied.
+        DomainError: If steps, batch size or repeats are not positive.
+        ModelError: If a network cannot be copied, or its loss carries no gradient.
     """
-    if steps < 1 or repeats < 1:
-        raise DomainError(f"steps={steps!r} and repeats={repeats!r} must both be at least 1. Give positive numbers.")
+    if min(steps, batch_size, repeats) < 1:
+        raise DomainError(
+            f"steps={steps!r}, batch_size={batch_size!r} and repeats={repeats!r} must all be at least 1. "
+            "Give positive numbers."
+        )
     start = time.perf_counter()
     course = _course(first, steps=steps, batch_size=batch_size, seed=seed)
     runs: list[tuple[_Run, _Run]] = []
     for repeat in range(repeats):
         pair = (_Run(first, first.model, course), _Run(first, second.model, course))
-        _run_pair(pair, course, seed + repeat, _progress_of(on_progress, repeat, repeats, steps))
+        for step in _run_pair(pair, course, seed=seed + repeat):
+            if on_progress is not None:
+                looks = pair[0].evaluations[-1], pair[1].evaluations[-1]
+                on_progress(repeat * steps + step, repeats * steps, looks)
         runs.append(pair)
     sides = [_side(names[side], [pair[side] for pair in runs]) for side in (0, 1)]
     winner, reason = judge(sides[0], sides[1])
@@ -87,13 +96,29 @@ def race(
 def judge(first: RaceSide, second: RaceSide) -> tuple[Winner, str]:
     """Return the winner and a sentence with the numbers that decided."""
     pairs = list(zip(_comparable(first), _comparable(second), strict=True))
+    start = max(_start(first), _start(second))
     means = statistics.fmean(pair[0] for pair in pairs), statistics.fmean(pair[1] for pair in pairs)
-    sentence = f"{first.name} ended at a loss of {means[0]:.4g}, {second.name} at {means[1]:.4g}"
-    if all(a > b for a, b in pairs) and _is_well_above(means[0], means[1]):
+    sentence = f"{first.name} {_ending(means[0])}, {second.name} {_ending(means[1])}"
+    if all(a > b for a, b in pairs) and _is_well_above(means[0], means[1], start):
         return "second", f"{sentence}, lower in every repeat."
-    if all(b > a for a, b in pairs) and _is_well_above(means[1], means[0]):
+    if all(b > a for a, b in pairs) and _is_well_above(means[1], means[0], start):
         return "first", f"{sentence}, higher in every repeat."
-    return "no difference", f"{sentence}; a difference counts from a factor of {MIN_ADVANTAGE} in every repeat alike."
+    return "no difference", f"{sentence}; a difference counts from a factor of {MIN_ADVANTAGE:g} in every repeat alike."
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a copy of a network that shares nothing with it.
+
+    Raises:
+        ModelError: If the network cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise ModelError(
+            f"the model {type(model).__name__} cannot be copied, and a race trains copies: {describe(error)}. "
+            "Make it work with copy.deepcopy, or leave out the race."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +131,21 @@ class _Course:
     held_out: tuple[int, ...]
     looks: frozenset[int]
 
+    def parts(self) -> list[tuple[int, ...]]:
+        """Return the examples held out in parts of a batch; one empty part where there are none."""
+        size = self.batch_size or 1
+        starts = range(0, max(len(self.held_out), 1), size)
+        return [self.held_out[start : start + size] for start in starts]
+
     def order(self, seed: int) -> list[list[int]]:
         """Return the examples of each step, epoch after epoch."""
         generator = torch.Generator().manual_seed(seed)
         batches: list[list[int]] = []
         while self.batch_size and len(batches) < self.steps:
             rows = torch.tensor(self.training)[torch.randperm(len(self.training), generator=generator)]
-            batches.extend(part.tolist() for part in rows.split(self.batch_size))
+            parts = rows.split(self.batch_size)
+            # Of the last few examples batch norm might not be able to take a deviation.
+            batches.extend(part.tolist() for part in parts if len(part) == self.batch_size)
         return batches[: self.steps]
 
 
@@ -120,13 +153,7 @@ class _Run:
     """One network in training."""
 
     def __init__(self, task: Task, model: nn.Module, course: _Course) -> None:
-        try:
-            self.task = with_model(task, copy.deepcopy(model))
-        except Exception as error:
-            raise ModelError(
-                f"the model {type(model).__name__} cannot be copied: {error} A race trains copies; make it copyable "
-                "with copy.deepcopy."
-            ) from error
+        self.task = with_model(task, copied(model))
         self.course = course
         parameters = [parameter for parameter in self.task.model.parameters() if parameter.requires_grad]
         make = task.optimizer_factory or _adam
@@ -142,24 +169,36 @@ class _Run:
         self.optimizer.zero_grad()
         with self.task.context():
             loss = self.task.step(self.task.model, batch)
+        if not loss.requires_grad:
+            raise ModelError(
+                f"the loss of {type(self.task.model).__name__} carries no gradient, and a race trains. "
+                "Find what cuts it off: isometry check."
+            )
         loss.backward()
         self.losses.append(float(loss.detach()))
         if math.isfinite(self.losses[-1]):
             self.optimizer.step()
 
     def look(self, step: int) -> None:
-        """Measure loss and accuracy on the examples held out, in eval mode."""
+        """Measure loss and accuracy on the examples held out, in eval mode and in parts no larger than a batch."""
         model, modes = self.task.model, {module: module.training for module in self.task.model.modules()}
-        batch = self.task.batch
-        if self.task.examples is not None:
-            batch = self.task.examples.take(self.course.held_out)
         model.eval()
-        with torch.no_grad(), self.task.context():
-            loss = float(self.task.step(model, batch))
-            accuracy = _accuracy(model, batch)
+        looks = [(len(rows) or 1, *self._measure(rows)) for rows in self.course.parts()]
         for module, mode in modes.items():
             module.training = mode
+        total = sum(count for count, _, _ in looks)
+        loss = sum(count * loss for count, loss, _ in looks) / total
+        shares = [count * accuracy for count, _, accuracy in looks if accuracy is not None]
+        accuracy = sum(shares) / total if len(shares) == len(looks) else None
         self.evaluations.append(Evaluation(step, loss if math.isfinite(loss) else None, accuracy))
+
+    def _measure(self, rows: Sequence[int]) -> tuple[float, float | None]:
+        model, examples = self.task.model, self.task.examples
+        batch = self.task.batch if examples is None else examples.take(rows)
+        # With gradients on, as in training: some steps differentiate on their way to the loss.
+        with self.task.context():
+            loss = float(self.task.step(model, batch).detach())
+            return loss, _accuracy(model, batch)
 
 
 def _course(task: Task, *, steps: int, batch_size: int, seed: int) -> _Course:
@@ -172,37 +211,36 @@ def _course(task: Task, *, steps: int, batch_size: int, seed: int) -> _Course:
     return _Course(steps, min(batch_size, len(training)), training, tuple(order[:count]), looks)
 
 
-def _run_pair(pair: tuple[_Run, _Run], course: _Course, seed: int, tell: Callable[[int, Any], None]) -> None:
+def _run_pair(pair: tuple[_Run, _Run], course: _Course, *, seed: int) -> Iterator[int]:
+    """Train both side by side, and yield the number of each step that is done."""
     order = course.order(seed)
     for run in pair:
-        run.look(0)
+        with seeded(run.task.model, seed):
+            run.look(0)
     for step in range(1, course.steps + 1):
         for run in pair:
             examples = run.task.examples
             batch = run.task.batch if examples is None else examples.take(order[step - 1])
             with seeded(run.task.model, seed * 1_000_003 + step):
                 run.step(batch)
-            if step in course.looks:
-                run.look(step)
-        tell(step, pair)
-
-
-def _progress_of(on_progress: Progress | None, repeat: int, repeats: int, steps: int) -> Callable[[int, Any], None]:
-    def tell(step: int, pair: tuple[_Run, _Run]) -> None:
-        if on_progress is not None:
-            on_progress(repeat * steps + step, repeats * steps, (pair[0].evaluations[-1], pair[1].evaluations[-1]))
-
-    return tell
+                if step in course.looks:
+                    run.look(step)
+        yield step
 
 
 def _accuracy(model: nn.Module, batch: Any) -> float | None:
+    """Return the share of right answers, None where outputs and targets are none of a classification."""
     if not isinstance(batch, Batch) or not isinstance(batch.targets, Tensor) or batch.targets.is_floating_point():
         return None
-    outputs = call_model(model, batch.inputs)
+    with torch.no_grad():
+        outputs = call_model(model, batch.inputs)
     logits = outputs if isinstance(outputs, Tensor) else getattr(outputs, "logits", None)
     if not isinstance(logits, Tensor) or logits.ndim != batch.targets.ndim + 1:
         return None
-    return float((logits.argmax(1) == batch.targets).double().mean())
+    for axis in (1, -1):  # torch's losses have the classes second, language models last
+        if logits.shape[axis] > 1 and logits.argmax(axis).shape == batch.targets.shape:
+            return float((logits.argmax(axis) == batch.targets).double().mean())
+    return None
 
 
 def _side(name: str, runs: Sequence[_Run]) -> RaceSide:
@@ -231,9 +269,20 @@ def _comparable(side: RaceSide) -> list[float]:
     return [math.inf if final is None else final for final in side.finals]
 
 
-def _is_well_above(high: float, low: float) -> bool:
-    # Losses below zero have no ratio; then being lower in every repeat decides.
-    return high > low if low <= 0 else high >= MIN_ADVANTAGE * low
+def _start(side: RaceSide) -> float:
+    start = side.evaluations[0].loss if side.evaluations else None
+    return -math.inf if start is None else start
+
+
+def _is_well_above(high: float, low: float, start: float) -> bool:
+    if low > 0:
+        return high >= MIN_ADVANTAGE * low
+    # Losses below zero have no ratio; then the way from the start counts instead.
+    return high - low >= (1 - 1 / MIN_ADVANTAGE) * (max(start, high) - low)
+
+
+def _ending(loss: float) -> str:
+    return f"ended at a loss of {loss:.4g}" if math.isfinite(loss) else "diverged"
 
 
 def _adam(parameters: Any) -> torch.optim.Optimizer:
