@@ -3,6 +3,7 @@
 Names are loaded when they are first used, so that `import isometry` does not import torch.
 """
 
+import difflib
 import importlib
 from typing import Any
 
@@ -31,12 +32,14 @@ _HOMES = {
     "record": "isometry.anatomy.record",
 }
 
-__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] - the stub beside this file lists them
+__all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll] - the stub beside this file lists them
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'isometry' has no attribute {name!r}. It has: {', '.join(__all__)}.")
+        near = difflib.get_close_matches(name, __all__, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module 'isometry' has no attribute {name!r}.{hint} It has: {', '.join(__all__)}.")
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -31,11 +31,11 @@ def find_branches(tape: Tape, flow: Flow) -> tuple[Branch, ...]:
     last_layer = max((node for node in flow.nodes if tape.operations[node].weights), default=-1)
     # Behind the last layer only x + f(x) is a branch: a sum of two terms of the loss is none.
     forks = {node: fork if node < last_layer else None for node, fork in flow.forks().items()}
-    found = (_branch_at(tape, flow, node, forks[node]) for node in flow.nodes if tape.operations[node].name in SUMS)
+    found = (_branch_at(tape, flow, node, fork=forks[node]) for node in flow.nodes if tape.operations[node].name in SUMS)
     return tuple(branch for branch in found if branch is not None)
 
 
-def _branch_at(tape: Tape, flow: Flow, node: int, fork: int | None) -> Branch | None:
+def _branch_at(tape: Tape, flow: Flow, node: int, *, fork: int | None) -> Branch | None:
     sides = flow.before[node]
     if len(sides) == 1 and len(set(tape.operations[node].inputs)) == PAIR:
         return _branch_beside_input(tape, flow, node)
@@ -45,7 +45,7 @@ def _branch_at(tape: Tape, flow: Flow, node: int, fork: int | None) -> Branch | 
     start = fork if skip is None else skip
     if start is None:
         return None
-    lengths = _weights_on_ways(tape, flow, start, node)
+    lengths = _weights_on_ways(tape, flow, fork=start, goal=node)
     short, long = sorted(sides[:PAIR], key=lambda side: lengths.get(side, 0))
     if lengths.get(short, 0) == lengths.get(long, 0):
         return None
@@ -108,7 +108,7 @@ def _outside_values(tape: Tape, values: tuple[int, ...]) -> set[int]:
     return found
 
 
-def _weights_on_ways(tape: Tape, flow: Flow, fork: int, goal: int) -> dict[int, int]:
+def _weights_on_ways(tape: Tape, flow: Flow, *, fork: int, goal: int) -> dict[int, int]:
     """For each operation between fork and goal, the largest number of weighted operations on a way from the fork."""
     lengths = {fork: 0}
     for node in range(fork + 1, goal):
