@@ -32,7 +32,7 @@ _HOMES = {
     "record": "isometry.anatomy.record",
 }
 
-__all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll] - the stub beside this file lists them
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] - the stub beside this file lists them
 
 
 def __getattr__(name: str) -> Any:

@@ -28,37 +28,9 @@ class Branch:
 
 def find_branches(tape: Tape, flow: Flow) -> tuple[Branch, ...]:
     """Return the residual branches of a tape in the order of their sums."""
-    last_layer = max((node for node in flow.nodes if tape.operations[node].weights), default=-1)
-    # Behind the last layer only x + f(x) is a branch: a sum of two terms of the loss is none.
-    forks = {node: fork if node < last_layer else None for node, fork in flow.forks().items()}
-    found = (_branch_at(tape, flow, node, fork=forks[node]) for node in flow.nodes if tape.operations[node].name in SUMS)
+    finder = _Finder(tape, flow)
+    found = (finder.branch_at(node) for node in flow.nodes if tape.operations[node].name in SUMS)
     return tuple(branch for branch in found if branch is not None)
-
-
-def _branch_at(tape: Tape, flow: Flow, node: int, *, fork: int | None) -> Branch | None:
-    sides = flow.before[node]
-    if len(sides) == 1 and len(set(tape.operations[node].inputs)) == PAIR:
-        return _branch_beside_input(tape, flow, node)
-    if len(sides) < PAIR:
-        return None
-    skip = _identity_skip(tape, flow, sides)
-    start = fork if skip is None else skip
-    if start is None:
-        return None
-    lengths = _weights_on_ways(tape, flow, fork=start, goal=node)
-    short, long = sorted(sides[:PAIR], key=lambda side: lengths.get(side, 0))
-    if lengths.get(short, 0) == lengths.get(long, 0):
-        return None
-    return Branch(start, node, _last_weights(tape, flow, start=long, fork=start), lengths.get(short, 0) > 0)
-
-
-def _identity_skip(tape: Tape, flow: Flow, sides: tuple[int, ...]) -> int | None:
-    """Return the operation whose output is one summand, unchanged, and from which the other is computed."""
-    for side, other in (sides[:PAIR], sides[:PAIR][::-1]):
-        base = unchanged_source(tape, flow, side)
-        if _is_ancestor(flow, base, other):
-            return base
-    return None
 
 
 def unchanged_source(tape: Tape, flow: Flow, node: int) -> int:
@@ -68,66 +40,96 @@ def unchanged_source(tape: Tape, flow: Flow, node: int) -> int:
     return node
 
 
-def _is_ancestor(flow: Flow, ancestor: int, node: int) -> bool:
-    waiting, seen = [node], {node}
-    while waiting:
-        here = waiting.pop()
-        if here == ancestor:
-            return True
-        earlier = [maker for maker in flow.before[here] if maker >= ancestor and maker not in seen]
-        seen.update(earlier)
-        waiting.extend(earlier)
-    return False
+class _Finder:
+    """What the search at one sum shares with that at others, so that the work grows with the depth and not its square."""
 
+    def __init__(self, tape: Tape, flow: Flow) -> None:
+        self._tape = tape
+        self._flow = flow
+        last_layer = max((node for node in flow.nodes if tape.operations[node].weights), default=-1)
+        # Behind the last layer only x + f(x) is a branch: a sum of two terms of the loss is none.
+        self._forks = {node: fork if node < last_layer else None for node, fork in flow.forks().items()}
+        self._outside = _outside_values(tape)
+        self._weights_from: dict[int, dict[int, int]] = {}
 
-def _branch_beside_input(tape: Tape, flow: Flow, node: int) -> Branch | None:
-    """Return the branch of x + f(x) where x is an input, on which no gradient flows."""
-    side = flow.before[node][0]
-    skip = next(value for value in tape.operations[node].inputs if tape.values[value].producer != side)
-    ends = _last_weights(tape, flow, start=side, fork=None)
-    if not ends or not _outside_values(tape, (skip,)) & _outside_values(tape, tape.operations[side].inputs):
+    def branch_at(self, node: int) -> Branch | None:
+        """Return the branch that a sum adds to a skip path, if it is one."""
+        sides = self._flow.before[node]
+        if len(sides) == 1 and len(set(self._tape.operations[node].inputs)) == PAIR:
+            return self._branch_beside_input(node)
+        if len(sides) < PAIR:
+            return None
+        skip = self._identity_skip(sides)
+        start = self._forks[node] if skip is None else skip
+        if start is None:
+            return None
+        weights = self._weights_on_ways(start, node)
+        short, long = sorted(sides[:PAIR], key=lambda side: weights.get(side, 0))
+        if weights.get(short, 0) == weights.get(long, 0):
+            return None
+        return Branch(start, node, self._last_weights(long, start), weights.get(short, 0) > 0)
+
+    def _identity_skip(self, sides: tuple[int, ...]) -> int | None:
+        """Return the operation whose output is one summand, unchanged, and from which the other is computed."""
+        for side, other in (sides[:PAIR], sides[:PAIR][::-1]):
+            base = unchanged_source(self._tape, self._flow, side)
+            if self._is_ancestor(base, other):
+                return base
         return None
-    return Branch(None, node, ends, has_layers_on_skip=False)
+
+    def _is_ancestor(self, ancestor: int, node: int) -> bool:
+        waiting, seen = [node], {node}
+        while waiting:
+            here = waiting.pop()
+            if here == ancestor:
+                return True
+            earlier = [maker for maker in self._flow.before[here] if maker >= ancestor and maker not in seen]
+            seen.update(earlier)
+            waiting.extend(earlier)
+        return False
+
+    def _branch_beside_input(self, node: int) -> Branch | None:
+        """Return the branch of x + f(x) where x is an input, on which no gradient flows."""
+        operations, values = self._tape.operations, self._tape.values
+        side = self._flow.before[node][0]
+        inputs = operations[node].inputs
+        skip = next(value for value in inputs if values[value].producer != side)
+        branch = next(value for value in inputs if values[value].producer == side)
+        shared = any(self._outside[skip] & self._outside[value] for value in operations[side].inputs)
+        ends = self._last_weights(side, None) if shared and values[skip].shape == values[branch].shape else ()
+        return Branch(None, node, ends, has_layers_on_skip=False) if ends else None
+
+    def _weights_on_ways(self, fork: int, goal: int) -> dict[int, int]:
+        """For each operation from a fork to a goal, the most weighted operations on a way from the fork."""
+        weights = self._weights_from.setdefault(fork, {fork: 0})
+        for node in range(max(weights) + 1, goal):
+            ways = [weights[maker] for maker in self._flow.before.get(node, ()) if maker in weights]
+            if ways:
+                weights[node] = max(ways) + bool(self._tape.operations[node].weights)
+        return weights
+
+    def _last_weights(self, start: int, fork: int | None) -> tuple[int, ...]:
+        ends: list[int] = []
+        waiting, seen = [start], set[int]() if fork is None else {fork}
+        while waiting:
+            node = waiting.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if self._tape.operations[node].weights:
+                ends.append(node)
+            else:
+                waiting.extend(self._flow.before[node])
+        return tuple(sorted(ends))
 
 
-def _outside_values(tape: Tape, values: tuple[int, ...]) -> set[int]:
-    """Return the values from outside that values are computed from."""
-    found: set[int] = set()
-    seen: set[int] = set()
-    waiting = list(values)
-    while waiting:
-        value = waiting.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        producer = tape.values[value].producer
-        if producer is None:
-            found.add(value)
+def _outside_values(tape: Tape) -> list[int]:
+    """For each value the values from outside that it is computed from, as the bits of a number."""
+    found = [0] * len(tape.values)
+    for value in tape.values:
+        if value.producer is None:
+            found[value.index] = 1 << value.index
         else:
-            waiting.extend(tape.operations[producer].inputs)
+            for source in tape.operations[value.producer].inputs:
+                found[value.index] |= found[source]
     return found
-
-
-def _weights_on_ways(tape: Tape, flow: Flow, *, fork: int, goal: int) -> dict[int, int]:
-    """For each operation between fork and goal, the largest number of weighted operations on a way from the fork."""
-    lengths = {fork: 0}
-    for node in range(fork + 1, goal):
-        ways = [lengths[maker] for maker in flow.before.get(node, ()) if maker in lengths]
-        if ways:
-            lengths[node] = max(ways) + bool(tape.operations[node].weights)
-    return lengths
-
-
-def _last_weights(tape: Tape, flow: Flow, *, start: int, fork: int | None) -> tuple[int, ...]:
-    ends: list[int] = []
-    waiting, seen = [start], set() if fork is None else {fork}
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if tape.operations[node].weights:
-            ends.append(node)
-        else:
-            waiting.extend(flow.before[node])
-    return tuple(sorted(ends))
