@@ -88,7 +88,7 @@ def meeting_points(nodes: Sequence[int], toward: dict[int, tuple[int, ...]], goa
             continue
         point = ways[0]
         for other in ways[1:]:
-            point = _meet(point, other, meets, depth)
+            point = _meet((point, other), meets, depth)
         meets[node] = point
         depth[node] = depth[point] + 1
     return meets
@@ -101,7 +101,8 @@ def _path(start: int, meets: dict[int, int]) -> tuple[int, ...]:
     return tuple(path)
 
 
-def _meet(first: int, second: int, meets: dict[int, int], depth: dict[int, int]) -> int:
+def _meet(pair: tuple[int, int], meets: dict[int, int], depth: dict[int, int]) -> int:
+    first, second = pair
     while first != second:
         if depth[first] < depth[second]:
             first, second = second, first

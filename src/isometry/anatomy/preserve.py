@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils import checkpoint
 
 CONTAINERS = frozenset({dict, list, set, OrderedDict})
@@ -89,7 +90,7 @@ class _Attributes:
         self._mode = module.training
         self._values = dict(vars(module))
         containers = (value for value in self._values.values() if type(value) in CONTAINERS)
-        self._contents = [(value, value.copy()) for value in containers]
+        self._contents = [(value, value.copy() if value else ()) for value in containers]
 
     def restore(self) -> None:
         own = vars(self._module)
@@ -150,7 +151,11 @@ def seeded(model: nn.Module, seed: int) -> Generator[None]:
 
 def has_memory(tensor: Tensor) -> bool:
     """Say whether a tensor is a block of numbers at an address: not sparse, nested, fake or on the meta device."""
-    if tensor.layout != torch.strided or tensor.is_nested or isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if (
+        tensor.layout != torch.strided
+        or tensor.is_nested
+        or isinstance(tensor, UninitializedParameter | UninitializedBuffer)
+    ):
         return False
     return tensor.untyped_storage().device.type != "meta"
 

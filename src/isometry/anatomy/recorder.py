@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -57,18 +57,18 @@ class Recorder(TorchFunctionMode):
         self._modules: list[tuple[nn.Module, tuple[int, ...]]] = []
         self.last_call: tuple[str, list[tuple[int, ...]]] | None = None
 
-    def __torch_function__(
+    def __torch_function__(  # noqa: PLR0917 - torch's signature
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:  # the four parameters are torch's
+    ) -> Any:
         kwargs = kwargs or {}
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            return func(*args, **kwargs)  # inside vmap or grad of torch.func tensors stand for others: out of sight
-        if func is F.multi_head_attention_forward:
+        if _is_transformed():
+            return func(*args, **kwargs)
+        if func is functional.multi_head_attention_forward:
             with self:
                 return _ENTERED_ATTENTION(*args, **kwargs)
         operands = tuple(tensors_in((args, kwargs)))
         name = plain_name(func)
-        self._guard_writes(func, name, args, kwargs)
+        self._guard_writes(func, args, kwargs)
         if name not in _ATTRIBUTES:
             self.last_call = (name, [tuple(operand.shape) for operand in operands])
         result = func(*args, **kwargs)
@@ -159,13 +159,12 @@ class Recorder(TorchFunctionMode):
                 self._value_of[answer] = self._values[operation.outputs[0]]
         return replaced
 
-    def _guard_writes(
-        self, function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
+    def _guard_writes(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Tell the guard what an operation is about to overwrite."""
+        name = plain_name(function)
         if name.startswith("embedding") and kwargs.get("max_norm", args[3] if len(args) > _MAX_NORM else None):
             self._guard.before_write(args[1])
-        # `F.leaky_relu(x, 0.01, True)`: a True among the arguments may mean that.
+        # `functional.leaky_relu(x, 0.01, True)`: a True among the arguments may mean that.
         may_write = is_in_place(function) or kwargs.get("inplace") or any(each is True for each in args)
         if name in _ATTRIBUTES:  # sets `.grad` or `.requires_grad`, which the guard keeps anyway
             return
@@ -305,6 +304,11 @@ _ATTRIBUTES = frozenset({"shape", "dtype", "device", "grad_fn", "requires_grad",
 _MAX_NORM = 3  # position of the argument by which an embedding's rows are shortened in place
 
 
+def _is_transformed() -> bool:
+    """Say whether this is inside vmap or grad of torch.func, where tensors stand for others that nobody may keep."""
+    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue] - there is no public way to ask
+
+
 def _settings(name: str, call: Call) -> dict[str, object]:
     if name in WEIGHTED:
         where = WEIGHTED[name].settings
@@ -334,4 +338,4 @@ def _entered(function: Callable[..., Any]) -> Callable[..., Any]:
     return copy
 
 
-_ENTERED_ATTENTION = _entered(F.multi_head_attention_forward)
+_ENTERED_ATTENTION = _entered(functional.multi_head_attention_forward)

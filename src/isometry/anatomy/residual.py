@@ -41,7 +41,7 @@ def unchanged_source(tape: Tape, flow: Flow, node: int) -> int:
 
 
 class _Finder:
-    """What the search at one sum shares with that at others, so that the work grows with the depth and not its square."""
+    """What the search at one sum shares with that at others; the work grows with the depth, not with its square."""
 
     def __init__(self, tape: Tape, flow: Flow) -> None:
         self._tape = tape
@@ -102,7 +102,7 @@ class _Finder:
     def _weights_on_ways(self, fork: int, goal: int) -> dict[int, int]:
         """For each operation from a fork to a goal, the most weighted operations on a way from the fork."""
         weights = self._weights_from.setdefault(fork, {fork: 0})
-        for node in range(max(weights) + 1, goal):
+        for node in range(next(reversed(weights)) + 1, goal):
             ways = [weights[maker] for maker in self._flow.before.get(node, ()) if maker in weights]
             if ways:
                 weights[node] = max(ways) + bool(self._tape.operations[node].weights)

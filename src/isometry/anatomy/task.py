@@ -158,9 +158,11 @@ def call_model(model: nn.Module, inputs: Any) -> Any:
     if isinstance(inputs, Mapping):
         return model(**inputs)
     if isinstance(inputs, tuple):
-        if len(inputs) == 2 and isinstance(inputs[0], tuple) and isinstance(inputs[1], Mapping):  # noqa: PLR2004 - a pair
-            return model(*inputs[0], **inputs[1])
-        return model(*inputs)
+        match inputs:
+            case (tuple() as args, Mapping() as kwargs):
+                return model(*args, **kwargs)
+            case _:
+                return model(*inputs)
     return model(inputs)
 
 

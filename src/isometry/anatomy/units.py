@@ -82,7 +82,7 @@ def units_of_view(output: Tensor, source: Tensor, value: Value, *, axis: int) ->
     if not is_view and (output.numel() != source.numel() or not has_memory(output)):
         return Units.along(output, axis)
     strides = source.stride() if is_view else _contiguous_strides(source.shape)
-    start = output.storage_offset() - source.storage_offset() if is_view else 0
+    start = int(output.storage_offset() - source.storage_offset()) if is_view else 0
     axes = zip(strides, value.unit_steps, source.shape, strict=True)
     places = sorted([(stride, step) for stride, step, length in axes if stride and length > 1], reverse=True)
 
@@ -93,7 +93,7 @@ def units_of_view(output: Tensor, source: Tensor, value: Value, *, axis: int) ->
             total += count * step
         return total
 
-    return Units(axis, value.first_unit + units_in(start), tuple(units_in(stride) for stride in output.stride()))
+    return Units(axis, value.first_unit + units_in(start), tuple(units_in(int(stride)) for stride in output.stride()))
 
 
 def shares_memory(first: Tensor, second: Tensor) -> bool:
@@ -106,7 +106,7 @@ def shares_memory(first: Tensor, second: Tensor) -> bool:
 
 
 def moved_axes(view: Tensor, source: Tensor) -> list[int | None]:
-    """Return for each axis of a view the axis of its source with the same stride; None where none or several have it."""
+    """Return for each axis of a view the axis of its source with the same stride, None where it is not clear."""
     if view is source:
         return list(range(source.ndim))
     moved: list[int | None] = []

@@ -46,15 +46,18 @@ def measure_activations(evidence: Evidence) -> ActivationTable:
             first.setdefault(layer.activation_after.exit, (layer, layer.activation_after))
     if not first:
         raise NotMeasuredError("no activation follows a hidden layer")
-    return ActivationTable(tuple(_numbers(evidence, silent, layer, activation) for layer, activation in first.values()))
+    rows = (_numbers(evidence, layer, activation, silent=silent) for layer, activation in first.values())
+    return ActivationTable(tuple(rows))
 
 
-def _numbers(evidence: Evidence, silent: dict[int, float], layer: Layer, activation: Activation) -> ActivationNumbers:  # noqa: PLR0917 - four values of one table row
+def _numbers(
+    evidence: Evidence, layer: Layer, activation: Activation, *, silent: dict[int, float]
+) -> ActivationNumbers:
     numbers = [evidence.numbers[index] for index in activation.operations if index in evidence.numbers]
     shares = [each.saturated_share for each in numbers if each.saturated_share is not None]
     last = activation.operations[-1]
-    tape = evidence.step.tape
-    readers = [operation for operation in tape.operations if activation.exit in operation.inputs]
+    operations = evidence.step.tape.operations
+    readers = [operations[index] for index in evidence.anatomy.readers.get(activation.exit, ())]
     return ActivationNumbers(
         layer=layer.name,
         name=activation.name,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
+from isometry.anatomy.preserve import has_numbers
 from isometry.anatomy.reading import Anatomy, read
 from isometry.anatomy.record import Step, record_step
 from isometry.anatomy.recorder import Observer
@@ -27,7 +28,7 @@ class Evidence:
         seed: Seed of its random numbers.
         step: The recorded forward and backward pass.
         anatomy: What the tape means.
-        is_meta: Whether the model lies on the meta device, which has shapes but no numbers.
+        is_meta: Whether the model lies on the meta device or holds fake tensors, which have shapes but no numbers.
         is_finite: Whether the loss is finite.
         start: When the work began, in seconds of `time.perf_counter`.
     """
@@ -40,7 +41,7 @@ class Evidence:
         self._observers = {kind: kind() for kind in wanted}
         self.step: Step = record_step(task, cast("list[Observer]", list(self._observers.values())), seed=seed)
         self.anatomy: Anatomy = read(self.step.tape)
-        self.is_meta = self.step.loss.is_meta
+        self.is_meta = not has_numbers(self.step.loss)
         self.is_finite = self.is_meta or bool(self.step.loss.isfinite())
 
     @cached_property
@@ -101,6 +102,9 @@ def gather(task: Task, measurements: Iterable[type[Any]], *, seed: int = 0) -> E
         task: The task; nothing in it is changed.
         measurements: The kinds of measurement that will be asked of the evidence.
         seed: Seed of the random numbers of the forward pass.
+
+    Returns:
+        What `measure` reads.
 
     Raises:
         ModelError: If the model fails on its batch.

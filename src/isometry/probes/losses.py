@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
+from torch.nn import functional
 
 from isometry.anatomy.operations import LOSSES
+from isometry.anatomy.preserve import has_numbers
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
+
+MIN_AXES = 2  # examples and classes
+MIN_CHOICES = 2  # classes, or targets: with one alone there is nothing to predict
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class LossInputs:
 
     def __call__(self, operation: Operation, call: Call) -> None:
         """Compute the constant predictor's loss from the targets."""
-        if operation.name not in LOSSES or any(tensor.is_meta for tensor in call.inputs):
+        if operation.name not in LOSSES or not all(has_numbers(tensor) for tensor in call.inputs):
             return
         prediction, target = _both(call)
         if prediction is None or target is None or prediction.numel() == 0 or not _is_plain(operation.settings):
@@ -69,14 +73,14 @@ def _is_plain(settings: Mapping[str, object]) -> bool:
 
 
 def _classes(operation: Operation, logits: Tensor, target: Tensor) -> LossReading | None:
-    if target.is_floating_point() or logits.ndim < 2:  # noqa: PLR2004 - examples and classes
+    if target.is_floating_point() or logits.ndim < MIN_AXES:
         return None
     count = logits.shape[1]
-    labels = target[(target >= 0) & (target < count)]
-    if not labels.numel() or count < 2:  # noqa: PLR2004 - one class has no loss
+    inside = (target >= 0) & (target < count) & (target != operation.settings.get("ignore_index", -100))
+    labels = target[inside]
+    if not labels.numel() or count < MIN_CHOICES:
         return None
-    inside = (target >= 0) & (target < count)
-    loss = F.cross_entropy if operation.name == "cross_entropy" else F.nll_loss
+    loss = functional.cross_entropy if operation.name == "cross_entropy" else functional.nll_loss
     value = loss(logits.float(), torch.where(inside, target, -100), ignore_index=-100)
     prior = torch.bincount(labels.flatten(), minlength=count).double() / labels.numel()
     # The uniform predictor, not the prior's entropy: a batch of few labels has an entropy far below the data's.
@@ -86,14 +90,14 @@ def _classes(operation: Operation, logits: Tensor, target: Tensor) -> LossReadin
 
 def _binary(operation: Operation, prediction: Tensor, target: Tensor) -> LossReading:
     with_logits = operation.name.endswith("with_logits")
-    loss = F.binary_cross_entropy_with_logits if with_logits else F.binary_cross_entropy
+    loss = functional.binary_cross_entropy_with_logits if with_logits else functional.binary_cross_entropy
     value = loss(prediction.float(), target.float())
     prior = tuple(target.double().reshape(-1, target.shape[-1] if target.ndim > 1 else 1).mean(0).tolist())
     return LossReading(operation.index, operation.name, float(value), math.log(2), num_classes=2, prior=prior)
 
 
 def _squares(operation: Operation, prediction: Tensor, target: Tensor) -> LossReading | None:
-    if prediction.shape != target.shape or target.numel() < 2:  # noqa: PLR2004 - one target has no variance
+    if prediction.shape != target.shape or target.numel() < MIN_CHOICES:
         return None
     value = float((prediction.double() - target.double()).square().mean())
     columns = target.double().reshape(target.shape[0], -1)

@@ -11,6 +11,7 @@ from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation, Tape
 from isometry.anatomy.task import Batch, tensors_in
 from isometry.probes.evidence import Evidence, probe
+from isometry.probes.statistics import has_floats
 
 Pass = Literal["batch", "parameter", "forward", "backward"]
 MASKS = frozenset({"masked_fill", "where", "full", "full_like", "triu", "tril", "setitem"})
@@ -42,8 +43,7 @@ class NonFiniteOrigin:
 def find_origin(evidence: Evidence) -> NonFiniteOrigin:
     """Look for the origin in a second pass, made only if the loss or a gradient is not finite."""
     gradients = [gradient for group in evidence.step.gradients.values() for gradient in group if gradient is not None]
-    bad = [gradient for gradient in gradients if not gradient.is_meta and not bool(gradient.isfinite().all())]
-    if evidence.is_finite and not bad:
+    if evidence.is_finite and all(bool(gradient.isfinite().all()) for gradient in gradients):
         return NonFiniteOrigin(None)
     outside = _outside(evidence)
     if outside is not None:
@@ -60,6 +60,7 @@ class _Seen:
     infinite: int
     only_negative: bool
     total: int
+    nan_inputs: int
     largest_input: float
 
 
@@ -72,11 +73,14 @@ class _Watch:
 
     def __call__(self, operation: Operation, call: Call) -> None:
         output = call.outputs[0]
-        if not output.is_floating_point():
+        if not has_floats(output):
             return
         if output.requires_grad:
-            index = operation.index
-            output.register_hook(lambda gradient: self.gradients.update({index: _count(gradient)}))
+
+            def keep(gradient: Tensor) -> None:
+                self.gradients[operation.index] = _count(gradient)
+
+            output.register_hook(keep)
         values = output.detach()
         infinite = values.isinf()
         self.outputs[operation.index] = _Seen(
@@ -84,40 +88,51 @@ class _Watch:
             infinite=int(infinite.sum()),
             only_negative=not bool((infinite & (values > 0)).any()),
             total=values.numel(),
+            nan_inputs=sum(int(tensor.isnan().sum()) for tensor in call.inputs if has_floats(tensor)),
             largest_input=max((_largest(tensor) for tensor in call.inputs), default=0.0),
         )
 
 
 def _outside(evidence: Evidence) -> NonFiniteOrigin | None:
-    """Look at the batch and the parameters."""
+    """Look at the batch, the parameters and the buffers."""
     batch = evidence.task.batch
     parts = {"inputs": batch.inputs, "targets": batch.targets} if isinstance(batch, Batch) else {"batch": batch}
     for part, tensor in ((part, tensor) for part, things in parts.items() for tensor in tensors_in(things)):
-        count = _count(tensor)
-        if count:
-            return NonFiniteOrigin("batch", part, "", count, tensor.numel())
-    for name, tensors in evidence.step.names.parameters.items():
-        for tensor in tensors:
-            count = _count(tensor.detach())
-            if count:
-                return NonFiniteOrigin("parameter", name, "", count, tensor.numel())
+        if _count(tensor) and not _is_mask(tensor):
+            return NonFiniteOrigin("batch", part, "", _count(tensor), tensor.numel())
+    held = [(name, tensor) for name, tensors in evidence.step.names.parameters.items() for tensor in tensors]
+    for name, tensor in (*held, *evidence.task.model.named_buffers()):
+        if _count(tensor) and not _is_mask(tensor):
+            return NonFiniteOrigin("parameter", name, "", _count(tensor), tensor.numel())
     return None
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    """Say whether a tensor holds zeros and negative infinities alone, as what is added to the scores of attention."""
+    return bool(((tensor == 0) | tensor.isneginf()).all())
 
 
 def _forward_origin(tape: Tape, watch: _Watch) -> NonFiniteOrigin | None:
     """Walk back from the loss through what is not finite, to the operation that read only finite numbers."""
     producer = tape.values[tape.loss].producer
     while producer is not None:
-        operation = tape.operations[producer]
-        makers = [tape.values[value].producer for value in operation.inputs]
-        bad = [maker for maker in makers if maker is not None and _is_bad(tape, watch, maker)]
+        bad = [maker for maker in _makers(tape, producer) if _is_bad(tape, watch, maker)]
         if not bad:
             break
         # NaN before infinities: what a NaN was made of explains it, an infinity beside it may be harmless.
         producer = max(bad, key=lambda maker: (watch.outputs[maker].nan > 0, maker))
     if producer is None or producer not in watch.outputs:
         return None
+    seen = watch.outputs[producer]
+    if seen.nan_inputs and not any(_is_bad(tape, watch, maker) for maker in _makers(tape, producer)):
+        # It came from outside, but not from where the batch was searched, such as a graph of its own class.
+        return NonFiniteOrigin("batch", "batch", "", seen.nan_inputs, seen.total)
     return _origin(tape, watch, producer, during="forward")
+
+
+def _makers(tape: Tape, index: int) -> list[int]:
+    makers = (tape.values[value].producer for value in tape.operations[index].inputs)
+    return [maker for maker in makers if maker is not None]
 
 
 def _is_bad(tape: Tape, watch: _Watch, index: int) -> bool:
@@ -133,16 +148,14 @@ def _comes_from_mask(tape: Tape, watch: _Watch, index: int) -> bool:
     operation = tape.operations[index]
     if operation.name in MASKS or operation.name == "add":
         return True
-    makers = [tape.values[value].producer for value in operation.inputs]
-    known = [maker for maker in makers if maker is not None and maker in watch.outputs]
+    known = [maker for maker in _makers(tape, index) if maker in watch.outputs]
     return any(watch.outputs[maker].infinite and _comes_from_mask(tape, watch, maker) for maker in known)
 
 
 def _backward_origin(tape: Tape, watch: _Watch) -> NonFiniteOrigin:
     """Return the last operation in the forward order whose own gradient is finite and whose inputs' are not."""
     for operation in reversed(tape.operations):
-        makers = [tape.values[value].producer for value in operation.inputs]
-        count = max((watch.gradients.get(maker, 0) for maker in makers if maker is not None), default=0)
+        count = max((watch.gradients.get(maker, 0) for maker in _makers(tape, operation.index)), default=0)
         if count and not watch.gradients.get(operation.index, 0):
             return replace(_origin(tape, watch, operation.index, during="backward"), count=count)
     last = next((operation for operation in tape.operations if operation.parameters), tape.operations[-1])
@@ -163,10 +176,10 @@ def _origin(tape: Tape, watch: _Watch, index: int, *, during: Pass) -> NonFinite
 
 
 def _count(tensor: Tensor) -> int:
-    return int((~tensor.isfinite()).sum()) if tensor.is_floating_point() and not tensor.is_meta else 0
+    return int((~tensor.isfinite()).sum()) if has_floats(tensor) else 0
 
 
 def _largest(tensor: Tensor) -> float:
-    if not tensor.is_floating_point() or not tensor.numel():
+    if not has_floats(tensor):
         return 0.0
     return float(torch.nan_to_num(tensor.detach(), nan=0.0, posinf=0.0, neginf=0.0).abs().max())

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 from isometry.anatomy.flow import data_flow
+from isometry.anatomy.preserve import has_numbers
 from isometry.anatomy.tape import Operation, Tape
 from isometry.probes.evidence import Evidence, probe, structural
 
@@ -58,19 +59,21 @@ def measure_reach(evidence: Evidence) -> GradientReach:
     tape = evidence.step.tape
     users = _users(tape)
     leads_to_loss = set(data_flow(tape).nodes)
+    openings: set[int] | None = None
     reaches: list[ParameterReach] = []
     cuts: set[int] = set()
     for name, gradients in evidence.step.gradients.items():
         own = [index for index in users.get(name, ()) if index in leads_to_loss]
         found = [gradient for gradient in gradients if gradient is not None]
-        if found and any(gradient.is_meta or bool(gradient.ne(0).any()) for gradient in found):
+        if found and any(not has_numbers(gradient) or bool(gradient.ne(0).any()) for gradient in found):
             reaches.append(ParameterReach(name, "reached"))
         elif found:
-            reaches.append(ParameterReach(name, "zero", opens_later=_opens_later(evidence, own)))
+            openings = _openings(evidence) if openings is None else openings
+            reaches.append(ParameterReach(name, "zero", opens_later=not openings.isdisjoint(own)))
         elif own:
             cut = _cut_behind(tape, own, leads_to_loss)
             cuts.update([cut.index] if cut else [])
-            reaches.append(ParameterReach(name, "cut", blocked_by=_describe(tape, cut)))
+            reaches.append(ParameterReach(name, "cut", blocked_by=_describe(cut)))
         else:
             reaches.append(ParameterReach(name, "unused"))
     learning = {node for node in evidence.anatomy.flow.nodes if tape.operations[node].weights}
@@ -91,29 +94,17 @@ def _users(tape: Tape) -> dict[str, list[int]]:
 
 def _cut_behind(tape: Tape, start: list[int], allowed: set[int]) -> Operation | None:
     """Return the first operation on the way to the loss whose output carries no gradient."""
+    behind: set[int] = set()
     for operation in tape.operations[min(start) :]:
+        if operation.index not in start and behind.isdisjoint(operation.inputs):
+            continue
+        behind.update(operation.outputs)
         if operation.index in allowed and not any(tape.values[out].has_gradient for out in operation.outputs):
-            descends = operation.index in start or _comes_from(tape, operation, start)
-            if descends:
-                return operation
+            return operation
     return None
 
 
-def _comes_from(tape: Tape, operation: Operation, ancestors: list[int]) -> bool:
-    waiting = list(operation.inputs)
-    seen: set[int] = set()
-    while waiting:
-        producer = tape.values[waiting.pop()].producer
-        if producer is None or producer in seen or producer < min(ancestors):
-            continue
-        if producer in ancestors:
-            return True
-        seen.add(producer)
-        waiting.extend(tape.operations[producer].inputs)
-    return False
-
-
-def _describe(tape: Tape, cut: Operation | None) -> str:
+def _describe(cut: Operation | None) -> str:
     if cut is None:
         return "an operation that was not seen"
     where = f" in {cut.module!r}" if cut.module else ""
@@ -136,23 +127,21 @@ def _starved(tape: Tape, cuts: set[int]) -> set[int]:
     return starved
 
 
-def _opens_later(evidence: Evidence, users: list[int]) -> bool:
-    """Say whether a parameter of zeros behind these operations gets a gradient, and so will soon let one through."""
-    tape, flow = evidence.step.tape, evidence.anatomy.flow
-    behind = set(users)
-    waiting = list(users)
-    while waiting:
-        for reader in flow.after.get(waiting.pop(), ()):
-            if reader not in behind:
-                behind.add(reader)
-                waiting.append(reader)
-    uses = (use for index in behind for use in tape.operations[index].parameters if use.role != "bias")
-    later = {name for use in uses for name in use.names}
-    return any(_is_zero_but_moved(evidence, name) for name in later)
+def _openings(evidence: Evidence) -> set[int]:
+    """Return the operations at or behind which a parameter of zeros gets a gradient, and so soon lets one through."""
+    flow = evidence.anatomy.flow
+    moved = {name for name in evidence.step.gradients if _is_zero_but_moved(evidence, name)}
+    openings: set[int] = set()
+    for node in reversed(flow.nodes):
+        uses = (use for use in evidence.step.tape.operations[node].parameters if use.role != "bias")
+        opens_itself = any(not moved.isdisjoint(use.names) for use in uses)
+        if opens_itself or not openings.isdisjoint(flow.after[node]):
+            openings.add(node)
+    return openings
 
 
 def _is_zero_but_moved(evidence: Evidence, name: str) -> bool:
     tensors = evidence.step.names.parameters[name]
     gradients = evidence.step.gradients.get(name, ())
-    is_zero = any(not bool(tensor.detach().ne(0).any()) for tensor in tensors if not tensor.is_meta)
+    is_zero = any(not bool(tensor.detach().ne(0).any()) for tensor in tensors if has_numbers(tensor))
     return is_zero and any(gradient is not None and bool(torch.ne(gradient, 0).any()) for gradient in gradients)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry.anatomy.operations import ACTIVATIONS, RESHAPES, SUMS
+from isometry.anatomy.preserve import has_memory
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
 
@@ -49,11 +50,14 @@ class OutputStatistics:
     def __call__(self, operation: Operation, call: Call) -> None:
         """Reduce the first output of an operation, and its gradient when the backward pass comes by."""
         output = call.outputs[0]
-        if operation.name in RESHAPES or not output.is_floating_point() or output.is_meta or not output.numel():
+        if operation.name in RESHAPES or not has_floats(output):
             return
         if output.requires_grad:
-            index = operation.index
-            output.register_hook(lambda gradient: self._keep(index, "gradient_rms", self._moments(gradient)[0]))
+
+            def keep(gradient: Tensor) -> None:
+                self._keep(operation.index, "gradient_rms", self._moments(gradient)[0])
+
+            output.register_hook(keep)
         with torch.no_grad():
             self._measure(operation, output.detach())
             if operation.weights:
@@ -77,14 +81,14 @@ class OutputStatistics:
         if operation.weights or operation.name in ACTIVATIONS or operation.name in SUMS:
             rows = other_axes(output, unit_axis(operation, output))
             if rows and output.numel() > output.shape[unit_axis(operation, output)]:
-                self._keep(index, "spread", output.float().var(dim=rows, correction=0).mean(dtype=torch.float64).sqrt())
+                self._keep(index, "spread", _spread(output, size, rows))
         slope = relative_slope(operation.name, output)
         if slope is not None:
             self._keep(index, "saturated_share", (slope < SATURATED_SLOPE).double().mean())
 
     def _measure_data(self, operation: Operation, call: Call) -> None:
         others = [tensor for tensor in call.inputs if not isinstance(tensor, nn.Parameter)]
-        if others and not others[0].requires_grad and others[0].is_floating_point():
+        if others and not others[0].requires_grad and has_floats(others[0]):
             self._keep(operation.index, "data_rms", self._moments(others[0])[0])
 
     def _moments(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,10 +111,16 @@ class OutputStatistics:
         self._pending.append((index, key, number.double()))
 
 
+def has_floats(tensor: Tensor) -> bool:
+    """Say whether a tensor is a block of floating-point numbers that can be reduced: not sparse, fake or empty."""
+    return tensor.is_floating_point() and tensor.numel() > 0 and has_memory(tensor)
+
+
 def rms(tensor: Tensor) -> Tensor:
     """Return the root mean square of a tensor, in double precision: squares of 1e-22 vanish in single."""
-    norm = torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)
-    return norm / max(tensor.numel(), 1) ** 0.5
+    plain = tensor.detach()
+    plain = torch.view_as_real(plain) if plain.is_complex() else plain
+    return torch.linalg.vector_norm(plain, dtype=torch.float64) / max(tensor.numel(), 1) ** 0.5
 
 
 def relative_slope(name: str, output: Tensor) -> Tensor | None:
@@ -130,6 +140,13 @@ def relative_slope(name: str, output: Tensor) -> Tensor | None:
     return None
 
 
+def _spread(output: Tensor, size: Tensor, rows: tuple[int, ...]) -> Tensor:
+    """Return the root mean square of what differs along the rows; in units of the size, whose square may vanish."""
+    wide = output if output.dtype == torch.float64 else output.float()
+    scale = size.clamp(min=torch.finfo(wide.dtype).tiny)
+    return (wide / scale.to(wide.dtype)).var(dim=rows, correction=0).mean(dtype=torch.float64).sqrt() * scale
+
+
 def unit_axis(operation: Operation, output: Tensor) -> int:
     """Return the axis along which an output's units lie."""
     return min(operation.unit_axis, max(output.ndim - 1, 0))
@@ -147,7 +164,7 @@ def to_floats(numbers: Sequence[Tensor]) -> list[float]:
         by_device.setdefault(number.device, []).append(position)
     found = [0.0] * len(numbers)
     for positions in by_device.values():
-        stacked: list[float] = torch.stack([numbers[position].double().reshape(()) for position in positions]).tolist()
+        stacked: list[float] = torch.stack([numbers[position].double() for position in positions]).tolist()
         for position, value in zip(positions, stacked, strict=True):
             found[position] = value
     return found

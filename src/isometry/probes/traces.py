@@ -27,10 +27,16 @@ class GradientTrace:
         return _decades(self.rms[-1], self.rms[0])
 
     @property
+    def decay_while_alive(self) -> float:
+        """The same fall to the first layer that gets any gradient: small where something flat takes it all, decades."""
+        alive = [rms for rms in self.rms if rms > 0]
+        return _decades(alive[-1], alive[0]) if alive else 0.0
+
+    @property
     def factor_per_layer(self) -> float:
         """By what a layer multiplies the gradient on its way back, geometric mean while any is left, dimensionless."""
-        alive = [rms for rms in self.rms if rms > 0]
-        return 10 ** (-_decades(alive[-1], alive[0]) / max(len(alive) - 1, 1)) if alive else 0.0
+        num_alive = sum(rms > 0 for rms in self.rms)
+        return 10 ** (-self.decay_while_alive / max(num_alive - 1, 1))
 
     @property
     def weakest_layers(self) -> tuple[str, ...]:
@@ -74,7 +80,7 @@ class SignalTrace:
 
     @property
     def total_collapse(self) -> float | None:
-        """Fall of log10 of the share of the signal that differs between samples, first hidden layer to last, decades."""
+        """Fall of log10 of the share that differs between samples from the first hidden layer to the last, decades."""
         if self.spread[0] is None or self.spread[-1] is None:
             return None
         return _decades(self.spread[0] / max(self.rms[0], SMALLEST), self.spread[-1] / max(self.rms[-1], SMALLEST))
@@ -121,10 +127,8 @@ def trace_signal(evidence: Evidence) -> SignalTrace:
 
 
 def _hidden_trunks(evidence: Evidence) -> list[list[int]]:
-    """Operations on each trunk before the head: layers and residual sums.
-
-    Embeddings mix nothing: the gradient at one only says how small its rows are, which a norm makes up for.
-    """
+    """Return the operations on each trunk before the head: layers and residual sums."""
+    # Embeddings mix nothing: the gradient at one only says how small its rows are, which a norm makes up for.
     layers = evidence.anatomy.layers
     left_out = {layer.operation for layer in layers if layer.is_head or layer.kind.startswith("embedding")}
     return [

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
-from isometry.probes.statistics import MAKES_ZEROS, MIN_ROWS, other_axes, unit_axis
+from isometry.probes.statistics import MAKES_ZEROS, MIN_ROWS, has_floats, other_axes, to_floats, unit_axis
 
+MIN_AXES = 2  # samples and units
 TWIN_TOLERANCE = 1e-5  # relative; sums of 32-bit products in another order differ by 1e-6
 
 
@@ -22,7 +23,7 @@ class UnitActivity:
     def __call__(self, operation: Operation, call: Call) -> None:
         """Note the share of units that no sample wakes."""
         output = call.outputs[0].detach()
-        if operation.name not in MAKES_ZEROS or output.ndim < 2 or output.is_meta or not output.is_floating_point():  # noqa: PLR2004 - samples and units
+        if operation.name not in MAKES_ZEROS or output.ndim < MIN_AXES or not has_floats(output):
             return
         axis = unit_axis(operation, output)
         if output.numel() >= MIN_ROWS * output.shape[axis] > 0:
@@ -31,7 +32,7 @@ class UnitActivity:
 
     def silent_shares(self) -> dict[int, float]:
         """Return the share of silent units in [0, 1] by the operation's index."""
-        return {index: float(share) for index, share in self._silent.items()}
+        return dict(zip(self._silent, to_floats(list(self._silent.values())), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,13 @@ class UnitPrints:
         """Return groups of units that share both numbers; silent units and those without gradient are left out."""
         table = torch.stack([self.forward, self.backward], dim=1).double().cpu()
         alive = ((table != 0) & table.isfinite()).all(dim=1).nonzero().flatten()
-        alive = alive[torch.argsort(table[alive, 0], stable=True)]
-        first, second = table[alive[:-1]], table[alive[1:]]
-        # Against the size of the two numbers and not of the layer's largest: tiny units are no twins of each other.
-        allowed = TWIN_TOLERANCE * torch.maximum(first.abs(), second.abs())
-        is_twin = ((first - second).abs() <= allowed).all(dim=1)
+        alive = alive[torch.argsort(table[alive, 0])]
+        # Units of one signal may take turns in two gradients: they are sorted by these among themselves.
+        signal = torch.cumsum(~_are_close(table[alive[:-1], :1], table[alive[1:], :1]), dim=0)
+        signal = torch.cat([torch.zeros(len(alive[:1]), dtype=signal.dtype), signal])
+        by_gradient = torch.argsort(table[alive, 1])
+        alive = alive[by_gradient[torch.argsort(signal[by_gradient], stable=True)]]
+        is_twin = _are_close(table[alive[:-1]], table[alive[1:]])
         groups: list[list[int]] = []
         for position in is_twin.nonzero().flatten().tolist():
             earlier, later = int(alive[position]), int(alive[position + 1])
@@ -75,12 +78,16 @@ class UnitTwins:
     def __call__(self, operation: Operation, call: Call) -> None:
         """Project a layer's output, and its gradient when the backward pass comes by."""
         output = call.outputs[0]
-        if not operation.weights or not output.requires_grad or output.is_meta or output.ndim < 2:  # noqa: PLR2004 - samples and units
+        if not operation.weights or not output.requires_grad or output.ndim < MIN_AXES or not has_floats(output):
             return
-        axis, index = unit_axis(operation, output), operation.index
-        output.register_hook(lambda gradient: self._backward.update({index: self._project(gradient, axis)}))
+        axis = unit_axis(operation, output)
+
+        def keep(gradient: Tensor) -> None:
+            self._backward[operation.index] = self._project(gradient, axis)
+
+        output.register_hook(keep)
         with torch.no_grad():
-            self._forward[index] = self._project(output.detach(), axis)
+            self._forward[operation.index] = self._project(output.detach(), axis)
 
     def prints(self) -> dict[int, UnitPrints]:
         """Return the projections of the layers that a gradient reached, by the operation's index."""
@@ -90,5 +97,11 @@ class UnitTwins:
     def _project(self, tensor: Tensor, axis: int) -> Tensor:
         rows = tensor.detach().movedim(axis, -1).reshape(-1, tensor.shape[axis])
         generator = torch.Generator().manual_seed(self.seed)
-        weights = torch.randn(rows.shape[0], generator=generator, dtype=torch.float32).to(rows.device)
-        return weights @ rows.float()
+        wide = rows if rows.dtype == torch.float64 else rows.float()
+        return torch.randn(rows.shape[0], generator=generator, dtype=torch.float32).to(wide) @ wide
+
+
+def _are_close(first: Tensor, second: Tensor) -> Tensor:
+    # Against the size of the two numbers and not of the layer's largest: tiny units are no twins of each other.
+    allowed = TWIN_TOLERANCE * torch.maximum(first.abs(), second.abs())
+    return ((first - second).abs() <= allowed).all(dim=1)

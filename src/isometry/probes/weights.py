@@ -7,7 +7,7 @@ from torch import Tensor
 
 from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence, probe
-from isometry.probes.statistics import rms, to_floats
+from isometry.probes.statistics import has_floats, rms, to_floats
 
 LOCK_TOLERANCE = 1e-4  # relative; gradients of equal units differ by the rounding of sums in another order
 
@@ -48,7 +48,7 @@ def measure_weights(evidence: Evidence) -> WeightTable:
         if len(layer.weight) == 1:
             first_use.setdefault(layer.weight[0], layer)
     tensors = {name: tensors[0] for name, tensors in evidence.step.names.parameters.items() if name in first_use}
-    tensors = {name: tensor for name, tensor in tensors.items() if not tensor.is_meta and tensor.is_floating_point()}
+    tensors = {name: tensor for name, tensor in tensors.items() if has_floats(tensor)}
     with torch.no_grad():
         sizes = to_floats([rms(tensor) for tensor in tensors.values()])
         ranges = to_floats([tensor.amax() - tensor.amin() for tensor in tensors.values()])
