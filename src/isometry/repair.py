@@ -28,7 +28,10 @@ from isometry.report.document import to_document
 from isometry.report.finding import Finding
 from isometry.report.page import page
 
-SIGNAL_FAMILIES = ("BWD", "FWD")  # their cause lies in all layers between, not only in those they name
+SIGNAL_FAMILIES = ("BWD", "FWD")  # their cause lies in the layers that change signal or gradient most
+ALONG_THE_TRUNK = frozenset(
+    {"BWD101", "BWD102", "FWD101", "FWD102", "FWD105"}
+)  # they name every layer, also sound ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,8 @@ def plan(
     """
     task = _task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
     evidence = _gather(task, seed)
-    treatable = _treatable(diagnose_evidence(evidence))
-    return automatic_plan(evidence, unhealthy_layers(evidence) | _named(evidence, treatable), seed=seed)
+    named = _named(evidence, _treatable(diagnose_evidence(evidence)))
+    return automatic_plan(evidence, unhealthy_layers(evidence) | named, seed=seed)
 
 
 def fix(
@@ -209,7 +212,8 @@ def _gather(task: Task, seed: int) -> Evidence:
 
 
 def _named(evidence: Evidence, findings: Iterable[Finding]) -> frozenset[int]:
-    return layers_named(evidence, frozenset(name for finding in findings for name in finding.where))
+    local = (finding for finding in findings if finding.code not in ALONG_THE_TRUNK)
+    return layers_named(evidence, frozenset(name for finding in local for name in finding.where))
 
 
 def _treatable(diagnosis: Diagnosis) -> list[Finding]:

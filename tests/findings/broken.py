@@ -167,6 +167,11 @@ def sigmoid_200() -> Task:
 
 
 @broken("no-gradient")
+def step_function_between_layers() -> Task:
+    return classify(nn.Sequential(stack(16, 64, 64), Function(torch.sign), stack(64, 64, 64, 10)))
+
+
+@broken("no-gradient")
 def rounding() -> Task:
     return classify(nn.Sequential(nn.Linear(16, 64), Function(torch.round), nn.Linear(64, 10)))
 

@@ -17,6 +17,7 @@ def trace(*rms: float) -> GradientTrace:
         pytest.param((1e-3, 1e-2, 1.0), 0, id="three decades still train"),
         pytest.param((1e-9, 1e-8, 1e-7), 0, id="small from the loss on"),
         pytest.param((0.0, 1e-20, 1.0), 1, id="nothing arrives"),
+        pytest.param((0.0, 0.0, 1e-3, 1.0), 0, id="gone at once belongs to PAR101"),
         pytest.param((1.0, 1e-3, 1e-6), 0, id="exploding belongs to BWD102"),
     ],
 )

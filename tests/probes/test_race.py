@@ -115,7 +115,7 @@ def test_a_network_that_cannot_learn_loses() -> None:
     stuck = network()
     for parameter in stuck.parameters():
         nn.init.zeros_(parameter)
-    task = data_task(stuck, count=400)
+    task = replace(data_task(stuck, count=400), optimizer_factory=lambda each: torch.optim.Adam(each, lr=1e-2))
     result = race(task, with_other(task, network()), steps=200)
 
     assert result.winner == "second"

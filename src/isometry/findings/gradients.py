@@ -37,7 +37,8 @@ def vanishing_gradient(trace: GradientTrace) -> Iterator[Draft]:
     """
     is_lost = trace.total_decay > MAX_TOTAL_DECAY
     allowed = MAX_TOTAL_DECAY if is_lost else SAFE_TOTAL_DECAY
-    if trace.total_decay > allowed:
+    # A gradient that is gone at once met something flat, such as a step: that is no-gradient.
+    if min(trace.total_decay, trace.decay_while_alive) > min(allowed, SAFE_TOTAL_DECAY):
         yield Draft(
             where=trace.weakest_layers,
             measured=trace.total_decay,

@@ -38,7 +38,10 @@ def unhealthy_layers(evidence: Evidence) -> frozenset[int]:
     heads = {layer.operation for layer in evidence.anatomy.heads}
     for trunk in evidence.anatomy.trunks:
         points = [point for point in trunk if point in evidence.numbers and point not in heads]
-        stretches = [_stretch(evidence, here, there) for here, there in itertools.pairwise(points)]
+        gets_gradient = bool(points) and bool(evidence.numbers[points[-1]].gradient_rms)
+        stretches = [
+            _stretch(evidence, here, there, gets_gradient=gets_gradient) for here, there in itertools.pairwise(points)
+        ]
         for stretch in _unhealthy(stretches):
             found.update({stretch.here} | _between(evidence, stretch.here, stretch.there))
         if points and points[-1] in found:
@@ -65,11 +68,13 @@ def layers_named(evidence: Evidence, names: frozenset[str]) -> frozenset[int]:
     return frozenset(layer.operation for layer in evidence.anatomy.layers if is_named(layer))
 
 
-def _stretch(evidence: Evidence, here: int, there: int) -> _Stretch:
+def _stretch(evidence: Evidence, here: int, there: int, *, gets_gradient: bool) -> _Stretch:
     before, after = evidence.numbers[here], evidence.numbers[there]
     num_layers = max(evidence.anatomy.depth_between(here, there), 1)
-    steps = (_step(after.gradient_rms, before.gradient_rms), _step(before.rms, after.rms), _collapse(before, after))
-    return _Stretch(here, there, num_layers, steps)
+    fall = _step(after.gradient_rms, before.gradient_rms)
+    if gets_gradient and after.gradient_rms == before.gradient_rms == 0:
+        fall = math.inf  # it has faded to nothing on the way here
+    return _Stretch(here, there, num_layers, (fall, _step(before.rms, after.rms), _collapse(before, after)))
 
 
 def _step(first: float | None, second: float | None) -> float:
