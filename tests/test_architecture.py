@@ -215,6 +215,7 @@ def test_every_package_has_a_floor_and_a_folder_of_tests() -> None:
     packages = {home_of(path) for path in MODULES if len(path.parts) > 1}
 
     assert homes <= set(FLOOR)
+    assert not [package for package in packages if not (SOURCE / package / "__init__.py").is_file()]
     assert not [package for package in packages if not list((TESTS / package).glob("test_*.py"))]
 
 

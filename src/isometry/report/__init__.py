@@ -1,0 +1,1 @@
+"""The values Finding and Diagnosis, and their renderers: terminal, HTML, JSON."""
