@@ -130,7 +130,12 @@ LAYERS = {
         0,
     ),
     "GLU pair": (Functional(8, 5, forward=lambda x, w: F.linear(x, w).chunk(2, -1)), "weight", (4, 5), 0),
-    "GLU pair of channels": (Functional(8, 5, 1, forward=lambda x, w: F.conv1d(x, w).chunk(2, 1)), "weight", (1, 5, 4), 0),
+    "GLU pair of channels": (
+        Functional(8, 5, 1, forward=lambda x, w: F.conv1d(x, w).chunk(2, 1)),
+        "weight",
+        (1, 5, 4),
+        0,
+    ),
 }
 SPLIT_ELSEWHERE = {
     "halves of a batch": (Functional(8, 5, forward=lambda x, w: F.linear(x, w).chunk(2, 0)), "weight", (4, 5), 0),

@@ -223,7 +223,9 @@ def test_a_step_that_runs_its_own_backward_pass_is_measured_and_moves_nothing(st
 
     assert is_same(state_of(model), before)
     assert torch.allclose(measured.loss, mean_square(model, x))
-    assert all(torch.allclose(group[0], each) for group, each in zip(measured.gradients.values(), expected, strict=True))
+    assert all(
+        torch.allclose(group[0], each) for group, each in zip(measured.gradients.values(), expected, strict=True)
+    )
 
 
 def test_optimisers_that_run_in_the_backward_pass_do_not_run() -> None:

@@ -359,9 +359,7 @@ def test_a_transformer_encoder_has_two_branches_a_layer(norm_first: bool) -> Non
     anatomy = anatomy_of(model, torch.randn(2, 3, 5))
     ends = names_of_branches(anatomy)
 
-    assert ends == [
-        (f"1.layers.{index}.{name}",) for index in range(3) for name in ("self_attn.out_proj", "linear2")
-    ]
+    assert ends == [(f"1.layers.{index}.{name}",) for index in range(3) for name in ("self_attn.out_proj", "linear2")]
     assert names_of_trunks(anatomy) == [["0", *["sum"] * 6, "2"]]
     assert [layer.name for layer in anatomy.heads] == ["2"]
 
@@ -594,7 +592,9 @@ def test_gradients_pass_both_kinds_of_checkpoints(use_reentrant: bool) -> None:
 def test_autocast_is_recorded_as_it_runs() -> None:
     model, x = Calls(lambda m, x: m.b(F.relu(m.a(x)))), torch.randn(4, 8)
     task = task_of(model, x)
-    tape = record(type(task)(model=model, batch=x, step=mean_square, context=lambda: torch.autocast("cpu", torch.bfloat16)))
+    tape = record(
+        type(task)(model=model, batch=x, step=mean_square, context=lambda: torch.autocast("cpu", torch.bfloat16))
+    )
     linear = next(operation for operation in tape.operations if operation.name == "linear")
 
     assert tape.values[linear.outputs[0]].dtype == torch.bfloat16

@@ -123,15 +123,22 @@ class Recorder(TorchFunctionMode):
 
     def _note(self, function: Callable[..., Any], name: str, call: Call) -> Tensor | None:
         views = [self._parameter_view(tensor) for tensor in call.inputs]
+        # What the operation wrote into looks like its result by now.
+        written = call.outputs[0]
         is_data = [
-            view is None and not self._is_constant(tensor) for tensor, view in zip(call.inputs, views, strict=True)
+            view is None and not self._is_constant(tensor, is_written=tensor is written)
+            for tensor, view in zip(call.inputs, views, strict=True)
         ]
         makes_constants = name.endswith(MAKES_CONSTANTS[0]) or name.startswith(MAKES_CONSTANTS[1])
         has_parameters = any(view is not None for view in views)
         if makes_constants or not (any(is_data) or (has_parameters and name in WEIGHTED)):
             self._note_without_data(call, views)
             return None
-        inputs = tuple(self._value(tensor) for tensor, data in zip(call.inputs, is_data, strict=True) if data)
+        inputs = tuple(
+            self._value_before(tensor) if tensor is written else self._value(tensor)
+            for tensor, data in zip(call.inputs, is_data, strict=True)
+            if data
+        )
         uses = tuple(
             parameter_use(
                 role_of_operand(name, call.args, call.kwargs, tensor=tensor),
@@ -225,23 +232,31 @@ class Recorder(TorchFunctionMode):
             return ParameterView((name,), tuple(tensor.shape), tuple(range(tensor.ndim)))
         return None if tensor in self._value_of else self._view_of.get(tensor)
 
-    def _is_constant(self, tensor: Tensor) -> bool:
+    def _is_constant(self, tensor: Tensor, *, is_written: bool) -> bool:
         known = tensor in self._constants or id(tensor) in self._names.buffers
-        return known and tensor not in self._value_of and tensor.grad_fn is None
+        return known and tensor not in self._value_of and (is_written or tensor.grad_fn is None)
 
     def _is_new(self, tensor: Tensor) -> bool:
         known = tensor in self._value_of or tensor in self._view_of or tensor in self._constants
         return not known and not isinstance(tensor, nn.Parameter)
 
     def _is_unseen(self, tensor: Tensor) -> bool:
-        return tensor.grad_fn is not None and (self._is_new(tensor) or tensor in self._constants)
+        is_known = tensor in self._value_of or not (self._is_new(tensor) or tensor in self._constants)
+        return tensor.grad_fn is not None and not is_known
 
     def _value(self, tensor: Tensor) -> Value:
         if self._is_unseen(tensor):
             return self._adopt(tensor)
         known = self._value_of.get(tensor)
+        if known is not None and tensor.grad_fn is not None and not known.has_gradient:
+            return self._reveal(tensor, known)
+        return self._value_before(tensor)
+
+    def _value_before(self, tensor: Tensor) -> Value:
+        """Return the value that a tensor was before it was written into."""
+        known = self._value_of.get(tensor)
         if known is not None:
-            return self._reveal(tensor, known) if tensor.grad_fn is not None and not known.has_gradient else known
+            return known
         self._guard.watch(tensor)
         return self._new_value(tensor, producer=None, units=Units.along(tensor, max(tensor.ndim - 1, 0)))
 
