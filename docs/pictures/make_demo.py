@@ -6,6 +6,7 @@ Run by hand, once the demo's output changes: python docs/pictures/make_demo.py
 import io
 import re
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from isometry.lab.demo import run_demo
 
-WIDTH = 100  # cells
+WIDTH = 104  # cells; a line of the report then fits
 HERE = Path(__file__).parent
 THEME = TerminalTheme(
     background=(250, 250, 248),
@@ -49,8 +50,10 @@ def first(lines: list[str], words: str) -> int:
 def draw(lines: list[str], *, title: str, name: str) -> None:
     """Write lines as a picture of a terminal, without the web fonts that rich would load."""
     paper = Console(file=io.StringIO(), record=True, width=WIDTH, color_system="truecolor")
-    for line in lines:
-        paper.print(Text.from_ansi(line), soft_wrap=True)
+    texts = [Text.from_ansi(line) for line in lines]
+    for before, text in pairwise([Text("-"), *texts]):
+        if before.plain.strip() or text.plain.strip():  # one empty line is enough
+            paper.print(text, soft_wrap=True)
     # rich derives its class names from the numbers in this identifier; a fixed one keeps them the same in every run.
     svg = paper.export_svg(title=title, theme=THEME, unique_id=f"isometry-{name}")
     (HERE / f"{name}.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
