@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from tests.anatomy.layers import Functional, anatomy_of, heads_first, layer_of
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 from transformers.pytorch_utils import Conv1D
+
+from tests.anatomy.layers import Functional, anatomy_of, heads_first, layer_of
 
 E = 6  # width of the packed projections
 

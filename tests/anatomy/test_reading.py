@@ -118,8 +118,8 @@ def test_functional_code_shows_its_bias_and_the_activation_behind_it() -> None:
 @pytest.mark.parametrize(
     "between",
     [
-        pytest.param(lambda m, x: F.dropout(x, 0.5), id="dropout"),
-        pytest.param(lambda m, x: x.view(2, 2, 8).transpose(0, 1), id="reshapes"),
+        pytest.param(lambda _, x: F.dropout(x, 0.5), id="dropout"),
+        pytest.param(lambda _, x: x.view(2, 2, 8).transpose(0, 1), id="reshapes"),
         pytest.param(lambda m, x: m.norm(x), id="norm"),
         pytest.param(lambda m, x: m.norm(x) * 1.0, id="norm and a factor"),
     ],
@@ -427,13 +427,13 @@ class Kernel(torch.autograd.Function):
     """Fills its result out of sight, as a kernel does."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(_: Any, x: Tensor) -> Tensor:
         out = torch.empty_like(x)
         out.numpy()[:] = 2 * x.detach().numpy()
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(_: Any, *gradients: Any) -> Any:
         return 2 * gradients[0]
 
 

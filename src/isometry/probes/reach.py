@@ -77,7 +77,11 @@ def measure_reach(evidence: Evidence) -> GradientReach:
         else:
             reaches.append(ParameterReach(name, "unused"))
     learning = {node for node in evidence.anatomy.flow.nodes if tape.operations[node].weights}
-    is_trunk_cut = bool(cuts) and (not learning or not learning.isdisjoint(_starved(tape, cuts)))
+    starved = _starved(tape, cuts)
+    fed = {name for node in learning - starved for use in tape.operations[node].weights for name in use.names}
+    # A critic reads what a detached generator made in one call, and real examples in another.
+    hungry = (use.names[0] for node in learning & starved for use in tape.operations[node].weights)
+    is_trunk_cut = bool(cuts) and (not learning or not fed.issuperset(hungry))
     trunk = {index for points in evidence.anatomy.flow.trunks() for index in points}
     on_trunk = frozenset(use.names[0] for index in trunk for use in tape.operations[index].parameters)
     return GradientReach(tuple(reaches), is_trunk_cut, on_trunk)

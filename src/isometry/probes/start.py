@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from isometry.anatomy.tape import Tape
 from isometry.probes.evidence import Evidence, NotMeasuredError, probe
 from isometry.probes.losses import LossInputs, LossReading
 
@@ -24,9 +25,23 @@ class LossStart:
 @probe(LossStart, LossInputs)
 def measure_start(evidence: Evidence) -> LossStart:
     """Return the loss call that is furthest above its constant predictor."""
-    readings = evidence.observer(LossInputs).readings
+    learned = _made_of_parameters(evidence.step.tape)
+    readings = [
+        reading
+        for reading in evidence.observer(LossInputs).readings
+        if not learned.issuperset(evidence.step.tape.operations[reading.operation].inputs)
+    ]
     if not readings:
         raise NotMeasuredError("the loss is none whose constant predictor is known (cross-entropy or mean square)")
     worst = max(readings, key=lambda reading: reading.value / reading.constant)
     heads = tuple(layer.name for layer in evidence.anatomy.heads)
     return LossStart(worst, heads, has_hidden_layers=evidence.anatomy.depth > 1)
+
+
+def _made_of_parameters(tape: Tape) -> set[int]:
+    """Return the values that depend on a parameter: a target among them moves, as a codebook's or a teacher's does."""
+    found: set[int] = set()
+    for operation in tape.operations:
+        if operation.parameters or not found.isdisjoint(operation.inputs):
+            found.update(operation.outputs)
+    return found

@@ -23,14 +23,17 @@ class GradientTrace:
 
     @property
     def total_decay(self) -> float:
-        """Fall of log10 of the gradient from the last hidden layer to the first; negative if it grows, decades."""
-        return _decades(self.rms[-1], self.rms[0])
+        """Fall of log10 of the gradient from the last hidden layer to the first; negative if it grows, decades.
+
+        A layer that is used several times, as in a recurrence, learns from the strongest of its gradients.
+        """
+        return _decades(self.rms[-1], self._strongest(self.layers[0]))
 
     @property
     def decay_while_alive(self) -> float:
         """The same fall to the first layer that gets any gradient: small where something flat takes it all, decades."""
-        alive = [rms for rms in self.rms if rms > 0]
-        return _decades(alive[-1], alive[0]) if alive else 0.0
+        alive = [name for name, rms in zip(self.layers, self.rms, strict=True) if rms > 0]
+        return _decades(self.rms[-1], self._strongest(alive[0])) if alive else 0.0
 
     @property
     def factor_per_layer(self) -> float:
@@ -41,17 +44,22 @@ class GradientTrace:
     @property
     def weakest_layers(self) -> tuple[str, ...]:
         """Names in the order of growing gradients."""
-        return tuple(self.layers[index] for index in sorted(range(len(self.rms)), key=self.rms.__getitem__))
+        order = sorted(range(len(self.rms)), key=self.rms.__getitem__)
+        return tuple(dict.fromkeys(self.layers[index] for index in order))
 
     @property
     def strongest_layers(self) -> tuple[str, ...]:
         """Names in the order of falling gradients."""
-        return self.weakest_layers[::-1]
+        order = sorted(range(len(self.rms)), key=self.rms.__getitem__, reverse=True)
+        return tuple(dict.fromkeys(self.layers[index] for index in order))
 
     def lost_from(self, decades: float) -> str | None:
         """Return the last layer, counted from the input, whose gradient is `decades` below the last hidden one's."""
         lost = [name for name, rms in zip(self.layers, self.rms, strict=True) if _decades(self.rms[-1], rms) > decades]
         return lost[-1] if lost else None
+
+    def _strongest(self, layer: str) -> float:
+        return max(rms for name, rms in zip(self.layers, self.rms, strict=True) if name == layer)
 
 
 @dataclass(frozen=True, slots=True)

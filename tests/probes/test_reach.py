@@ -1,0 +1,157 @@
+"""Which parameters a gradient reaches, and what cuts it off from the others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+from isometry.anatomy.task import Task
+from isometry.probes.evidence import gather, measure
+from isometry.probes.reach import GradientReach
+from tests.anatomy.layers import mean_square
+
+
+class Net(nn.Module):
+    """Two layers, and what is done with them."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Tensor], **tensors: Tensor) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+        for name, tensor in tensors.items():
+            setattr(self, name, nn.Parameter(tensor))
+        self._forward = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._forward(self, x)
+
+
+def reach_of(model: nn.Module, step: Any = mean_square) -> GradientReach:
+    torch.manual_seed(0)
+    return measure(gather(Task(model=model, batch=torch.randn(8, 4), step=step), [GradientReach]), GradientReach)
+
+
+def no_grad(m: Any, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        h = m.first(x)
+    return m.second(h)
+
+
+def picked(m: Any, x: Tensor) -> Tensor:
+    return m.second(F.one_hot(m.first(x).argmax(1), 4).float())
+
+
+CUTS: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
+    "detach": (lambda m, x: m.second(m.first(x).detach()), "detach"),
+    "data": (lambda m, x: m.second(m.first(x).data), "data"),
+    "no_grad": (no_grad, "linear in 'first' (under no_grad)"),
+    "argmax": (picked, "argmax"),
+    "step function": (lambda m, x: m.second((m.first(x) > 0).float()), "gt"),
+    "integers": (lambda m, x: m.second(m.first(x).long().float()), "long"),
+    "later": (lambda m, x: m.second(torch.tanh(F.relu(m.first(x)) * 2).detach() + 1), "detach"),
+}
+
+
+@pytest.mark.parametrize(("forward", "blocked_by"), CUTS.values(), ids=CUTS.keys())
+def test_the_operation_that_cuts_the_way_is_named(forward: Callable[[Any, Tensor], Tensor], blocked_by: str) -> None:
+    reach = reach_of(Net(forward))
+    (cut,) = reach.of("cut")
+
+    assert (cut.name, cut.blocked_by) == ("first.weight", blocked_by)
+    assert [each.name for each in reach.of("reached")] == ["second.weight"]
+    assert reach.is_trunk_cut
+
+
+def test_a_loss_without_any_gradient_is_cut() -> None:
+    reach = reach_of(Net(lambda m, x: m.second(m.first(x)).detach()))
+
+    assert {each.reach for each in reach.parameters} == {"cut"}
+    assert reach.is_trunk_cut
+
+
+def test_a_target_network_lies_beside_the_trunk() -> None:
+    def step(model: nn.Module, batch: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = model.second(batch)
+        return F.mse_loss(model.first(batch), target)
+
+    reach = reach_of(Net(lambda m, x: x), step)
+
+    assert [(each.name, each.reach) for each in reach.parameters] == [
+        ("first.weight", "reached"),
+        ("second.weight", "cut"),
+    ]
+    assert not reach.is_trunk_cut
+
+
+def test_a_stop_gradient_beside_a_way_through_is_no_cut() -> None:
+    reach = reach_of(Net(lambda m, x: m.second(m.first(x) + m.first(x).detach())))
+
+    assert {each.reach for each in reach.parameters} == {"reached"}
+
+
+def test_what_the_loss_does_not_read_is_unused() -> None:
+    reach = reach_of(Net(lambda m, x: [m.second(x), m.first(x)][0]))
+
+    assert [(each.name, each.reach) for each in reach.parameters] == [
+        ("first.weight", "unused"),
+        ("second.weight", "reached"),
+    ]
+
+
+def low_rank(m: Any, x: Tensor) -> Tensor:
+    return F.linear(x, m.first.weight + m.up @ m.down)
+
+
+ZEROS: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Tensor], list[tuple[str, bool]]]] = {
+    "low rank": (
+        low_rank,
+        {"up": torch.zeros(4, 2), "down": torch.randn(2, 4)},
+        [("down", True)],
+    ),
+    "low rank, both zero": (
+        low_rank,
+        {"up": torch.zeros(4, 2), "down": torch.zeros(2, 4)},
+        [("up", False), ("down", False)],
+    ),
+    "branch end": (
+        lambda m, x: x + m.first(x) @ m.up,
+        {"up": torch.zeros(4, 4)},
+        [("first.weight", True)],
+    ),
+    "gate of zero": (
+        lambda m, x: x + m.scale * m.first(x),
+        {"scale": torch.zeros(())},
+        [("first.weight", True)],
+    ),
+    "dead units": (
+        lambda m, x: m.second(F.relu(m.first(x) - 100)),
+        {},
+        [("first.weight", False), ("second.weight", False)],
+    ),
+    "times nothing": (lambda m, x: m.second(m.first(x) * 0), {}, [("first.weight", False), ("second.weight", False)]),
+}
+
+
+@pytest.mark.parametrize(("forward", "tensors", "zeros"), ZEROS.values(), ids=ZEROS.keys())
+def test_a_gradient_of_zero_says_whether_it_opens_later(
+    forward: Callable[[Any, Tensor], Tensor], tensors: dict[str, Tensor], zeros: list[tuple[str, bool]]
+) -> None:
+    reach = reach_of(Net(forward, **tensors))
+
+    assert sorted((each.name, each.opens_later) for each in reach.of("zero")) == sorted(zeros)
+
+
+def test_the_trunk_names_its_parameters() -> None:
+    reach = reach_of(Net(lambda m, x: m.second(x) * m.first(x).sigmoid().mean()))
+
+    assert reach.on_trunk == {"first.weight", "second.weight"}
+
+
+def test_reach_needs_no_numbers() -> None:
+    model = Net(lambda m, x: m.second(m.first(x).detach())).to("meta")
+    evidence = gather(Task(model=model, batch=torch.empty(8, 4, device="meta"), step=mean_square), [GradientReach])
+
+    assert [each.reach for each in measure(evidence, GradientReach).parameters] == ["cut", "reached"]
