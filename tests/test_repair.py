@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from isometry._errors import OutputError
 from isometry.anatomy.task import Task, make_task
 from isometry.repair import Repair, fix, plan, save_weights
-from tests.findings import sound, sound_others
+from tests.findings import sound, sound_losses, sound_others
 from tests.findings.broken import BROKEN
 from tests.findings.networks import SOUND, Residual, classify, he, stack
 
-assert sound, sound_others  # importing them fills the table
+assert all((sound, sound_losses, sound_others))  # importing them fills the table
 FROM_TRANSFORMERS = {"gpt2-of-four-layers", "llama-of-four-layers", "mixtral-with-idle-experts"}
 CURED = [
     name
