@@ -175,8 +175,8 @@ def test_the_orthogonal_convolution_keeps_its_shape() -> None:
         pytest.param(
             lambda: nn.Sequential(nn.Linear(16, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 10)),
             "1.weight",
-            "norms keep their values",
-            id="a norm's scale",
+            "neutral already",
+            id="a norm that is neutral",
         ),
     ],
 )
@@ -226,7 +226,26 @@ def test_an_embedding_keeps_its_values() -> None:
     tokens, labels = torch.randint(20, (8, 12)), torch.randint(10, (8,))
     task = Task(model=model, batch=tokens, step=lambda model, batch: F.cross_entropy(model(batch), labels))
 
-    assert decisions(task)["0.weight"].reason == "embeddings keep their values"
+    assert decisions(task)["0.weight"].reason == "its scale suits an embedding"
+
+
+def test_an_embedding_of_a_scale_that_fits_nothing_gets_unit_scale() -> None:
+    model = nn.Sequential(nn.Embedding(20, 16), Function(lambda x: x.mean(1)), nn.Linear(16, 10))
+    nn.init.normal_(model[0].weight, std=1e-4)
+    tokens, labels = torch.randint(20, (8, 12)), torch.randint(10, (8,))
+    task = Task(model=model, batch=tokens, step=lambda model, batch: F.cross_entropy(model(batch), labels))
+    entry = decisions(task)["0.weight"]
+
+    assert (entry.scheme, entry.std) == ("normal", 1.0)
+
+
+def test_a_norm_behind_a_layer_in_trouble_becomes_neutral() -> None:
+    model = nn.Sequential(nn.Linear(16, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 10))
+    nn.init.constant_(model[1].weight, 0.01)
+    nn.init.constant_(model[1].bias, 0.3)
+    found = decisions(classify(model))
+
+    assert [found["1.weight"].scheme, found["1.bias"].scheme] == ["ones", "zeros"]
 
 
 def test_a_zero_branch_end_stays_zero() -> None:

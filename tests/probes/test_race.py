@@ -95,11 +95,33 @@ def test_no_step_sees_an_example_that_was_held_out() -> None:
             (trained if self.training else looked).update(x[:, 0].tolist())
             return self.layer(x)
 
-    task = data_task(Spy())
+    task = data_task(Spy(), count=200)
     result = race(task, task, steps=10, batch_size=4, repeats=1)
 
-    assert result.held_out == len(looked) == 10
+    assert result.held_out == len(looked) == 40
     assert not trained & looked
+
+
+def test_of_few_examples_none_is_held_out() -> None:
+    task = data_task(count=40)
+    result = race(task, task, steps=2, repeats=1)
+
+    assert result.held_out == 0
+    assert result.first.evaluations[0].accuracy is not None
+
+
+def test_a_network_that_memorises_noise_has_not_lost_to_one_that_learns_nothing() -> None:
+    inputs = torch.randn(200, 8, generator=torch.Generator().manual_seed(1))
+    labels = torch.randint(0, 3, (200,), generator=torch.Generator().manual_seed(2))
+    torch.manual_seed(0)
+    wide = nn.Sequential(nn.Linear(8, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 3))
+    still = nn.Sequential(nn.Linear(8, 3))
+    nn.init.zeros_(still[0].weight)
+    task = make_task(still, inputs, labels, loss=F.cross_entropy)
+    result = race(task, with_other(task, wide), steps=400, repeats=1)
+
+    assert result.winner == "no difference"
+    assert "memorises" in result.reason
 
 
 def test_a_network_against_itself_makes_no_difference() -> None:

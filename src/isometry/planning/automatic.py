@@ -8,15 +8,19 @@ from dataclasses import replace
 from isometry._errors import PlanError
 from isometry.anatomy.activations import Activation
 from isometry.anatomy.names import is_writable
-from isometry.anatomy.operations import RECURRENT
+from isometry.anatomy.operations import RECURRENT, TRANSPARENT
 from isometry.anatomy.reading import Layer
+from isometry.anatomy.tape import Operation, ParameterUse
 from isometry.fills.distributions import Constant, Normal
 from isometry.planning.plan import Action, CancelMean, Draw, Keep, Plan, PlanEntry
 from isometry.planning.surroundings import Surroundings, SurroundingsReader
 from isometry.probes.evidence import Evidence
+from isometry.probes.statistics import rms
 from isometry.schemes import SCHEMES
 
 MAX_ORTHOGONAL = 4096  # rows or columns; above that the draw costs more than it gains
+# Of an embedding's root mean square about 1, PyTorch's default; GPT-2's 0.02 is behind a norm and in no trouble.
+EMBEDDING_RANGE = 30.0
 SPECIAL = frozenset({"sin", "cos"})  # sine networks carry a rule of their own, which SIREN's authors derived
 
 
@@ -84,9 +88,30 @@ class _Planner:
         for operation in self.evidence.step.tape.operations:
             for use in operation.parameters:
                 for name in use.names:
-                    entry = PlanEntry(name, use.role, use.shape, None, Keep(), _REASONS.get(use.role, "left alone"))
-                    decided.setdefault(name, entry)
+                    decided.setdefault(name, self._other(operation, use, name))
         return decided
+
+    def _other(self, operation: Operation, use: ParameterUse, name: str) -> PlanEntry:
+        """Decide on what is no layer's: a norm behind a layer in trouble becomes neutral, all else keeps its values."""
+        source = self._layer_before(operation) if use.role == "norm" else None
+        if source is None or source.operation not in self.troubled:
+            return PlanEntry(name, use.role, use.shape, None, Keep(), "left alone")
+        if source.ends_branch and self._is_zero(name):
+            reason = "zero at the end of a residual branch is a good start"
+            return PlanEntry(name, use.role, use.shape, None, Keep(is_withheld=True), reason)
+        first = next(each for each in operation.parameters if each.role == "norm")
+        neutral = ("ones", 1.0) if use is first else ("zeros", 0.0)
+        if all(bool((tensor == neutral[1]).all()) for tensor in self.evidence.step.names.parameters[name]):
+            return PlanEntry(name, use.role, use.shape, None, Keep(), "neutral already")
+        return PlanEntry(name, use.role, use.shape, None, Draw(neutral[0], Constant(neutral[1])), "neutral")
+
+    def _layer_before(self, operation: Operation) -> Layer | None:
+        """Return the layer whose output an operation reads, through reshapes and dropout."""
+        tape = self.evidence.step.tape
+        producer = tape.values[operation.inputs[0]].producer if operation.inputs else None
+        while producer is not None and tape.operations[producer].name in TRANSPARENT:
+            producer = tape.values[tape.operations[producer].inputs[0]].producer
+        return next((layer for layer in self.evidence.anatomy.layers if layer.operation == producer), None)
 
     def _weights(self, layer: Layer, surroundings: Surroundings) -> Iterable[PlanEntry]:
         for name in layer.weight:
@@ -96,7 +121,8 @@ class _Planner:
             elif (reason := self._rule_of_its_own(layer)) is not None:
                 yield PlanEntry(name, role, shape, fans, Keep(is_withheld=True), reason)
             else:
-                yield PlanEntry(name, role, shape, fans, _draw(layer, surroundings), surroundings.words)
+                words = "unit scale" if role == "embedding" else surroundings.words
+                yield PlanEntry(name, role, shape, fans, _draw(layer, surroundings), words)
 
     def _biases(self, layer: Layer, surroundings: Surroundings) -> Iterable[PlanEntry]:
         for name in layer.biases:
@@ -114,12 +140,16 @@ class _Planner:
             "made of several parameters": len(layer.weight) > 1,
             "its parametrisation has a rule of its own": name in parametrised
             and not is_writable(self.evidence.task.model, name),
-            "embeddings keep their values": layer.kind.startswith("embedding"),
+            "its scale suits an embedding": layer.kind.startswith("embedding") and self._has_scale(layer),
             "sine layers have a rule of their own": _is_special(layer.activation_before)
             or _is_special(layer.activation_after),
             "zero at the end of a residual branch is a good start": layer.ends_branch and self._is_zero(name),
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
+
+    def _has_scale(self, layer: Layer) -> bool:
+        sizes = [float(rms(tensor)) for tensor in self.evidence.step.names.parameters[layer.weight[0]]]
+        return all(1 / EMBEDDING_RANGE <= size <= EMBEDDING_RANGE for size in sizes)
 
     def _is_zero(self, name: str) -> bool:
         return not any(bool(tensor.detach().ne(0).any()) for tensor in self.evidence.step.names.parameters[name])
@@ -149,6 +179,8 @@ def role_of(layer: Layer) -> str:
 
 def _draw(layer: Layer, surroundings: Surroundings) -> Draw:
     layout, fans = layer.layout, layer.layout.fans
+    if layer.kind.startswith("embedding"):
+        return Draw("normal", SCHEMES["normal"](fans, std=1.0))
     small = max(fans.into, fans.out) <= MAX_ORTHOGONAL
     if surroundings.is_isometric and layout.is_matrix and small and layout.out_axis is not None:
         scheme = "orthogonal"
@@ -170,6 +202,3 @@ def _bias(layer: Layer, surroundings: Surroundings) -> tuple[Action, str]:
         std = math.sqrt(surroundings.bias_variance)
         return Draw("normal", Normal(std)), "the activation is critical only with random biases"
     return Draw("zeros", Constant(0.0)), "neutral"
-
-
-_REASONS = {"norm": "norms keep their values", "scale": "scales keep their values"}
