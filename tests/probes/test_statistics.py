@@ -210,3 +210,20 @@ def test_all_numbers_come_back_in_their_order(numbers: list[float]) -> None:
 
 def test_an_observer_without_calls_has_no_numbers() -> None:
     assert OutputStatistics().numbers() == {}
+
+
+def test_numbers_that_are_none_are_counted() -> None:
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.log(self.linear(x) * 0 + x)
+
+    x = torch.ones(8, 4)
+    x[:3, 1] = -1.0
+    evidence = evidence_of(Halves(), x)
+
+    assert numbers_of(evidence, "log").num_nonfinite == 3
+    assert numbers_of(evidence, "linear").num_nonfinite == 0

@@ -101,7 +101,8 @@ def judge(first: RaceSide, second: RaceSide) -> tuple[Winner, str]:
     start = max(_start(first), _start(second))
     means = statistics.fmean(pair[0] for pair in pairs), statistics.fmean(pair[1] for pair in pairs)
     sentence = f"{first.name} {_ending(means[0])}, {second.name} {_ending(means[1])}"
-    for lower, higher, winner, order in ((1, 0, "second", "lower"), (0, 1, "first", "higher")):
+    outcomes: tuple[tuple[int, int, Winner, str], ...] = ((1, 0, "second", "lower"), (0, 1, "first", "higher"))
+    for lower, higher, winner, order in outcomes:
         if all(pair[higher] > pair[lower] for pair in pairs) and _is_well_above(means[higher], means[lower], start):
             if _fits_better((first, second)[higher], (first, second)[lower]):
                 rival = (first, second)[higher].name
@@ -272,9 +273,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _fits_better(side: RaceSide, other: RaceSide) -> bool:
     """Say whether a side ends well below another on the batches it trains on, whatever the examples held out say."""
-    ends = [
-        _mean(each.losses[-max(len(each.losses) // NUM_LOOKS, 1) :]) if each.losses else None for each in (side, other)
-    ]
+    ends = [_mean(each.losses[-max(len(each.losses) // NUM_LOOKS, 1) :] or (None,)) for each in (side, other)]
     return ends[0] is not None and ends[1] is not None and 0 <= ends[0] * MIN_ADVANTAGE <= ends[1]
 
 

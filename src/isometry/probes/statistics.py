@@ -29,6 +29,7 @@ class OutputNumbers:
         saturated_share: Share of a bounded activation's outputs whose slope is almost gone, in [0, 1].
         gradient_rms: Root mean square of the loss's gradient at the output.
         data_rms: Root mean square of what a layer reads, where that is data and carries no gradient.
+        num_nonfinite: Numbers among the output that are NaN or infinite, counts.
     """
 
     rms: float | None = None
@@ -38,6 +39,7 @@ class OutputNumbers:
     saturated_share: float | None = None
     gradient_rms: float | None = None
     data_rms: float | None = None
+    num_nonfinite: float | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ class OutputStatistics:
         size, mean = self._moments(output)
         self._keep(index, "rms", size)
         self._keep(index, "mean", mean)
+        self._keep(index, "num_nonfinite", output.isfinite().logical_not().sum())
         self._keep(index, "zero_share", 1 - output.count_nonzero() / output.numel())
         if operation.weights or operation.name in ACTIVATIONS or operation.name in SUMS:
             rows = other_axes(output, unit_axis(operation, output))
