@@ -38,7 +38,8 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.randn(BATCH, WIDTH, generator=generator), torch.randint(0, 10, (BATCH,), generator=generator)
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, data: tuple[Tensor, Tensor]) -> None:
+    x, y = data
     optimizer.zero_grad()
     F.cross_entropy(model(x), y).backward()
     optimizer.step()
@@ -48,13 +49,13 @@ def seconds_of(depth: int) -> tuple[float, float]:
     """Return the median seconds of a bare step and of a check, measured in turn."""
     model, (x, y) = network(depth), batch()
     optimizer = torch.optim.Adam(model.parameters())
-    step(model, optimizer, x, y)
+    step(model, optimizer, (x, y))
     iso.check(model, x, y, loss=F.cross_entropy)
     steps: list[float] = []
     checks: list[float] = []
     for _ in range(PAIRS):
         start = time.perf_counter()
-        step(model, optimizer, x, y)
+        step(model, optimizer, (x, y))
         middle = time.perf_counter()
         iso.check(model, x, y, loss=F.cross_entropy)
         checks.append(time.perf_counter() - middle)
@@ -73,7 +74,7 @@ def grow(what: str, depth: int) -> None:
     model, (x, y) = network(depth), batch()
     small = network(2)  # loads code and thread pools before the measurement
     optimizer = torch.optim.Adam(small.parameters())
-    step(small, optimizer, x, y)
+    step(small, optimizer, (x, y))
     iso.check(small, x, y, loss=F.cross_entropy)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # sets the peak back to what is held now
@@ -92,7 +93,10 @@ def held(field: str) -> int:
 
 
 def main() -> None:
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch {BATCH}, width {WIDTH}\n")
+    print("# What a check costs\n")
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"`python benchmarks/check_cost.py`, {machine}, batch {BATCH}, width {WIDTH}; a step is forward, backward")
+    print(f"and Adam; medians of {PAIRS} pairs measured in turn; peaks beyond what is held before, medians of 3.\n")
     print("| hidden layers | step, ms | check, ms | check / step | peak step, MB | peak check, MB | ratio |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     for depth in DEPTHS:

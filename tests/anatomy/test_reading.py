@@ -580,7 +580,7 @@ def test_gradients_pass_both_kinds_of_checkpoints(use_reentrant: bool) -> None:
     model, x = Calls(forward), torch.randn(4, 8)
     step = record_step(task_of(model, x))
     parameters = [model.a.weight, model.b.weight, model.c.weight]
-    plain = mean_square(Calls(lambda m, x: model.c(F.relu(model.b(model.a(x))))), x)
+    plain = mean_square(Calls(lambda _, x: model.c(F.relu(model.b(model.a(x))))), x)
     expected = torch.autograd.grad(plain, parameters)
     found = [step.gradients[f"{name}.weight"][0] for name in "abc"]
 

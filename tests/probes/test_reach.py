@@ -77,7 +77,7 @@ def test_a_target_network_lies_beside_the_trunk() -> None:
             target = model.second(batch)
         return F.mse_loss(model.first(batch), target)
 
-    reach = reach_of(Net(lambda m, x: x), step)
+    reach = reach_of(Net(lambda _, x: x), step)
 
     assert [(each.name, each.reach) for each in reach.parameters] == [
         ("first.weight", "reached"),

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from isometry.anatomy.recorder import Observer
 from isometry.anatomy.record import record_step
+from isometry.anatomy.recorder import Observer
 from isometry.anatomy.task import Task
 from isometry.probes.evidence import Evidence, gather
 from isometry.probes.statistics import OutputNumbers, OutputStatistics, rms, to_floats
