@@ -27,10 +27,19 @@ class Flow:
         """Operations where gradients end: nothing before them carries one."""
         return tuple(node for node in self.nodes if not self.before[node])
 
-    def trunks(self) -> tuple[tuple[int, ...], ...]:
-        """Return for each source the operations that every way from it to the loss passes, both ends included."""
-        meets = meeting_points(tuple(reversed(self.nodes)), self.after, self.loss)
-        return tuple(_path(source, meets) for source in self.sources)
+    def joints(self) -> dict[int, int]:
+        """For each operation the next one that every way from it to the loss passes; the loss is its own."""
+        return meeting_points(tuple(reversed(self.nodes)), self.after, self.loss)
+
+    def trunk(self) -> set[int]:
+        """Return the operations that every way from some source to the loss passes."""
+        joints, found = self.joints(), set[int]()
+        for source in self.sources:
+            node = source
+            while node not in found:
+                found.add(node)
+                node = joints[node]
+        return found
 
     def forks(self) -> dict[int, int | None]:
         """For each operation the last one before it that every way to it passes; None if there is none."""
@@ -92,13 +101,6 @@ def meeting_points(nodes: Sequence[int], toward: dict[int, tuple[int, ...]], goa
         meets[node] = point
         depth[node] = depth[point] + 1
     return meets
-
-
-def _path(start: int, meets: dict[int, int]) -> tuple[int, ...]:
-    path = [start]
-    while meets[path[-1]] != path[-1]:
-        path.append(meets[path[-1]])
-    return tuple(path)
 
 
 def _meet(pair: tuple[int, int], meets: dict[int, int], depth: dict[int, int]) -> int:

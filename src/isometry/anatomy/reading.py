@@ -1,8 +1,7 @@
 """What the tape means: weight layers with their true fans, activations, norms, residual branches, heads and depth."""
 
-import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from isometry.anatomy.activations import MAX_OPERATIONS, Activation, activation_from
@@ -117,6 +116,7 @@ class _Reader:
         self.flow = flow
         self.branches = find_branches(tape, flow)
         self._forks = flow.forks()
+        self._residual = {branch.sum: branch.fork for branch in self.branches}
         self.readers = _readers_of(tape)
         self._norm_modules = _modules_that_normalise(tape)
         self._branch_ends = {end for branch in self.branches for end in branch.ends}
@@ -151,15 +151,16 @@ class _Reader:
         beside_input = {branch.ends for branch in self.branches if branch.fork is None}
         hidden = {node for ends in beside_input for node in self._all_before(ends)}
         marks = ({operation.index for operation in self.tape.operations if operation.weights} - hidden) | sums
-        found = {
-            tuple(node for node in stretch if node in marks)
-            for trunk in self.flow.trunks()
-            for stretch in self._stretches(trunk)
-        }
+        found: set[tuple[int, ...]] = set()
+        joints, seen = self.flow.joints(), set[int]()
+        for source in self.flow.sources:
+            reads_data = bool(self.tape.operations[source].inputs)
+            stretches = self._stretches(source, joints) if reads_data else self._stretch_of_tokens(source, joints, seen)
+            found.update(tuple(node for node in stretch if node in marks) for stretch in stretches)
         inner = {node for stretch in found for node in stretch[1:]}
         return tuple(sorted(stretch for stretch in found if stretch and stretch[0] not in inner))
 
-    def _stretches(self, trunk: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def _stretches(self, source: int, joints: Mapping[int, int]) -> list[list[int]]:
         """Cut a trunk where it becomes one of several parts of another stream, as an encoder's does in a decoder.
 
         Gradients before and after such a place do not compare: the part that is read in many places gets what the
@@ -168,19 +169,37 @@ class _Reader:
         Returns:
             The parts, which together are the trunk.
         """
-        residual = {branch.sum: branch.fork for branch in self.branches}
-        reads_data = bool(self.tape.operations[trunk[0]].inputs)
-        stretches = [[trunk[0]]]
-        for here, there in itertools.pairwise(trunk):
-            fork = residual.get(there, self._forks.get(there))
-            start = unchanged_source(self.tape, self.flow, here)
-            is_beside = residual.get(there) is not None or len(self.flow.after[here]) > 1
-            meets_data = not reads_data and self._forks.get(there) is None
-            if meets_data or (is_beside and not self._passes(fork, start)):
+        stretches = [[source]]
+        for here, there in _steps(source, joints):
+            if self._is_beside(here, there):
                 stretches.append([])
             stretches[-1].append(there)
-        # Learnt queries and positions are no stream before they meet data, only a part of an attention's scores.
-        return [tuple(stretch) for stretch in (stretches if reads_data else stretches[-1:])]
+        return stretches
+
+    def _stretch_of_tokens(self, source: int, joints: Mapping[int, int], seen: set[int]) -> list[list[int]]:
+        """Return the end of a trunk that starts at learnt numbers, from where they have met data.
+
+        Before that, learnt queries and positions are no stream, only a part of an attention's scores.
+
+        Returns:
+            The end as the only item; nothing if it begins on a trunk that was seen.
+        """
+        stretch = [source]
+        for here, there in _steps(source, joints):
+            if self._forks.get(there) is None or self._is_beside(here, there):
+                if there in seen:
+                    return []
+                stretch = []
+            stretch.append(there)
+        seen.update(stretch)
+        return [stretch]
+
+    def _is_beside(self, here: int, there: int) -> bool:
+        """Say whether what comes from one operation joins another stream at the next point of its trunk."""
+        fork = self._residual.get(there, self._forks.get(there))
+        start = unchanged_source(self.tape, self.flow, here)
+        may_join = self._residual.get(there) is not None or len(self.flow.after[here]) > 1
+        return may_join and not self._passes(fork, start)
 
     def _passes(self, node: int | None, point: int) -> bool:
         """Say whether every way to an operation passes a point."""
@@ -289,6 +308,14 @@ class _Reader:
                 leads_to_layer[reader] or bool(self.tape.operations[reader].weights) for reader in self.flow.after[node]
             )
         return depths, {node: not leads for node, leads in leads_to_layer.items()}
+
+
+def _steps(source: int, joints: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield each point of a trunk with the next, up to the loss."""
+    here, there = source, joints[source]
+    while here != there:
+        yield here, there
+        here, there = there, joints[there]
 
 
 def _adds_bias(operation: Operation) -> bool:

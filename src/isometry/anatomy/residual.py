@@ -1,5 +1,6 @@
 """Finds residual sums: where a branch of layers is added to a path that holds fewer, usually none."""
 
+import math
 from dataclasses import dataclass
 
 from isometry.anatomy.flow import Flow
@@ -36,7 +37,10 @@ def find_branches(tape: Tape, flow: Flow) -> tuple[Branch, ...]:
 def unchanged_source(tape: Tape, flow: Flow, node: int) -> int:
     """Return the operation whose result an operation passes on: the node itself unless it reshapes or drops out."""
     while tape.operations[node].name in TRANSPARENT and len(flow.before[node]) == 1:
-        node = flow.before[node][0]
+        source = flow.before[node][0]
+        if _size(tape, node) != _size(tape, source):
+            break
+        node = source
     return node
 
 
@@ -50,6 +54,7 @@ class _Finder:
         # Behind the last layer only x + f(x) is a branch: a sum of two terms of the loss is none.
         self._forks = {node: fork if node < last_layer else None for node, fork in flow.forks().items()}
         self._outside = _outside_values(tape)
+        self._of_size = _outside_by_size(tape)
         self._weights_from: dict[int, dict[int, int]] = {}
 
     def branch_at(self, node: int) -> Branch | None:
@@ -65,9 +70,15 @@ class _Finder:
             return None
         weights = self._weights_on_ways(start, node)
         short, long = sorted(sides[:PAIR], key=lambda side: weights.get(side, 0))
-        if weights.get(short, 0) == weights.get(long, 0):
+        has_layers_on_skip = weights.get(short, 0) > 0
+        if weights.get(short, 0) == weights.get(long, 0) or not (has_layers_on_skip or self._is_like(start, node)):
             return None
-        return Branch(start, node, self._last_weights(long, start), weights.get(short, 0) > 0)
+        return Branch(start, node, self._last_weights(long, start), has_layers_on_skip)
+
+    def _is_like(self, start: int, node: int) -> bool:
+        """Say whether what enters a skip path can leave it: one step of a sequence is not the whole of it."""
+        shapes = [self._tape.values[self._tape.operations[each].outputs[0]].shape for each in (start, node)]
+        return len(shapes[0]) == len(shapes[1]) or math.prod(shapes[0]) == math.prod(shapes[1])
 
     def _identity_skip(self, sides: tuple[int, ...]) -> int | None:
         """Return the operation whose output is one summand, unchanged, and from which the other is computed."""
@@ -95,7 +106,8 @@ class _Finder:
         inputs = operations[node].inputs
         skip = next(value for value in inputs if values[value].producer != side)
         branch = next(value for value in inputs if values[value].producer == side)
-        shared = any(self._outside[skip] & self._outside[value] for value in operations[side].inputs)
+        given = self._outside[skip] & self._of_size.get(math.prod(values[skip].shape), 0)
+        shared = any(given & self._outside[value] for value in operations[side].inputs)
         ends = self._last_weights(side, None) if shared and values[skip].shape == values[branch].shape else ()
         return Branch(None, node, ends, has_layers_on_skip=False) if ends else None
 
@@ -121,6 +133,20 @@ class _Finder:
             else:
                 waiting.extend(self._flow.before[node])
         return tuple(sorted(ends))
+
+
+def _size(tape: Tape, node: int) -> int:
+    return math.prod(tape.values[tape.operations[node].outputs[0]].shape)
+
+
+def _outside_by_size(tape: Tape) -> dict[int, int]:
+    """From a number of elements to the values from outside that have it, as the bits of a number."""
+    found: dict[int, int] = {}
+    for value in tape.values:
+        if value.producer is None:
+            size = math.prod(value.shape)
+            found[size] = found.get(size, 0) | 1 << value.index
+    return found
 
 
 def _outside_values(tape: Tape) -> list[int]:

@@ -82,7 +82,7 @@ def measure_reach(evidence: Evidence) -> GradientReach:
     # A critic reads what a detached generator made in one call, and real examples in another.
     hungry = (use.names[0] for node in learning & starved for use in tape.operations[node].weights)
     is_trunk_cut = bool(cuts) and (not learning or not fed.issuperset(hungry))
-    trunk = {index for points in evidence.anatomy.flow.trunks() for index in points}
+    trunk = evidence.anatomy.flow.trunk()
     on_trunk = frozenset(use.names[0] for index in trunk for use in tape.operations[index].parameters)
     return GradientReach(tuple(reaches), is_trunk_cut, on_trunk)
 
