@@ -1,6 +1,7 @@
 """What is read from a tape: activations, norms, residual branches, trunks and heads, on a module for each trap."""
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from isometry.anatomy.reading import Anatomy
+from isometry.anatomy.reading import Anatomy, read
 from isometry.anatomy.record import record, record_step
 from tests.anatomy.layers import Functional, anatomy_of, layer_of, mean_square, task_of
 
@@ -392,6 +393,54 @@ def test_the_trunk_of_an_encoder_ends_where_decoder_layers_read_it() -> None:
     anatomy = anatomy_of(Translator(), (torch.randn(2, 4, 5), torch.randn(2, 3, 6)))
 
     assert names_of_trunks(anatomy) == [["source", *["sum"] * 4], ["target", *["sum"] * 6, "head"]]
+
+
+class Scored(nn.Module):
+    """Attention whose scores hold learnt positions, as relative ones do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.value, self.out = (nn.Linear(8, 8) for _ in range(3))
+        self.position, self.places = nn.Linear(8, 8), nn.Parameter(torch.randn(4, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.query(x) @ self.position(self.places).T
+        return x + self.out(scores.softmax(-1) @ self.value(x))
+
+
+def test_learnt_positions_inside_a_branch_start_no_trunk() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), Scored(), Scored(), nn.Linear(8, 2))
+
+    assert names_of_trunks(anatomy_of(model, torch.randn(4, 8))) == [["0", "sum", "sum", "3"]]
+
+
+def test_steps_of_a_recurrence_are_no_residual_branches() -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        seen, h = m.a(x), torch.zeros(4, 8)
+        for step in range(5):
+            h = torch.tanh(seen[:, step] + m.b(h) + x[:, step])
+        return m.c(h)
+
+    assert anatomy_of(Calls(forward), torch.randn(4, 5, 8)).branches == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda depth: nn.Sequential(*[nn.Linear(8, 8) for _ in range(depth)]), id="plain"),
+        pytest.param(lambda depth: nn.Sequential(*[Scored() for _ in range(depth)], nn.Linear(8, 2)), id="residual"),
+    ],
+)
+def test_reading_takes_time_in_proportion_to_the_depth(make: Callable[[int], nn.Module]) -> None:
+    seconds: list[float] = []
+    for depth in (100, 800):
+        tape = record(task_of(make(depth), torch.randn(4, 8)))
+        start = time.perf_counter()
+        read(tape)
+        seconds.append(time.perf_counter() - start)
+
+    assert seconds[1] < 30 * seconds[0]  # 8 in proportion, 64 in the square
 
 
 # What cannot be seen inside

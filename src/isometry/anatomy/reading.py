@@ -184,9 +184,11 @@ class _Reader:
         Returns:
             The end as the only item; nothing if it begins on a trunk that was seen.
         """
-        stretch = [source]
+        stretch, has_met_data = [source], False
         for here, there in _steps(source, joints):
-            if self._forks.get(there) is None or self._is_beside(here, there):
+            meets_data = not has_met_data and self._forks.get(there) is None
+            if meets_data or self._is_beside(here, there):
+                has_met_data = True
                 if there in seen:
                     return []
                 stretch = []

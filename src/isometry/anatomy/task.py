@@ -78,6 +78,11 @@ class Task:
     loss_name: str = "the task's own loss"
     warnings: tuple[str, ...] = field(default=())
 
+    @property
+    def loss_in_use(self) -> str:
+        """Which loss the last step computed, where the outputs decide that; else what `loss_name` says."""
+        return getattr(self.step, "used", "") or self.loss_name
+
     def compute_loss(self) -> Tensor:
         """Return the loss of the task's batch, a scalar.
 
@@ -201,33 +206,36 @@ def with_model(task: Task, model: nn.Module) -> Task:
     return replace(task, model=model)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Supervised:
     """The step of a task made from a loss of outputs and targets."""
 
     loss: Loss | None
+    used: str = ""
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         outputs = call_model(model, batch.inputs)
         if self.loss is not None:
             return self.loss(outputs, batch.targets)
-        return _loss_of_output(outputs)
+        loss, self.used = _loss_of_output(outputs)
+        return loss
 
 
-def _loss_of_output(outputs: Any) -> Tensor:
+def _loss_of_output(outputs: Any) -> tuple[Tensor, str]:
+    """Return the loss that outputs imply where the user gave none, and its name."""
     own = outputs.get("loss") if isinstance(outputs, Mapping) else getattr(outputs, "loss", None)
     if isinstance(own, Tensor) and own.numel() == 1:
-        return own
+        return own, "the output's own .loss"
     logits = outputs.get("logits") if isinstance(outputs, Mapping) else getattr(outputs, "logits", None)
     if isinstance(logits, Tensor):
-        return logits.float().square().mean()
+        return logits.float().square().mean(), "mean square of the logits"
     floating = next((tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()), None)
     if floating is None:
         raise ModelError(
             f"the model returned {type(outputs).__name__} without a floating tensor, so there is nothing to "
             "measure. Give a loss of the model's outputs."
         )
-    return floating.float().square().mean()
+    return floating.float().square().mean(), "mean square of the output"
 
 
 def _name_of_loss(loss: Loss | None) -> str:
