@@ -275,6 +275,10 @@ def number_loss() -> tuple[Any, ...]:
     return stack(), INPUTS, TARGETS, lambda outputs, targets: F.cross_entropy(outputs, targets).item()
 
 
+def constant_loss() -> tuple[Any, ...]:
+    return stack(), INPUTS, TARGETS, lambda outputs, targets: torch.tensor([F.cross_entropy(outputs, targets).item()])
+
+
 def failing_loss() -> tuple[Any, ...]:
     return stack(), INPUTS, TARGETS[:5], F.cross_entropy
 

@@ -66,6 +66,7 @@ def test_what_a_builder_does_wrong_is_told(name: str, parts: list[str]) -> None:
         ("lazy", ["'0.weight' is lazy", "model(inputs)"]),
         ("vector_loss", ["the loss has shape (64,)", "a scalar is needed", "reduction='mean'"]),
         ("number_loss", ["the loss is a float", "a scalar tensor is needed"]),
+        ("constant_loss", ["the loss is a constant: no parameter leads to it", ".item()"]),
         ("failing_loss", ["outside of its layers", "cross_entropy((64, 4), (5,))", "ValueError", "Check the loss"]),
         ("exiting_loss", ["sys.exit('no loss today')", IN_BUILDERS]),
         ("only_labels", ["without a floating tensor", "Give a loss"]),

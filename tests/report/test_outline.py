@@ -60,9 +60,9 @@ def test_the_tally_leaves_out_what_is_not_there() -> None:
     assert tally((UNSCALED_INPUT, VANISHING, UNSCALED_INPUT)) == "1 error, 2 warnings"
 
 
-def test_the_cost_of_a_step_of_no_time_has_no_ratio() -> None:
+def test_the_cost_of_a_step_that_was_not_timed_is_left_out() -> None:
     assert cost_sentence(Cost(0.5, 0.0, None)) == "checked in 500 ms"
-    assert cost_sentence(Cost(0.5, 0.25, 2**31)) == "checked in 500 ms, 2 times its recorded step of 250 ms, peak 2 GiB"
+    assert cost_sentence(Cost(0.5, 0.25, 2**31)) == "checked in 500 ms, 250 ms of it in one watched step, peak 2 GiB"
 
 
 @given(st.text())

@@ -53,7 +53,7 @@ def test_the_page_is_read_in_order_by_those_who_do_not_see_it() -> None:
     assert len(reading.named("caption")) == len(reading.named("table"))
     assert {heading["scope"] for heading in reading.named("th")} == {"col", "row"}
     assert all(picture["role"] == "img" for picture in reading.named("svg"))
-    assert len(reading.named("svg")) == 4
+    assert len(reading.named("svg")) == 5
 
 
 def test_every_finding_has_an_anchor_of_its_code() -> None:
@@ -132,7 +132,7 @@ def test_remarks_on_both_sides_are_said_once() -> None:
     after = diagnosis(warnings=("shared", "new"), skipped=(Skipped("JAC101", "no GPU"),))
     words = read(page(before, after=after)).words
 
-    assert [words.count(word) for word in ("shared", "old", "new", "no GPU")] == [1, 1, 1, 1]
+    assert [words.count(word) for word in ("shared", "old", "new", "no GPU (JAC101)")] == [1, 1, 1, 1]
 
 
 def test_the_fragment_styles_nothing_outside_itself() -> None:

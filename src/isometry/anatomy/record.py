@@ -13,7 +13,7 @@ from isometry._errors import IsometryError, ModelError, describe
 from isometry.anatomy.names import ParameterNames, names_of
 from isometry.anatomy.preserve import Guard, preserved
 from isometry.anatomy.recorder import Observer, Recorder
-from isometry.anatomy.refusals import explain_failure, refuse_what_cannot_be_measured
+from isometry.anatomy.refusals import explain_failure, refuse_constant_loss, refuse_what_cannot_be_measured
 from isometry.anatomy.tape import Tape
 from isometry.anatomy.task import Task
 
@@ -73,7 +73,7 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
         The tape, the loss and the gradients.
 
     Raises:
-        ModelError: If the model fails on its batch.
+        ModelError: If the model fails on its batch, or the loss is computed from no parameter.
     """
     refuse_what_cannot_be_measured(task)
     names = names_of(task.model)
@@ -95,7 +95,9 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
         gradients = _backward(task, loss, trainable)
         seconds = time.perf_counter() - start
         peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-        return Step(recorder.finish(loss), names, loss.detach(), gradients, seconds, peak_bytes)
+        tape = recorder.finish(loss)
+        refuse_constant_loss(loss, tape)
+        return Step(tape, names, loss.detach(), gradients, seconds, peak_bytes)
 
 
 def _forward(task: Task, recorder: Recorder, guard: Guard) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from isometry._errors import ModelError, describe
 from isometry.anatomy.recorder import Recorder
+from isometry.anatomy.tape import Tape
 from isometry.anatomy.task import Task, tensors_in
 
 MAX_SHAPES_SHOWN = 4  # shapes in an error message; more hide the one that matters
@@ -36,6 +37,33 @@ def refuse_what_cannot_be_measured(task: Task) -> None:
         raise ModelError(
             f"the batch is empty: its first tensor has shape {tuple(first.shape)}, and at least one example is "
             "needed. Check what the builder returns as inputs."
+        )
+
+
+def refuse_constant_loss(loss: Tensor, tape: Tape) -> None:
+    """Raise for a loss that no parameter leads to; one that is cut off by an operation is left to the rules.
+
+    Args:
+        loss: The loss of a recorded step.
+        tape: The step's record.
+
+    Raises:
+        ModelError: If no operation before the loss used a parameter.
+    """
+    seen: set[int] = set()
+    waiting = [] if loss.requires_grad else [tape.loss]
+    is_constant = bool(waiting)
+    while waiting:
+        producer = tape.values[waiting.pop()].producer
+        if producer is None or producer in seen:
+            continue
+        seen.add(producer)
+        is_constant = is_constant and not tape.operations[producer].parameters
+        waiting.extend(tape.operations[producer].inputs)
+    if is_constant:
+        raise ModelError(
+            "the loss is a constant: no parameter leads to it, and training needs a loss that is computed from the "
+            "model's output. Compute it with torch operations; torch.tensor(...), .item() and NumPy cut the way."
         )
 
 

@@ -19,6 +19,7 @@ from isometry.report.diagnosis import Diagnosis
 from isometry.report.facts import Cost, Skipped
 from isometry.report.finding import SEVERITIES, Finding
 
+EVAL_MODE = "The model is in eval mode and was measured so; training will run in train mode: call model.train()."
 VERSIONED = ("isometry", "torch", "numpy")
 
 
@@ -104,7 +105,7 @@ def diagnose_evidence(evidence: Evidence, rules: Iterable[Rule] | None = None) -
     loss = None if evidence.is_meta or not evidence.is_finite else float(evidence.step.loss)
     return Diagnosis(
         model=type(task.model).__name__,
-        loss_name=task.loss_name,
+        loss_name=task.loss_in_use,
         loss=loss,
         findings=rank(findings),
         skipped=skipped,
@@ -112,7 +113,7 @@ def diagnose_evidence(evidence: Evidence, rules: Iterable[Rule] | None = None) -
         seed=evidence.seed,
         versions=_versions(),
         cost=Cost(seconds, evidence.step.seconds, evidence.step.peak_bytes),
-        warnings=task.warnings + _warnings(task.model),
+        warnings=task.warnings + _warnings(evidence),
     )
 
 
@@ -185,10 +186,13 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _warnings(model: nn.Module) -> tuple[str, ...]:
-    if model.training:
-        return ()
-    return ("The model is in eval mode and was measured so; training will run in train mode: call model.train().",)
+def _warnings(evidence: Evidence) -> tuple[str, ...]:
+    found: list[str] = []
+    if evidence.is_meta:
+        found.append("The model is on the meta device, which has no numbers: only its structure was judged.")
+    if not evidence.task.model.training:
+        found.append(EVAL_MODE)
+    return tuple(found)
 
 
 def _versions() -> dict[str, str]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from isometry.findings.rule import Draft, rule
 from isometry.probes.reach import GradientReach
-from isometry.probes.weights import WeightTable
 from isometry.report.finding import Remedy
 
 ONE_ZERO = Remedy("init", "Let at most one of two factors start at zero: isometry fix.")
@@ -12,7 +11,7 @@ FLAT = Remedy("model", "Look behind them for a step, a rounding, a clamp or a ma
 
 
 @rule("PAR101", severity="error", explained_by=("NUM101", "INI101", "FWD103", "BWD101"))
-def no_gradient(reach: GradientReach, table: WeightTable) -> Iterator[Draft]:
+def no_gradient(reach: GradientReach) -> Iterator[Draft]:
     """A trainable parameter gets no gradient.
 
     Why:
@@ -42,7 +41,7 @@ def no_gradient(reach: GradientReach, table: WeightTable) -> Iterator[Draft]:
             remedy=Remedy("model", f"Let the gradient through {cut[0].blocked_by}, or freeze what lies before it."),
             severity=None if reach.is_trunk_cut else "note",
         )
-    yield from _zeros(reach, table)
+    yield from _zeros(reach)
     unused = reach.of("unused")
     if unused:
         yield Draft(
@@ -56,11 +55,10 @@ def no_gradient(reach: GradientReach, table: WeightTable) -> Iterator[Draft]:
         )
 
 
-def _zeros(reach: GradientReach, table: WeightTable) -> Iterator[Draft]:
+def _zeros(reach: GradientReach) -> Iterator[Draft]:
     """Yield the weights whose gradient is exactly zero and stays so."""
-    sizes = {weight.name: weight.rms for weight in table.weights}
-    stuck = [each for each in reach.of("zero") if not each.opens_later and each.name in sizes]
-    both_zero = [each.name for each in stuck if sizes[each.name] == 0]
+    stuck = [each for each in reach.of("zero") if not each.opens_later and each.is_weight]
+    both_zero = [each.name for each in stuck if each.is_zero]
     if stuck:
         on_trunk = [each.name for each in stuck if each.name in reach.on_trunk]
         yield Draft(

@@ -24,12 +24,16 @@ class ParameterReach:
         blocked_by: For `cut`, the name of the operation behind which no gradient passes, and its layer.
         opens_later: For `zero`, whether a weight of zeros on its way gets a gradient itself, so that the way opens
             with the first step, as at the end of a residual branch.
+        is_weight: Whether it mixes the units of a layer's input, alone.
+        is_zero: For `zero`, whether all of its entries are zero too.
     """
 
     name: str
     reach: Reach
     blocked_by: str = ""
     opens_later: bool = False
+    is_weight: bool = False
+    is_zero: bool = False
 
 
 @structural
@@ -59,6 +63,7 @@ def measure_reach(evidence: Evidence) -> GradientReach:
     tape = evidence.step.tape
     users = _users(tape)
     leads_to_loss = set(data_flow(tape).nodes)
+    weights = {layer.weight[0] for layer in evidence.anatomy.layers if len(layer.weight) == 1}
     openings: set[int] | None = None
     reaches: list[ParameterReach] = []
     cuts: set[int] = set()
@@ -69,7 +74,15 @@ def measure_reach(evidence: Evidence) -> GradientReach:
             reaches.append(ParameterReach(name, "reached"))
         elif found:
             openings = _openings(evidence) if openings is None else openings
-            reaches.append(ParameterReach(name, "zero", opens_later=not openings.isdisjoint(own)))
+            reaches.append(
+                ParameterReach(
+                    name,
+                    "zero",
+                    opens_later=not openings.isdisjoint(own),
+                    is_weight=name in weights,
+                    is_zero=_is_zero(evidence, name),
+                )
+            )
         elif own:
             cut = _cut_behind(tape, own, leads_to_loss)
             cuts.update([cut.index] if cut else [])
@@ -145,7 +158,12 @@ def _openings(evidence: Evidence) -> set[int]:
 
 
 def _is_zero_but_moved(evidence: Evidence, name: str) -> bool:
-    tensors = evidence.step.names.parameters[name]
     gradients = evidence.step.gradients.get(name, ())
-    is_zero = any(not bool(tensor.detach().ne(0).any()) for tensor in tensors if has_numbers(tensor))
-    return is_zero and any(gradient is not None and bool(torch.ne(gradient, 0).any()) for gradient in gradients)
+    return _is_zero(evidence, name) and any(
+        gradient is not None and bool(torch.ne(gradient, 0).any()) for gradient in gradients
+    )
+
+
+def _is_zero(evidence: Evidence, name: str) -> bool:
+    tensors = evidence.step.names.parameters[name]
+    return any(not bool(tensor.detach().ne(0).any()) for tensor in tensors if has_numbers(tensor))

@@ -1,12 +1,13 @@
 """The parts of a report in words, before any layout: causes with the symptoms they explain, and single lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from isometry.report.facts import Cost, Facts
+from isometry.report.facts import Cost, Facts, Skipped
 from isometry.report.finding import SEVERITIES, Finding, Proof
 from isometry.report.numerals import counted, duration, memory, numeral
 
+NOT_FINITE = "NUM101"  # the finding that a loss is no number
 MAX_PLACES = 3  # names of layers that are written out; the others are counted
 
 
@@ -66,18 +67,27 @@ def proof_sentence(proof: Proof, unit: str) -> str:
     return f"with {proof.change}: {change}, {verdict}"
 
 
+def skipped_rows(skipped: Iterable[Skipped]) -> list[tuple[str, str]]:
+    """Return how many rules were skipped for each reason, and the reason with their codes."""
+    codes: dict[str, list[str]] = {}
+    for row in skipped:
+        codes.setdefault(row.reason, []).append(row.code)
+    return [(counted(len(each), "rule"), f"{reason} ({', '.join(each)})") for reason, each in codes.items()]
+
+
 def loss_sentence(diagnosis: Facts) -> str:
     """Return the loss at the start and which loss it is."""
-    value = "not finite" if diagnosis.loss is None else numeral(diagnosis.loss)
+    is_broken = any(finding.code == NOT_FINITE for finding in diagnosis.findings)
+    missing = "not finite" if is_broken else "not computed"
+    value = missing if diagnosis.loss is None else numeral(diagnosis.loss)
     return f"loss {value} ({diagnosis.loss_name})"
 
 
 def cost_sentence(cost: Cost) -> str:
-    """Return what the check took, beside the one recorded step of training in it."""
+    """Return what the check took, and the watched step of training in it."""
     sentence = f"checked in {duration(cost.seconds)}"
     if cost.step_seconds > 0:
-        ratio = numeral(cost.seconds / cost.step_seconds, digits=2)
-        sentence += f", {ratio} times its recorded step of {duration(cost.step_seconds)}"
+        sentence += f", {duration(cost.step_seconds)} of it in one watched step"
     return sentence if cost.peak_bytes is None else f"{sentence}, peak {memory(cost.peak_bytes)}"
 
 

@@ -7,7 +7,7 @@ from isometry.probes.race_result import RaceResult
 from isometry.report.alignment import paired
 from isometry.report.facts import Facts
 from isometry.report.markup import EMPTY, SPACE, Column, Markup, code, element, escaped, joined, table
-from isometry.report.outline import cost_sentence, loss_sentence, tally
+from isometry.report.outline import cost_sentence, loss_sentence, skipped_rows, tally
 from isometry.report.page_findings import findings_markup, sign_and_word
 from isometry.report.page_tables import key_numbers, layer_table, plan_table, race_table
 from isometry.report.pictures import layer_pictures, race_pictures
@@ -142,8 +142,8 @@ def _layers(before: Facts, after: Facts | None) -> Iterator[Markup]:
 
 def _remarks(diagnoses: Sequence[Facts]) -> Iterator[Markup]:
     """Yield what was skipped and what is to be known about the measurement; what both have in common is said once."""
-    skipped = dict.fromkeys((row.code, row.reason) for diagnosis in diagnoses for row in diagnosis.skipped)
-    columns = (Column("rule"), Column("reason"))
+    skipped = skipped_rows(dict.fromkeys(row for diagnosis in diagnoses for row in diagnosis.skipped))
+    columns = (Column("rules"), Column("reason"))
     yield from _section("Skipped rules", table("Rules that were not judged", columns, skipped) if skipped else EMPTY)
     warnings = dict.fromkeys(warning for diagnosis in diagnoses for warning in diagnosis.warnings)
     items = (element("li", escaped(warning)) for warning in warnings)

@@ -76,7 +76,7 @@ def _labelled(finding: Finding) -> Iterator[tuple[str, Markup]]:
     yield "cause", escaped(finding.cause)
     yield "because", code(finding.because) if finding.because else EMPTY
     yield "tested", EMPTY if finding.proof is None else escaped(proof_sentence(finding.proof, finding.unit))
-    yield "remedy", escaped(f"{finding.remedy.text} ({finding.remedy.kind})" if finding.remedy.text else "")
+    yield "remedy", escaped(finding.remedy.text)
 
 
 def _where(where: tuple[str, ...]) -> Markup:

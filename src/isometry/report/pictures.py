@@ -1,4 +1,4 @@
-"""The four pictures of the page: activation and gradient of the layers, loss and accuracy of a race."""
+"""The pictures of the page: activation, its spread and gradient of the layers, loss and accuracy of a race."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ Quantity = Callable[[LayerRow], float | None]
 
 
 def layer_pictures(pairs: Sequence[LayerPair], *, names: Sequence[str]) -> Iterator[Picture]:
-    """Activation and gradient over the layers, in that order, each if any layer has it.
+    """Activation, its spread between samples, and gradient over the layers, each if any layer has it.
 
     Args:
         pairs: The layers in the order of execution.
@@ -28,6 +28,7 @@ def layer_pictures(pairs: Sequence[LayerPair], *, names: Sequence[str]) -> Itera
     """
     quantities: tuple[tuple[str, str, Quantity], ...] = (
         ("activation", "Activation at each layer, root mean square", lambda layer: layer.activation_rms),
+        ("spread", "What differs between samples, root mean square", lambda layer: layer.activation_spread),
         ("gradient", "Gradient at each layer, root mean square", lambda layer: layer.gradient_rms),
     )
     for key, title, quantity in quantities:

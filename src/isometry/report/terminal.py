@@ -20,6 +20,7 @@ from isometry.report.outline import (
     measured_against,
     places,
     proof_sentence,
+    skipped_rows,
     tally,
 )
 from isometry.report.strip import layer_strip, strip_caption
@@ -40,7 +41,7 @@ class TerminalReport:
             _headline(self.diagnosis, glyphs),
             *(_cause_block(cause, glyphs, options.max_width) for cause in causes(self.diagnosis.findings)),
             _layers(self.diagnosis, glyphs, options.max_width),
-            _list("Skipped rules", [(row.code, row.reason) for row in self.diagnosis.skipped], glyphs),
+            _list("Skipped rules", skipped_rows(self.diagnosis.skipped), glyphs),
             _list("Warnings", [(glyphs.signs["warning"], text) for text in self.diagnosis.warnings], glyphs),
             _footer(self.diagnosis, glyphs),
         )
@@ -116,7 +117,7 @@ def _cause_facts(finding: Finding) -> Iterator[tuple[str, str]]:
     yield "cause", finding.cause
     yield "because", finding.because or ""
     yield "tested", "" if finding.proof is None else proof_sentence(finding.proof, finding.unit)
-    yield "remedy", f"{finding.remedy.text} ({finding.remedy.kind})" if finding.remedy.text else ""
+    yield "remedy", finding.remedy.text
 
 
 def _symptom(finding: Finding, glyphs: Glyphs, width: int) -> Text:
