@@ -4,13 +4,12 @@ Prints a Markdown table. Each ratio is the median of pairs measured in turn.
 Run by hand: python benchmarks/check_cost.py > benchmarks/check_cost.md
 """
 
-import gc
+import itertools
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -64,7 +63,7 @@ def seconds_of(depth: int) -> tuple[float, float]:
 
 
 def peak_of(what: str, depth: int) -> int:
-    """Return by how many bytes the process's peak grows in a fresh process that does one thing only."""
+    """Return the most bytes that tensors hold at one time, beyond the model, in a process that does one thing only."""
     code = f"import sys; sys.path.insert(0, 'benchmarks'); import check_cost; check_cost.grow({what!r}, {depth})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     return int(run.stdout)
@@ -76,32 +75,32 @@ def grow(what: str, depth: int) -> None:
     optimizer = torch.optim.Adam(small.parameters())
     step(small, optimizer, (x, y))
     iso.check(small, x, y, loss=F.cross_entropy)
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # sets the peak back to what is held now
-    before = held("VmRSS")
-    if what == "check":
-        iso.check(model, x, y, loss=F.cross_entropy)
-    else:
-        F.cross_entropy(model(x), y).backward()
-    print(held("VmHWM") - before)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        if what == "check":
+            iso.check(model, x, y, loss=F.cross_entropy)
+        else:
+            F.cross_entropy(model(x), y).backward()
+    print(highest(profiler))
 
 
-def held(field: str) -> int:
-    """Return a field of Linux's account of this process, in bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+def highest(profiler: torch.profiler.profile) -> int:
+    """Return the most bytes that tensors held at one time, from torch's own account of its allocations."""
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(held)
 
 
 def main() -> None:
     print("# What a check costs\n")
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"`python benchmarks/check_cost.py`, {machine}, batch {BATCH}, width {WIDTH}; a step is forward, backward")
-    print(f"and Adam; medians of {PAIRS} pairs measured in turn; peaks beyond what is held before, medians of 3.\n")
+    print(f"and Adam; medians of {PAIRS} pairs measured in turn; peaks are the most bytes that tensors hold at a time,")
+    print("beyond the model.\n")
     print("| hidden layers | step, ms | check, ms | check / step | peak step, MB | peak check, MB | ratio |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     for depth in DEPTHS:
         bare, check = seconds_of(depth)
-        peaks = [statistics.median(peak_of(what, depth) for _ in range(3)) / 1e6 for what in ("step", "check")]
+        peaks = [peak_of(what, depth) / 1e6 for what in ("step", "check")]
         row = [f"{1e3 * bare:.1f}", f"{1e3 * check:.1f}", f"{check / bare:.2f}", f"{peaks[0]:.0f}", f"{peaks[1]:.0f}"]
         print(f"| {depth} | {' | '.join(row)} | {peaks[1] / max(peaks[0], 1e-9):.2f} |", flush=True)
 

@@ -44,9 +44,7 @@ def reach(*parameters: ParameterReach, is_trunk_cut: bool = False, on_trunk: tup
         pytest.param(reach(ParameterReach("a", "cut", "detach"), is_trunk_cut=True), [None], id="cut on the trunk"),
         pytest.param(reach(ParameterReach("a", "cut", "detach")), ["note"], id="cut beside the trunk"),
         pytest.param(reach(ParameterReach("a", "unused")), ["note"], id="not used by this batch"),
-        pytest.param(
-            reach(ParameterReach("a", "zero", opens_later=True, is_weight=True)), [], id="behind a zero end"
-        ),
+        pytest.param(reach(ParameterReach("a", "zero", opens_later=True, is_weight=True)), [], id="behind a zero end"),
         pytest.param(reach(zero("a"), on_trunk=("a",)), [None], id="a step function on the trunk"),
         pytest.param(reach(zero("a")), ["note"], id="an expert without examples"),
         pytest.param(reach(zero("b", is_zero=True)), [None], id="two factors of zeros beside the trunk"),

@@ -12,7 +12,7 @@ from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
 
 SATURATED_SLOPE = 0.05  # of the activation's largest slope; sigmoid beyond |x| = 4.4, tanh beyond |x| = 2.2
-CHUNK = 2**20  # numbers widened at a time; 8 MB, of which only what is used is ever touched
+CHUNK = 2**20  # numbers widened at a time, 8 MB
 MIN_ROWS = 16  # samples and places a unit is seen on; on fewer a sound unit is silent by chance
 MAKES_ZEROS = ACTIVATIONS | {"clamp", "maximum", "mul", "where"}
 
@@ -100,9 +100,9 @@ class OutputStatistics:
         One scratch buffer serves all: temporary copies of every output would scatter the memory between them.
         """
         flat = tensor.detach().reshape(-1)
-        scratch = self._scratch.get(flat.device)
-        if scratch is None:
-            scratch = self._scratch[flat.device] = torch.empty(CHUNK, dtype=torch.float64, device=flat.device)
+        scratch, size = self._scratch.get(flat.device), min(flat.numel(), CHUNK)
+        if scratch is None or len(scratch) < size:
+            scratch = self._scratch[flat.device] = torch.empty(size, dtype=torch.float64, device=flat.device)
         total = square = torch.zeros((), dtype=torch.float64, device=flat.device)
         for piece in flat.split(CHUNK):
             wide = scratch[: len(piece)].copy_(piece)
