@@ -187,17 +187,18 @@ def tensors_in(thing: Any) -> Iterator[Tensor]:
 
 
 def map_tensors(thing: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a copy of nested tuples, lists and mappings with every tensor replaced by `change` of it."""
+    """Return a copy of nested tuples, lists, mappings and dataclasses with every tensor replaced by `change` of it."""
     if isinstance(thing, Tensor):
         return change(thing)
-    if isinstance(thing, Batch):
-        return Batch(map_tensors(thing.inputs, change), map_tensors(thing.targets, change))
     if isinstance(thing, Mapping):
         return {key: map_tensors(part, change) for key, part in thing.items()}
     if isinstance(thing, tuple) and hasattr(thing, "_fields"):
         return type(thing)(*(map_tensors(part, change) for part in thing))
     if isinstance(thing, list | tuple):
         return type(thing)(map_tensors(part, change) for part in thing)
+    if is_dataclass(thing) and not isinstance(thing, type):
+        parts = {item.name: map_tensors(getattr(thing, item.name), change) for item in fields(thing) if item.init}
+        return replace(thing, **parts)
     return thing
 
 
