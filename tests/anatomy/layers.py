@@ -51,3 +51,32 @@ def heads_first(x: Tensor, weight: Tensor) -> Tensor:
     """Packed queries, keys and values, as (3, batch, heads, tokens, width)."""
     batch, tokens, _ = x.shape
     return F.linear(x, weight).view(batch, tokens, 3, 2, -1).permute(2, 0, 3, 1, 4)
+
+
+class Calls(nn.Module):
+    """Layers a, b and c of width 8, and what is done with them."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.norm = nn.LayerNorm(8)
+        self._forward = forward
+
+    def forward(self, x: Tensor) -> Any:
+        return self._forward(self, x)
+
+
+def read_calls(forward: Callable[[Any, Tensor], Any]) -> Anatomy:
+    return anatomy_of(Calls(forward), torch.randn(4, 8))
+
+
+def names_of_branches(anatomy: Anatomy) -> list[tuple[str, ...]]:
+    """The layers at the ends of each residual branch."""
+    tape = anatomy.tape
+    return [tuple(tape.label(tape.operations[end]) for end in branch.ends) for branch in anatomy.branches]
+
+
+def names_of_trunks(anatomy: Anatomy) -> list[list[str]]:
+    tape = anatomy.tape
+    sums = {branch.sum for branch in anatomy.branches}
+    return [["sum" if n in sums else tape.label(tape.operations[n]) for n in trunk] for trunk in anatomy.trunks]
