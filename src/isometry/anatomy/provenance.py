@@ -1,9 +1,11 @@
 """Follows parameters through views: which axis of an operand is which axis of its parameter."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from isometry.anatomy.operations import NORMS, PRODUCTS, RECURRENT, WEIGHTED, WITH_SUMMAND
@@ -70,9 +72,12 @@ def role_of_operand(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], *
     return _ROLE_BY_NAME.get(name, "other")
 
 
-def parameter_use(role: ParameterRole, view: ParameterView, *, shape: Sequence[int], position: int) -> ParameterUse:
+def parameter_use(role: ParameterRole, view: ParameterView, tensor: Tensor, *, position: int) -> ParameterUse:
     """Return the use of an operand that is made of parameters, in a role and at a position."""
-    return ParameterUse(view.names, role, position, tuple(shape), view.whole, view.axes)
+    whole, own = math.prod(view.whole), tensor.numel()
+    is_slice = len(view.names) == 1 and 0 < own < whole and tensor.layout == torch.strided
+    part = tensor.storage_offset() // own if is_slice else None
+    return ParameterUse(view.names, role, position, tuple(tensor.shape), view.whole, view.axes, part)
 
 
 def contracted_letters(equation: str) -> tuple[list[str], str]:

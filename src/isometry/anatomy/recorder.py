@@ -1,7 +1,7 @@
 """Records the operations of a forward pass on an unmodified model; observers see each one as it returns."""
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,6 +119,7 @@ class Recorder(TorchFunctionMode):
             values=tuple(self._values),
             loss=value.index,
             unused=tuple(name for name in trainable if name not in used),
+            crowded=_crowded(self._operations),
         )
 
     def _note(self, function: Callable[..., Any], name: str, call: Call) -> Tensor | None:
@@ -143,7 +144,7 @@ class Recorder(TorchFunctionMode):
             parameter_use(
                 role_of_operand(name, call.args, call.kwargs, tensor=tensor),
                 view,
-                shape=tensor.shape,
+                tensor,
                 position=position,
             )
             for position, (tensor, view) in enumerate(zip(call.inputs, views, strict=True))
@@ -279,7 +280,7 @@ class Recorder(TorchFunctionMode):
         own = () if module is None else module.parameters(recurse=isinstance(module, torch.jit.ScriptModule))
         views = ((parameter, self._parameter_view(parameter)) for parameter in own)
         uses = tuple(
-            parameter_use("other", view, shape=parameter.shape, position=position)
+            parameter_use("other", view, parameter, position=position)
             for position, (parameter, view) in enumerate(views)
             if view is not None
         )
@@ -322,6 +323,15 @@ _MAX_NORM = 3  # position of the argument by which an embedding's rows are short
 def _is_transformed() -> bool:
     """Say whether this is inside vmap or grad of torch.func, where tensors stand for others that nobody may keep."""
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue] - there is no public way to ask
+
+
+def _crowded(operations: Sequence[Operation]) -> frozenset[str]:
+    """Return the modules whose own weights are used by several operations under several names."""
+    weights: dict[str, set[str]] = {}
+    for operation in operations:
+        for use in operation.weights[:1]:
+            weights.setdefault(use.names[0].rpartition(".")[0], set()).add(use.names[0])
+    return frozenset(owner for owner, names in weights.items() if len(names) > 1)
 
 
 def _settings(name: str, call: Call) -> dict[str, object]:

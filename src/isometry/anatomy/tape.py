@@ -20,6 +20,7 @@ class ParameterUse:
         shape: Shape of the operand, which may be a view or a part of the parameter.
         whole: Shape of the parameter; () if it is made of several.
         axes: For each axis of the operand the axis of the parameter it is; None where that is unknown.
+        part: Which part of the parameter it is, counted in its own size; None if it is the whole.
     """
 
     names: tuple[str, ...]
@@ -28,6 +29,7 @@ class ParameterUse:
     shape: tuple[int, ...]
     whole: tuple[int, ...]
     axes: tuple[int | None, ...]
+    part: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Tape:
         values: Every state of every tensor that the operations read or made.
         loss: Index of the value that is the loss.
         unused: Canonical names of trainable parameters that no operation used.
+        crowded: Paths of modules whose weights serve several layers, so that their name is none of a layer.
     """
 
     operations: tuple[Operation, ...]
@@ -125,10 +128,16 @@ class Tape:
     values: tuple[Value, ...]
     loss: int
     unused: tuple[str, ...]
+    crowded: frozenset[str] = frozenset()
 
     def label(self, operation: Operation) -> str:
-        """Return the name of a layer for people: its weight's module, its module, or the function at its place."""
+        """Return the name of a layer for people: its weight's module or name, its module, or the function at its place.
+
+        Operations share a name only if they share their weight.
+        """
         for use in operation.weights:
             owner, _, _ = use.names[0].rpartition(".")
-            return owner or use.names[0]
+            if use.part is not None:
+                return f"{use.names[0]}[{use.part}]"
+            return use.names[0] if not owner or owner in self.crowded else owner
         return operation.module or f"{operation.name} (operation {operation.index})"

@@ -133,16 +133,13 @@ def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def _run(rules: Iterable[Rule], evidence: Evidence) -> tuple[list[Finding], tuple[Skipped, ...]]:
     drafts: list[tuple[Rule, Draft]] = []
     skipped: list[Skipped] = []
-    measured: dict[type[Any], Any] = {}
     for rule in rules:
         try:
-            for kind in rule.measurements:
-                if kind not in measured:
-                    measured[kind] = measure(evidence, kind)
+            measured = [measure(evidence, kind) for kind in rule.measurements]
         except NotMeasuredError as reason:
             skipped.append(Skipped(rule.code, str(reason)))
             continue
-        drafts.extend((rule, draft) for draft in rule(*(measured[kind] for kind in rule.measurements)))
+        drafts.extend((rule, draft) for draft in rule(*measured))
     causes = _causes(drafts)
     return [_finding(rule, draft, causes) for rule, draft in drafts], tuple(skipped)
 
@@ -190,9 +187,23 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
     found: list[str] = []
     if evidence.is_meta:
         found.append("The model is on the meta device, which has no numbers: only its structure was judged.")
+    unseen = _out_of_sight(evidence)
+    if unseen:
+        found.append(
+            f"{len(unseen)} trainable parameters, such as {unseen[0]!r}, work out of sight (scripted or traced "
+            "modules, vmap): what happens to signal and gradient there was not judged."
+        )
     if not evidence.task.model.training:
         found.append(EVAL_MODE)
     return tuple(found)
+
+
+def _out_of_sight(evidence: Evidence) -> list[str]:
+    """Return the parameters that get a gradient though no operation that was seen uses them."""
+    operations = evidence.step.tape.operations
+    seen = {name for each in operations if each.name != "opaque" for use in each.parameters for name in use.names}
+    gradients = evidence.step.gradients
+    return [name for name in gradients if name not in seen and any(each is not None for each in gradients[name])]
 
 
 def _versions() -> dict[str, str]:

@@ -32,6 +32,8 @@ def fix_on_screen(console: Console, task: Task, *, steps: int, seed: int) -> tup
     repair = fix(task, seed=seed)
     console.print(repair)
     if not steps or not repair.plan.changes:
+        if steps:
+            console.print("No race: the network is as it was.")
         return repair, None
     console.print()
     result = _race_on_screen(console, built, task, steps=steps, seed=seed)

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from isometry.anatomy.activations import Activation
+from isometry.anatomy.operations import RECTIFIERS
 from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence, NotMeasuredError, probe
 from isometry.probes.units import UnitActivity
@@ -15,7 +18,8 @@ class ActivationNumbers:
     Attributes:
         layer: Name of the layer before it.
         name: The activation's name.
-        silent_share: Share of units that are zero on every sample, in [0, 1]; None on too few samples.
+        silent_share: Share of units that are zero on every sample, in [0, 1]; None on too few samples, and for
+            activations that have a slope wherever they are zero.
         zero_share: Share of outputs that are zero, in [0, 1].
         saturated_share: Share of outputs whose slope is almost gone, in [0, 1]; None for unbounded activations.
         is_gate: Whether it is multiplied with another signal, as a gate is.
@@ -61,8 +65,16 @@ def _numbers(
     return ActivationNumbers(
         layer=layer.name,
         name=activation.name,
-        silent_share=silent.get(last),
+        silent_share=silent.get(last) if _is_rectifier(activation) else None,
         zero_share=evidence.numbers[last].zero_share if last in evidence.numbers else None,
         saturated_share=max(shares, default=None),
         is_gate=any(reader.name == "mul" and len(set(reader.inputs)) > 1 for reader in readers),
     )
+
+
+def _is_rectifier(activation: Activation) -> bool:
+    """Say whether an activation is zero and flat far below 0, but not everywhere."""
+    if not activation.is_repeatable:
+        return any(activation.tape.operations[index].name in RECTIFIERS for index in activation.operations)
+    below, above = activation(np.array([-6.0, -4.0])), activation(np.array([1.0, 4.0]))
+    return not below.any() and bool(above.any())

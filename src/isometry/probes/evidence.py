@@ -30,6 +30,7 @@ class Evidence:
         anatomy: What the tape means.
         is_meta: Whether the model lies on the meta device or holds fake tensors, which have shapes but no numbers.
         is_finite: Whether the loss is finite.
+        measured: The measurements made so far, by kind.
         start: When the work began, in seconds of `time.perf_counter`.
     """
 
@@ -41,6 +42,7 @@ class Evidence:
         self._observers = {kind: kind() for kind in wanted}
         self.step: Step = record_step(task, cast("list[Observer]", list(self._observers.values())), seed=seed)
         self.anatomy: Anatomy = read(self.step.tape)
+        self.measured: dict[type[Any], Any] = {}
         self.is_meta = not has_numbers(self.step.loss)
         self.is_finite = self.is_meta or bool(self.step.loss.isfinite())
 
@@ -85,14 +87,16 @@ def probe(measurement: type[M], *observers: type[Any]) -> Callable[[Callable[[Ev
 
 
 def measure(evidence: Evidence, measurement: type[M]) -> M:
-    """Return one kind of measurement.
+    """Return one kind of measurement, made when it is first asked for.
 
     Raises:
         NotMeasuredError: If this task does not allow it, with the reason.
     """
     if evidence.is_meta and measurement not in STRUCTURAL:
         raise NotMeasuredError("the model is on the meta device, which has shapes but no numbers")
-    return cast("M", PROBES[measurement].measure(evidence))
+    if measurement not in evidence.measured:
+        evidence.measured[measurement] = PROBES[measurement].measure(evidence)
+    return cast("M", evidence.measured[measurement])
 
 
 def gather(task: Task, measurements: Iterable[type[Any]], *, seed: int = 0) -> Evidence:

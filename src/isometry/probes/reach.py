@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from isometry.anatomy.flow import data_flow
 from isometry.anatomy.preserve import has_numbers
 from isometry.anatomy.tape import Operation, Tape
-from isometry.probes.evidence import Evidence, probe, structural
+from isometry.probes.evidence import Evidence, measure, probe, structural
+from isometry.probes.openings import Openings, is_zero
 
 Reach = Literal["reached", "zero", "cut", "unused"]
 
@@ -64,7 +63,7 @@ def measure_reach(evidence: Evidence) -> GradientReach:
     users = _users(tape)
     leads_to_loss = set(data_flow(tape).nodes)
     weights = {layer.weight[0] for layer in evidence.anatomy.layers if len(layer.weight) == 1}
-    openings: set[int] | None = None
+    openings = measure(evidence, Openings).before
     reaches: list[ParameterReach] = []
     cuts: set[int] = set()
     for name, gradients in evidence.step.gradients.items():
@@ -73,14 +72,13 @@ def measure_reach(evidence: Evidence) -> GradientReach:
         if found and any(not has_numbers(gradient) or bool(gradient.ne(0).any()) for gradient in found):
             reaches.append(ParameterReach(name, "reached"))
         elif found:
-            openings = _openings(evidence) if openings is None else openings
             reaches.append(
                 ParameterReach(
                     name,
                     "zero",
                     opens_later=not openings.isdisjoint(own),
                     is_weight=name in weights,
-                    is_zero=_is_zero(evidence, name),
+                    is_zero=is_zero(evidence, name),
                 )
             )
         elif own:
@@ -142,28 +140,3 @@ def _starved(tape: Tape, cuts: set[int]) -> set[int]:
         if inputs & behind and not inputs & fed:
             starved.add(operation.index)
     return starved
-
-
-def _openings(evidence: Evidence) -> set[int]:
-    """Return the operations at or behind which a parameter of zeros gets a gradient, and so soon lets one through."""
-    flow = evidence.anatomy.flow
-    moved = {name for name in evidence.step.gradients if _is_zero_but_moved(evidence, name)}
-    openings: set[int] = set()
-    for node in reversed(flow.nodes):
-        uses = (use for use in evidence.step.tape.operations[node].parameters if use.role != "bias")
-        opens_itself = any(not moved.isdisjoint(use.names) for use in uses)
-        if opens_itself or not openings.isdisjoint(flow.after[node]):
-            openings.add(node)
-    return openings
-
-
-def _is_zero_but_moved(evidence: Evidence, name: str) -> bool:
-    gradients = evidence.step.gradients.get(name, ())
-    return _is_zero(evidence, name) and any(
-        gradient is not None and bool(torch.ne(gradient, 0).any()) for gradient in gradients
-    )
-
-
-def _is_zero(evidence: Evidence, name: str) -> bool:
-    tensors = evidence.step.names.parameters[name]
-    return any(not bool(tensor.detach().ne(0).any()) for tensor in tensors if has_numbers(tensor))

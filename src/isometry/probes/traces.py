@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from isometry.probes.evidence import Evidence, NotMeasuredError, probe
+from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
+from isometry.probes.openings import Openings
 
 SMALLEST = 1e-45  # the least positive float32; a gradient of exactly 0 is at most this
 MIN_LAYERS = 2
@@ -98,7 +99,9 @@ class SignalTrace:
 def trace_gradients(evidence: Evidence) -> GradientTrace:
     """Read the gradient's root mean squares from the evidence, along the trunk where they change most."""
     traces: list[GradientTrace] = []
-    for points in _hidden_trunks(evidence):
+    waiting = measure(evidence, Openings).before
+    for trunk in _hidden_trunks(evidence):
+        points = [point for point in trunk if point not in waiting or evidence.numbers[point].gradient_rms]
         values = [evidence.numbers[point].gradient_rms for point in points]
         names = [_name(evidence, point) for point, value in zip(points, values, strict=True) if value is not None]
         traces.append(GradientTrace(tuple(names), tuple(value for value in values if value is not None)))
@@ -117,8 +120,9 @@ def trace_gradients(evidence: Evidence) -> GradientTrace:
 def trace_signal(evidence: Evidence) -> SignalTrace:
     """Read the signal's root mean squares from the evidence, along the trunk where they change most."""
     traces: list[SignalTrace] = []
+    silenced = measure(evidence, Openings).behind
     for points in _hidden_trunks(evidence):
-        measured = [(point, evidence.numbers[point]) for point in points]
+        measured = [(point, evidence.numbers[point]) for point in points if point not in silenced]
         traces.append(
             SignalTrace(
                 layers=tuple(_name(evidence, point) for point, _ in measured),
