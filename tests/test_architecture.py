@@ -1,4 +1,4 @@
-"""The floors, sizes and promises of style.md, read from the syntax trees."""
+"""The floors, sizes and promises of docs/explain/architecture.md, read from the syntax trees."""
 
 import ast
 import re

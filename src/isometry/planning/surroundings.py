@@ -12,8 +12,8 @@ from isometry.theory.criticality import CriticalPoint, critical_point
 from isometry.theory.quadrature import gaussian_mean
 
 HEAD_RMS = 0.5  # of the outputs at the start, at most; cross-entropy then exceeds ln K by about 0.5² / 2
-# Mean square of the first pre-activations before an activation that is critical near 0 only. Nearer to 0 more layers
-# keep the signal, but less of it differs between samples: docs/decisions/0003-start-variance.md.
+# Mean square of the first pre-activations before an activation that is critical near 0 only, where any start between
+# 0.4 and 3.8 was seen to train alike: docs/decisions/0003-start-variance.md.
 ORIGIN_START = 1.0
 MEAN_TOLERANCE = 1e-3  # in units of the activation; 30 layers then add up to a few percent of its scale
 
