@@ -253,5 +253,6 @@ def test_the_version_of_torch_is_said_once_for_all() -> None:
     pinned = re.findall(r"torch==([\d.]+)", makefile)
 
     assert len(set(pinned)) == 1
-    assert f"torch>={'.'.join(pinned[0].split('.')[:2])}" in project["dependencies"]
+    major, minor, _ = (int(part) for part in pinned[0].split("."))
+    assert f"torch>={major}.{minor},<{major}.{minor + 1}" in project["dependencies"]
     assert not re.search(r"^torch==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)

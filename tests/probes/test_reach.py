@@ -155,3 +155,27 @@ def test_reach_needs_no_numbers() -> None:
     evidence = gather(Task(model=model, batch=torch.empty(8, 4, device="meta"), step=mean_square), [GradientReach])
 
     assert [each.reach for each in measure(evidence, GradientReach).parameters] == ["cut", "reached"]
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        pytest.param(lambda h: torch.tensor(h.tolist()), id="a list"),
+        pytest.param(lambda h: torch.tensor(h.detach().numpy()), id="numpy, copied"),
+        pytest.param(lambda h: torch.from_numpy(h.detach().numpy() * 1.0), id="numpy, shared"),
+    ],
+)
+def test_a_batch_that_leaves_torch_on_its_way_is_lost(leave: Any) -> None:
+    torch.manual_seed(0)
+    model = Net(lambda model, x: model.second(leave(torch.relu(model.first(x)))))
+    reach = reach_of(model)
+
+    assert reach.is_input_lost
+    assert {each.name for each in reach.of("unused") + reach.of("cut")} == {"first.weight"}
+
+
+def test_a_branch_that_the_loss_leaves_out_is_no_lost_batch() -> None:
+    torch.manual_seed(0)
+    reach = reach_of(Net(lambda model, x: (model.first(x), model.second(x))[1]))
+
+    assert not reach.is_input_lost

@@ -15,7 +15,7 @@ from isometry.anatomy.preserve import Guard, preserved
 from isometry.anatomy.recorder import Observer, Recorder
 from isometry.anatomy.refusals import explain_failure, refuse_constant_loss, refuse_what_cannot_be_measured
 from isometry.anatomy.tape import Tape
-from isometry.anatomy.task import Task
+from isometry.anatomy.task import Task, tensors_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,7 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
 
 def _forward(task: Task, recorder: Recorder, guard: Guard) -> Tensor:
     try:
+        recorder.expect(tensors_in(task.batch))
         with _module_calls(recorder), recorder:
             loss = task.compute_loss()
             return sum(guard.losses[1:], start=guard.losses[0]) if guard.losses else loss

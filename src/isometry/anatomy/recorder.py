@@ -1,7 +1,7 @@
 """Records the operations of a forward pass on an unmodified model; observers see each one as it returns."""
 
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,6 +54,7 @@ class Recorder(TorchFunctionMode):
         self._value_of = WeakTensorKeyDictionary()
         self._view_of = WeakTensorKeyDictionary()
         self._constants = WeakTensorKeyDictionary()
+        self._batch: frozenset[int] = frozenset()
         self._modules: list[tuple[nn.Module, tuple[int, ...]]] = []
         self.last_call: tuple[str, list[tuple[int, ...]]] | None = None
 
@@ -96,6 +97,11 @@ class Recorder(TorchFunctionMode):
         while self._modules and self._modules.pop()[0] is not module:
             pass
 
+    def expect(self, batch: Iterable[Tensor]) -> None:
+        """Hear which tensors come from outside; others that no operation made leave and enter torch on the way."""
+        tensors = [tensor for tensor in batch if not isinstance(tensor, nn.Parameter)]
+        self._batch = frozenset(self._value(tensor).index for tensor in tensors)
+
     @property
     def innermost_module(self) -> nn.Module | None:
         """The module whose forward pass is running."""
@@ -119,6 +125,7 @@ class Recorder(TorchFunctionMode):
             values=tuple(self._values),
             loss=value.index,
             unused=tuple(name for name in trainable if name not in used),
+            batch=self._batch,
             crowded=_crowded(self._operations),
         )
 

@@ -120,6 +120,7 @@ class Tape:
         values: Every state of every tensor that the operations read or made.
         loss: Index of the value that is the loss.
         unused: Canonical names of trainable parameters that no operation used.
+        batch: Indices of the values that are tensors of the batch.
         crowded: Paths of modules whose weights serve several layers, so that their name is none of a layer.
     """
 
@@ -128,6 +129,7 @@ class Tape:
     values: tuple[Value, ...]
     loss: int
     unused: tuple[str, ...]
+    batch: frozenset[int] = frozenset()
     crowded: frozenset[str] = frozenset()
 
     def label(self, operation: Operation) -> str:

@@ -6,6 +6,9 @@ from isometry.findings.rule import Draft, rule
 from isometry.probes.reach import GradientReach
 from isometry.report.finding import Remedy
 
+LOST = "what the layers make of the batch leaves torch before the loss, through numpy, a list or a number"
+KEEP = Remedy("model", "Stay with tensor operations from the batch to the loss; numpy() and tolist() cut the gradient.")
+USE = Remedy("model", "Use them in the loss, or freeze them with requires_grad_(False).")
 ONE_ZERO = Remedy("init", "Let at most one of two factors start at zero: isometry fix.")
 FLAT = Remedy("model", "Look behind them for a step, a rounding, a clamp or a mask, and give it a slope.")
 
@@ -19,9 +22,9 @@ def no_gradient(reach: GradientReach) -> Iterator[Draft]:
 
     Measured:
         Parameters with requires_grad that autograd finds no way to, with the operation that cuts the way (detach,
-        no_grad, a step function, a cast to integers); and weights whose gradient is exactly zero, unless a weight
-        of zeros on the way learns first, as at the end of a residual branch or in LoRA. A cut beside the trunk
-        (a target network) and parameters that this batch did not use are notes.
+        no_grad, a step function, a cast to integers, a way through numpy); and weights whose gradient is exactly
+        zero, unless a weight of zeros on the way learns first, as at the end of a residual branch or in LoRA. A cut
+        beside the trunk (a target network) and parameters that this batch did not use are notes.
 
     Remedy:
         Remove the detach or the operation without a derivative, or freeze the parameter with requires_grad_(False).
@@ -49,9 +52,9 @@ def no_gradient(reach: GradientReach) -> Iterator[Draft]:
             measured=float(len(unused)),
             allowed=0.0,
             unit="parameters",
-            cause="the loss of this batch does not depend on them",
-            remedy=Remedy("model", "Use them in the loss, or freeze them with requires_grad_(False)."),
-            severity="note",
+            cause=LOST if reach.is_input_lost else "the loss of this batch does not depend on them",
+            remedy=KEEP if reach.is_input_lost else USE,
+            severity=None if reach.is_input_lost else "note",
         )
 
 

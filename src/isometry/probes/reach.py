@@ -45,11 +45,13 @@ class GradientReach:
         is_trunk_cut: Whether a cut leaves no layer a gradient, or a layer that learns reads nothing but what comes
             through cuts. A target network and a detached generator lie beside the trunk.
         on_trunk: Names of the parameters used where every way from an input to the loss passes.
+        is_input_lost: Whether layers read the batch, but none of those that lead to the loss reads anything of it.
     """
 
     parameters: tuple[ParameterReach, ...]
     is_trunk_cut: bool
     on_trunk: frozenset[str]
+    is_input_lost: bool = False
 
     def of(self, reach: Reach) -> tuple[ParameterReach, ...]:
         """Return the parameters with this reach."""
@@ -95,7 +97,19 @@ def measure_reach(evidence: Evidence) -> GradientReach:
     is_trunk_cut = bool(cuts) and (not learning or not fed.issuperset(hungry))
     trunk = evidence.anatomy.flow.trunk()
     on_trunk = frozenset(use.names[0] for index in trunk for use in tape.operations[index].parameters)
-    return GradientReach(tuple(reaches), is_trunk_cut, on_trunk)
+    return GradientReach(tuple(reaches), is_trunk_cut, on_trunk, _is_input_lost(tape, leads_to_loss))
+
+
+def _is_input_lost(tape: Tape, leads_to_loss: set[int]) -> bool:
+    fed = set(tape.batch)
+    reads: dict[bool, list[bool]] = {True: [], False: []}
+    for operation in tape.operations:
+        reads_batch = not fed.isdisjoint(operation.inputs)
+        if reads_batch:
+            fed.update(operation.outputs)
+        if operation.weights:
+            reads[operation.index in leads_to_loss].append(reads_batch)
+    return bool(reads[True]) and not any(reads[True]) and any(reads[False])
 
 
 def _users(tape: Tape) -> dict[str, list[int]]:
