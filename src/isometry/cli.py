@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from isometry.anatomy.task import Task
 
 BROKEN, MISUSE = 1, 2
-DEFECT, INTERRUPTED, PIPE_CLOSED = (
-    70,
-    130,
-    141,
-)  # sysexits.h's code for a defect of the program; the shell's for signals
+DEFECT = 70  # sysexits.h's code for a defect of the program
+INTERRUPTED, PIPE_CLOSED = 130, 141  # the shell's codes for the signals
 MAX_SEED = 2**63 - 1  # torch takes no larger one
 BUILDER_HELP = "path/to/file.py:name or package.module:name"
 

@@ -15,13 +15,13 @@ from torch import nn
 
 from isometry._errors import OutputError, describe
 from isometry._files import write_atomically, write_text_atomically
-from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, make_task
-from isometry.findings.check import diagnose, diagnose_evidence
+from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, as_task
+from isometry.findings.check import diagnose, diagnose_evidence, gather_for
 from isometry.findings.rule import RULES
 from isometry.planning.automatic import automatic_plan
 from isometry.planning.health import layers_named, unhealthy_layers
 from isometry.planning.plan import Plan
-from isometry.probes.evidence import Evidence, gather
+from isometry.probes.evidence import Evidence
 from isometry.probes.race_result import RaceResult
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.document import to_document
@@ -154,8 +154,8 @@ def plan(
         BuilderError: If there are no inputs.
         ModelError: If the model fails on its batch.
     """
-    task = _task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
-    evidence = _gather(task, seed)
+    task = as_task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
+    evidence = gather_for(task, RULES.values(), seed=seed)
     named = _named(evidence, _treatable(diagnose_evidence(evidence)))
     return automatic_plan(evidence, unhealthy_layers(evidence) | named, seed=seed)
 
@@ -188,8 +188,8 @@ def fix(
         BuilderError: If there are no inputs.
         ModelError: If the model fails on its batch.
     """
-    task = _task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
-    evidence = _gather(task, seed)
+    task = as_task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
+    evidence = gather_for(task, RULES.values(), seed=seed)
     before = diagnose_evidence(evidence)
     treatable = _treatable(before)
     troubled = _named(evidence, treatable)
@@ -199,16 +199,6 @@ def fix(
     del evidence
     made.apply(task.model)
     return Repair(before, made, diagnose(task, seed=seed) if made.changes else before)
-
-
-def _task(model: nn.Module | Task, inputs: Any, targets: Any, *, loss: Loss | None, batch_size: int, seed: int) -> Task:
-    if isinstance(model, Task):
-        return model
-    return make_task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
-
-
-def _gather(task: Task, seed: int) -> Evidence:
-    return gather(task, [kind for rule in RULES.values() for kind in rule.measurements], seed=seed)
 
 
 def _named(evidence: Evidence, findings: Iterable[Finding]) -> frozenset[int]:

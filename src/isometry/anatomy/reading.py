@@ -147,10 +147,10 @@ class _Reader:
 
     def trunks(self) -> tuple[tuple[int, ...], ...]:
         """Return the layers and residual sums on each trunk, those that continue another one left out."""
-        sums = {branch.sum for branch in self.branches}
         beside_input = {branch.ends for branch in self.branches if branch.fork is None}
         hidden = {node for ends in beside_input for node in self._all_before(ends)}
-        marks = ({operation.index for operation in self.tape.operations if operation.weights} - hidden) | sums
+        weighted = {operation.index for operation in self.tape.operations if operation.weights}
+        marks = (weighted - hidden) | self._residual.keys()
         found: set[tuple[int, ...]] = set()
         joints, seen = self.flow.joints(), set[int]()
         for source in self.flow.sources:

@@ -158,6 +158,24 @@ def make_task(
     )
 
 
+def as_task(
+    model: nn.Module | Task,
+    inputs: Any = None,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    optimizer_factory: OptimizerFactory | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    seed: int = 0,
+) -> Task:
+    """Return a Task as it is, and what `make_task` makes of anything else."""
+    if isinstance(model, Task):
+        return model
+    return make_task(
+        model, inputs, targets, loss=loss, optimizer_factory=optimizer_factory, batch_size=batch_size, seed=seed
+    )
+
+
 def call_model(model: nn.Module, inputs: Any) -> Any:
     """Return the model's outputs for inputs in any of the accepted forms."""
     if isinstance(inputs, Mapping):

@@ -1,6 +1,5 @@
 """`check`: one forward and one backward pass, all rules, one diagnosis."""
 
-import math
 import platform
 import time
 from collections.abc import Iterable, Mapping
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, make_task
+from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
 from isometry.findings.rows import layer_rows
 from isometry.findings.rule import RULES, Draft, Rule
 from isometry.probes.evidence import Evidence, NotMeasuredError, gather, measure
@@ -18,6 +17,7 @@ from isometry.report.catalogue import message
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.facts import Cost, Skipped
 from isometry.report.finding import SEVERITIES, Finding
+from isometry.report.numerals import finite
 
 EVAL_MODE = "The model is in eval mode and was measured so; training will run in train mode: call model.train()."
 VERSIONED = ("isometry", "torch", "numpy")
@@ -61,9 +61,7 @@ def check(
         >>> check(model, torch.ones(32, 4)).verdict
         'healthy'
     """
-    if isinstance(model, Task):
-        return diagnose(model, seed=seed)
-    task = make_task(
+    task = as_task(
         model, inputs, targets, loss=loss, optimizer_factory=optimizer_factory, batch_size=batch_size, seed=seed
     )
     return diagnose(task, seed=seed)
@@ -84,8 +82,12 @@ def diagnose(task: Task, rules: Iterable[Rule] | None = None, *, seed: int = 0) 
         ModelError: If the model fails on its batch.
     """
     chosen = tuple(RULES.values() if rules is None else rules)
-    evidence = gather(task, [kind for rule in chosen for kind in rule.measurements], seed=seed)
-    return diagnose_evidence(evidence, chosen)
+    return diagnose_evidence(gather_for(task, chosen, seed=seed), chosen)
+
+
+def gather_for(task: Task, rules: Iterable[Rule], *, seed: int = 0) -> Evidence:
+    """Return the evidence of one run of a task, watched for what these rules need."""
+    return gather(task, [kind for rule in rules for kind in rule.measurements], seed=seed)
 
 
 def diagnose_evidence(evidence: Evidence, rules: Iterable[Rule] | None = None) -> Diagnosis:
@@ -168,8 +170,8 @@ def _finding(rule: Rule, draft: Draft, causes: Mapping[str, str]) -> Finding:
         name=rule.name,
         severity=severity,
         where=draft.where,
-        measured=_finite(draft.measured),
-        allowed=_finite(draft.allowed),
+        measured=finite(draft.measured),
+        allowed=finite(draft.allowed),
         unit=draft.unit,
         message=message(rule.code, where=draft.where, measured=draft.measured, allowed=draft.allowed),
         cause=draft.cause,
@@ -177,10 +179,6 @@ def _finding(rule: Rule, draft: Draft, causes: Mapping[str, str]) -> Finding:
         proof=None,
         remedy=draft.remedy,
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _warnings(evidence: Evidence) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The weights themselves: their size, and whether all entries are the same number."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -48,30 +49,35 @@ def measure_weights(evidence: Evidence) -> WeightTable:
         if len(layer.weight) == 1:
             first_use.setdefault(layer.weight[0], layer)
     tensors = {name: tensors[0] for name, tensors in evidence.step.names.parameters.items() if name in first_use}
-    tensors = {name: tensor for name, tensor in tensors.items() if has_floats(tensor)}
+    tensors = {name: tensor for name, tensor in tensors.items() if has_floats(tensor) or _is_complex(tensor)}
+    gradients = {name: next(iter(evidence.step.gradients.get(name, ())), None) for name in tensors}
+    found = {name: gradient for name, gradient in gradients.items() if gradient is not None}
     with torch.no_grad():
         sizes = to_floats([rms(tensor) for tensor in tensors.values()])
-        ranges = to_floats([tensor.amax() - tensor.amin() for tensor in tensors.values()])
-        return WeightTable(
-            tuple(
-                _numbers(evidence, first_use[name], tensor, size=size, spread=spread)
-                for (name, tensor), size, spread in zip(tensors.items(), sizes, ranges, strict=True)
+        ranges = to_floats([_range(tensor) for tensor in tensors.values()])
+        steps = dict(zip(found, to_floats([rms(gradient) for gradient in found.values()]), strict=True))
+        rows: list[WeightNumbers] = []
+        for (name, tensor), size, spread in zip(tensors.items(), sizes, ranges, strict=True):
+            is_constant = spread == 0 and tensor.numel() > 1
+            row = WeightNumbers(
+                name=name,
+                layer=first_use[name],
+                rms=size,
+                gradient_rms=steps.get(name),
+                constant=float(tensor.flatten()[0]) if is_constant else None,
+                keeps_units_equal=is_constant and name in found and _is_equal_for_units(found[name], first_use[name]),
             )
-        )
+            rows.append(row)
+        return WeightTable(tuple(rows))
 
 
-def _numbers(evidence: Evidence, layer: Layer, tensor: Tensor, *, size: float, spread: float) -> WeightNumbers:
-    name = layer.weight[0]
-    gradient = next(iter(evidence.step.gradients.get(name, ())), None)
-    is_constant = spread == 0 and tensor.numel() > 1
-    return WeightNumbers(
-        name=name,
-        layer=layer,
-        rms=size,
-        gradient_rms=None if gradient is None else float(rms(gradient)),
-        constant=float(tensor.flatten()[0]) if is_constant else None,
-        keeps_units_equal=is_constant and gradient is not None and _is_equal_for_units(gradient, layer),
-    )
+def _is_complex(tensor: Tensor) -> bool:
+    return tensor.is_complex() and has_floats(torch.view_as_real(tensor.detach()))
+
+
+def _range(tensor: Tensor) -> Tensor:
+    """Return the largest entry less the smallest; complex entries have no order and count as different."""
+    return torch.tensor(math.inf) if tensor.is_complex() else tensor.amax() - tensor.amin()
 
 
 def _is_equal_for_units(gradient: Tensor, layer: Layer) -> bool:
