@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from isometry.anatomy.task import Task, make_task
-from isometry.findings.check import diagnose
+from isometry.checking.check import diagnose
 from isometry.probes.evidence import Evidence, gather, measure
 from isometry.probes.traces import GradientTrace
 

@@ -31,12 +31,13 @@ FLOOR = {
     "report": 6,
     "findings": 7,
     "auditing": 8,
-    "repair": 8,
-    "training": 8,
-    "lab": 9,
-    "cli": 10,
-    "__main__": 11,
-    "__init__": 11,
+    "checking": 8,
+    "repair": 9,
+    "training": 9,
+    "lab": 10,
+    "cli": 11,
+    "__main__": 12,
+    "__init__": 12,
 }
 FAMILIES = ("FWD", "BWD", "JAC", "INI", "PAR", "LOS", "DAT", "NUM", "TRN")
 ALL_RULES = {**RULES, **AUDIT_RULES}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from isometry.anatomy.builders import load_task
-from isometry.findings import RULES, diagnose
+from isometry.checking.check import diagnose
+from isometry.findings import RULES
 
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "README.vi.md"]

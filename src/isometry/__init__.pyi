@@ -10,8 +10,9 @@ from isometry.anatomy.task import Examples as Examples
 from isometry.anatomy.task import Task as Task
 from isometry.anatomy.task import make_task as make_task
 from isometry.auditing.audit import audit as audit
+from isometry.checking.check import check as check
+from isometry.checking.settings import Settings as Settings
 from isometry.findings import RULES as RULES
-from isometry.findings import check as check
 from isometry.findings.explanation import explain as explain
 from isometry.planning.materialise import materialise as materialise
 from isometry.planning.materialise import on_meta as on_meta
@@ -40,6 +41,7 @@ __all__ = [
     "RaceResult",
     "Remedy",
     "Repair",
+    "Settings",
     "Tape",
     "Task",
     "audit",

@@ -7,6 +7,7 @@ IsometryError
 ├── BuilderError       (ValueError)    the MODEL word, or what its builder returned
 ├── ModelError         (RuntimeError)  the model failed on its batch
 ├── PlanError          (ValueError)    a plan that does not fit the model
+├── SettingsError      (ValueError)    a rule or threshold that is set to what it cannot be
 ├── OutputError        (OSError)       a file that cannot be written
 └── MissingExtraError  (ImportError)   an optional library that is not installed
 """
@@ -44,6 +45,10 @@ class ModelError(IsometryError, RuntimeError):
 
 class PlanError(IsometryError, ValueError):
     """A plan that does not fit the model it is applied to."""
+
+
+class SettingsError(IsometryError, ValueError):
+    """A setting in pyproject.toml, on the command line or in a Settings that cannot be meant."""
 
 
 class OutputError(IsometryError, OSError):

@@ -62,7 +62,7 @@ def check(
     with _helpful_errors():
         document = _document_stream() if as_json else None
         _require_places(html)
-        from isometry.findings.check import diagnose
+        from isometry.checking.check import diagnose
 
         diagnosis = diagnose(_load(model, input_words, batch_size=batch_size, seed=seed), seed=seed)
         if html is not None:

@@ -18,8 +18,8 @@ from torch import nn
 from isometry._errors import BuilderError, OutputError, describe
 from isometry._files import write_atomically, write_text_atomically
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, as_task
+from isometry.checking.check import diagnose, diagnose_evidence, gather_for
 from isometry.fills.streams import as_seed
-from isometry.findings.check import diagnose, diagnose_evidence, gather_for
 from isometry.findings.rule import RULES
 from isometry.planning.automatic import automatic_entries
 from isometry.planning.door import decide, guarded

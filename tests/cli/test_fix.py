@@ -8,7 +8,7 @@ from safetensors.torch import load_model
 from torch import nn
 
 from isometry.anatomy.builders import load_task, seed_everything
-from isometry.findings import diagnose
+from isometry.checking.check import diagnose
 from isometry.repair import save_weights
 from tests.cli.builders import Tied, deep_sigmoid, stack
 from tests.cli.running import built, invoke

@@ -49,7 +49,7 @@ def test_json_stands_alone_whatever_prints() -> None:
 
 
 def test_a_defect_of_ours_is_not_taken_for_a_broken_network() -> None:
-    code = "import isometry.findings.check; sys.modules['isometry.findings.check'].diagnose = lambda *_, **__: 1 / 0"
+    code = "import isometry.checking.check; sys.modules['isometry.checking.check'].diagnose = lambda *_, **__: 1 / 0"
     result = execute("check", built("pair"), before=code)
 
     assert result.returncode == 70

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from isometry.checking.check import check, diagnose
 from isometry.findings import RULES
-from isometry.findings.check import check, diagnose
 from isometry.probes.nonfinite import NonFiniteOrigin
 from tests.findings.broken import BROKEN
 

@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
 
+from isometry.checking.check import check
 from isometry.findings import RULES
-from isometry.findings.check import check
 from isometry.probes.losses import LossReading
 from isometry.probes.start import LossStart
 from tests.findings.networks import stack

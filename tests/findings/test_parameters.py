@@ -6,8 +6,8 @@ from torch import nn
 
 from isometry.anatomy.axes import Layout
 from isometry.anatomy.reading import Layer
+from isometry.checking.check import check
 from isometry.findings import RULES
-from isometry.findings.check import check
 from isometry.probes.reach import GradientReach, ParameterReach
 from isometry.probes.weights import WeightNumbers, WeightTable
 from isometry.theory.fans import Fans

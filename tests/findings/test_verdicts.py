@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from isometry.checking.check import check, diagnose
 from isometry.findings import AUDIT_RULES, RULES
-from isometry.findings.check import check, diagnose
 from isometry.report.catalogue import MESSAGES
 from tests.findings import sound, sound_losses, sound_others
 from tests.findings.broken import BROKEN

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from isometry.anatomy.task import Task
-from isometry.findings import diagnose
+from isometry.checking.check import diagnose
 from isometry.probes.evidence import gather, measure
 from isometry.probes.openings import Openings
 from isometry.repair import fix

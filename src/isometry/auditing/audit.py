@@ -9,7 +9,7 @@ from isometry._memory import has_memory
 from isometry.anatomy.task import Task, tensors_in
 from isometry.auditing.result import Audit
 from isometry.findings import AUDIT_RULES
-from isometry.findings.check import findings_of, rank
+from isometry.findings.run import findings_of, rank
 from isometry.planning.copies import Copies, find_copies
 from isometry.planning.inventory import Inventory, take_inventory
 from isometry.planning.plan import Plan

@@ -26,6 +26,7 @@ class Evidence:
     Attributes:
         task: The task that ran.
         seed: Seed of its random numbers.
+        steps: Most optimiser steps of a trial on a copy; 0 if none may be made.
         step: The recorded forward and backward pass.
         anatomy: What the tape means.
         is_meta: Whether the model lies on the meta device or holds fake tensors, which have shapes but no numbers.
@@ -34,10 +35,11 @@ class Evidence:
         start: When the work began, in seconds of `time.perf_counter`.
     """
 
-    def __init__(self, task: Task, *, seed: int, observers: Iterable[type[Any]]) -> None:
+    def __init__(self, task: Task, *, seed: int, observers: Iterable[type[Any]], steps: int = 0) -> None:
         self.start = time.perf_counter()
         self.task = task
         self.seed = seed
+        self.steps = steps
         wanted = dict.fromkeys([OutputStatistics, *observers])
         self._observers = {kind: kind() for kind in wanted}
         self.step: Step = record_step(task, cast("list[Observer]", list(self._observers.values())), seed=seed)
@@ -99,13 +101,14 @@ def measure(evidence: Evidence, measurement: type[M]) -> M:
     return cast("M", evidence.measured[measurement])
 
 
-def gather(task: Task, measurements: Iterable[type[Any]], *, seed: int = 0) -> Evidence:
+def gather(task: Task, measurements: Iterable[type[Any]], *, seed: int = 0, steps: int = 0) -> Evidence:
     """Run a task once, watched by the observers that these measurements need and by no others.
 
     Args:
         task: The task; nothing in it is changed.
         measurements: The kinds of measurement that will be asked of the evidence.
         seed: Seed of the random numbers of the forward pass.
+        steps: Most optimiser steps of a trial on a copy of the model, made when a rule asks for it; counts.
 
     Returns:
         What `measure` reads.
@@ -114,4 +117,4 @@ def gather(task: Task, measurements: Iterable[type[Any]], *, seed: int = 0) -> E
         ModelError: If the model fails on its batch.
     """
     observers = [observer for kind in measurements for observer in PROBES[kind].observers]
-    return Evidence(task, seed=seed, observers=observers)
+    return Evidence(task, seed=seed, observers=observers, steps=steps)

@@ -2,6 +2,8 @@
 
 import math
 
+from isometry.report.phrases import Phrase
+
 MESSAGES: dict[str, str] = {
     "BWD101": "The gradient falls by {measured} decades from the last hidden layer to the first ({allowed} allowed).",
     "BWD102": "The gradient grows by {measured} decades from the last hidden layer to the first ({allowed} allowed).",
@@ -27,7 +29,7 @@ MESSAGES: dict[str, str] = {
 }
 
 
-def message(code: str, *, where: tuple[str, ...], measured: float | None, allowed: float | None) -> str:
+def message(code: str, *, where: tuple[str, ...], measured: float | None, allowed: float | None) -> Phrase:
     """Return the sentence of a finding.
 
     Args:
@@ -37,7 +39,7 @@ def message(code: str, *, where: tuple[str, ...], measured: float | None, allowe
         allowed: The bound it was held against.
     """
     first = repr(where[0]) if where else "the model"
-    return MESSAGES[code].format(where=first, measured=_number(measured), allowed=_number(allowed))
+    return Phrase(MESSAGES[code], where=first, measured=_number(measured), allowed=_number(allowed))
 
 
 def _number(value: float | None) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from isometry.probes.jacobian_result import JacobianResult
+from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding
 
 Verdict = Literal["healthy", "at-risk", "broken"]
@@ -77,6 +79,8 @@ class Facts(ABC):
         versions: Library to version.
         cost: What the check cost.
         warnings: Sentences about how the measurement was made, such as a model in eval mode.
+        trial: What a few optimiser steps on a copy showed; None if none were made.
+        jacobian: The spectrum of the input-output Jacobian beside theory; None if it was not asked for.
     """
 
     model: str
@@ -89,6 +93,8 @@ class Facts(ABC):
     versions: Mapping[str, str]
     cost: Cost
     warnings: tuple[str, ...] = ()
+    trial: TrialResult | None = None
+    jacobian: JacobianResult | None = None
 
     @property
     def verdict(self) -> Verdict:

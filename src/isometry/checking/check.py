@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
+from isometry.checking.settings import Settings
 from isometry.findings.rows import layer_rows
-from isometry.findings.rule import RULES, Draft, Rule
-from isometry.probes.evidence import Evidence, NotMeasuredError, gather, measure
-from isometry.report.catalogue import message
+from isometry.findings.rule import RULES, Rule
+from isometry.findings.run import rank, run_rules
+from isometry.probes.evidence import Evidence, gather
 from isometry.report.diagnosis import Diagnosis
-from isometry.report.facts import Cost, Skipped
-from isometry.report.finding import SEVERITIES, Finding
-from isometry.report.numerals import finite
+from isometry.report.facts import Cost
 
 EVAL_MODE = "The model is in eval mode and was measured so; training will run in train mode: call model.train()."
 VERSIONED = ("isometry", "torch", "numpy")
+DEFAULT = Settings()
 
 
 def check(
@@ -32,8 +32,9 @@ def check(
     optimizer_factory: OptimizerFactory | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     seed: int = 0,
+    settings: Settings = DEFAULT,
 ) -> Diagnosis:
-    """Say whether a network can train, from one forward and one backward pass.
+    """Say whether a network can train, from one forward and one backward pass and a short trial on a copy.
 
     Nothing is changed: parameters, buffers, gradients, modes and global random states are as before, also after an
     error.
@@ -47,6 +48,7 @@ def check(
         optimizer_factory: From parameters to an optimiser.
         batch_size: Largest number of examples taken from a data set, counts.
         seed: Seed of that choice and of dropout.
+        settings: Which rules run with which thresholds, and how many steps, proofs and Jacobian vectors are spent.
 
     Returns:
         All findings and measurements, with a verdict.
@@ -54,6 +56,7 @@ def check(
     Raises:
         BuilderError: If there are no inputs.
         ModelError: If the model fails on its batch.
+        SettingsError: If the settings name a rule or a threshold that does not exist.
 
     Example:
         >>> import torch
@@ -64,44 +67,51 @@ def check(
     task = as_task(
         model, inputs, targets, loss=loss, optimizer_factory=optimizer_factory, batch_size=batch_size, seed=seed
     )
-    return diagnose(task, seed=seed)
+    return diagnose(task, seed=seed, settings=settings)
 
 
-def diagnose(task: Task, rules: Iterable[Rule] | None = None, *, seed: int = 0) -> Diagnosis:
+def diagnose(
+    task: Task, rules: Iterable[Rule] | None = None, *, seed: int = 0, settings: Settings = DEFAULT
+) -> Diagnosis:
     """Run rules on a task; `check` for what already is one.
 
     Args:
         task: The task; nothing in it is changed.
-        rules: The rules to run; all of them if None. Probes that no rule needs do not run.
+        rules: The rules to run; those of the settings if None. Probes that no rule needs do not run.
         seed: Seed of dropout and of other random numbers in the forward pass.
+        settings: As for `check`.
 
     Returns:
         All findings and measurements, with a verdict.
 
     Raises:
         ModelError: If the model fails on its batch.
+        SettingsError: If the settings name a rule or a threshold that does not exist.
     """
-    chosen = tuple(RULES.values() if rules is None else rules)
-    return diagnose_evidence(gather_for(task, chosen, seed=seed), chosen)
+    chosen = settings.choose(RULES) if rules is None else tuple(rules)
+    return diagnose_evidence(gather_for(task, chosen, seed=seed, settings=settings), chosen, settings=settings)
 
 
-def gather_for(task: Task, rules: Iterable[Rule], *, seed: int = 0) -> Evidence:
+def gather_for(task: Task, rules: Iterable[Rule], *, seed: int = 0, settings: Settings = DEFAULT) -> Evidence:
     """Return the evidence of one run of a task, watched for what these rules need."""
-    return gather(task, [kind for rule in rules for kind in rule.measurements], seed=seed)
+    return gather(task, [kind for rule in rules for kind in rule.measurements], seed=seed, steps=settings.steps)
 
 
-def diagnose_evidence(evidence: Evidence, rules: Iterable[Rule] | None = None) -> Diagnosis:
+def diagnose_evidence(
+    evidence: Evidence, rules: Iterable[Rule] | None = None, *, settings: Settings = DEFAULT
+) -> Diagnosis:
     """Run rules on evidence that was gathered for them.
 
     Args:
         evidence: A recorded step, watched for what the rules need.
-        rules: The rules to run; all of them if None.
+        rules: The rules to run; those of the settings if None.
+        settings: As for `check`.
 
     Returns:
         All findings and measurements, with a verdict.
     """
     task = evidence.task
-    findings, skipped = _run(tuple(RULES.values() if rules is None else rules), evidence)
+    findings, skipped = run_rules(settings.choose(RULES) if rules is None else tuple(rules), evidence)
     rows = layer_rows(evidence)
     seconds = time.perf_counter() - evidence.start
     loss = None if evidence.is_meta or not evidence.is_finite else float(evidence.step.loss)
@@ -116,73 +126,6 @@ def diagnose_evidence(evidence: Evidence, rules: Iterable[Rule] | None = None) -
         versions=_versions(),
         cost=Cost(seconds, evidence.step.seconds, evidence.step.peak_bytes),
         warnings=task.warnings + _warnings(evidence),
-    )
-
-
-def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Order findings: causes before what they explain, errors before warnings before notes."""
-    found = list(findings)
-    leading = sorted(
-        (finding for finding in found if finding.because is None), key=lambda each: SEVERITIES.index(each.severity)
-    )
-    ordered: list[Finding] = []
-    for cause in leading:
-        ordered.append(cause)
-        ordered.extend(finding for finding in found if finding.because == cause.code)
-    return tuple(dict.fromkeys(ordered))
-
-
-def _run(rules: Iterable[Rule], evidence: Evidence) -> tuple[list[Finding], tuple[Skipped, ...]]:
-    drafts: list[tuple[Rule, Draft]] = []
-    skipped: list[Skipped] = []
-    for rule in rules:
-        try:
-            measured = [measure(evidence, kind) for kind in rule.measurements]
-        except NotMeasuredError as reason:
-            skipped.append(Skipped(rule.code, str(reason)))
-            continue
-        drafts.extend((rule, draft) for draft in rule(*measured))
-    return findings_of(drafts), tuple(skipped)
-
-
-def findings_of(drafts: Sequence[tuple[Rule, Draft]]) -> list[Finding]:
-    """Return what rules have drafted as findings, each with the code of the one that explains it."""
-    causes = _causes(drafts)
-    return [_finding(rule, draft, causes) for rule, draft in drafts]
-
-
-def _causes(drafts: Sequence[tuple[Rule, Draft]]) -> dict[str, str]:
-    """From the code of each explained finding to the code of the finding at the root of it."""
-    serious = {rule.code for rule, draft in drafts if (draft.severity or rule.severity) != "note"}
-    rules = {rule.code: rule for rule, _ in drafts}
-    nearest = {
-        code: next((cause for cause in rule.explained_by if cause in serious), None) for code, rule in rules.items()
-    }
-    roots: dict[str, str] = {}
-    for code in rules:
-        root = nearest[code]
-        while root is not None and nearest[root] is not None:
-            root = nearest[root]
-        if root is not None:
-            roots[code] = root
-    return roots
-
-
-def _finding(rule: Rule, draft: Draft, causes: Mapping[str, str]) -> Finding:
-    severity = draft.severity or rule.severity
-    return Finding(
-        code=rule.code,
-        name=rule.name,
-        severity=severity,
-        where=draft.where,
-        measured=finite(draft.measured),
-        allowed=finite(draft.allowed),
-        unit=draft.unit,
-        message=message(rule.code, where=draft.where, measured=draft.measured, allowed=draft.allowed),
-        cause=draft.cause,
-        because=None if severity == "note" else causes.get(rule.code),
-        proof=None,
-        remedy=draft.remedy,
     )
 
 
