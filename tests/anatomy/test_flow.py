@@ -207,3 +207,18 @@ def test_reading_takes_time_in_proportion_to_the_depth(make: Callable[[int], nn.
         seconds.append(time.perf_counter() - start)
 
     assert seconds[1] < 30 * seconds[0]  # 8 in proportion, 64 in the square
+
+
+def test_the_way_back_from_an_operation_holds_what_leads_to_it_and_nothing_else() -> None:
+    anatomy = read_calls(lambda m, x: m.c(torch.cat([F.relu(m.a(x))[:, :4], F.relu(m.b(x))[:, :4]], 1)))
+    flow, (left, right, last) = anatomy.flow, [layer.operation for layer in anatomy.layers]
+    activation = flow.after[left][0]
+
+    assert flow.back_from((last,)) == set(range(last + 1))
+    assert flow.back_from((last,), until=lambda node: node == right) >= {left, right, last}
+    assert flow.between(left, last) >= {activation, last}
+    assert not flow.between(left, last) & {left}
+    assert flow.leads_to(left, last)
+    assert flow.leads_to(left, left)
+    assert not flow.leads_to(left, right)
+    assert not flow.leads_to(last, left)

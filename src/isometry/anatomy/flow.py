@@ -1,6 +1,6 @@
 """The graph of a tape: which operations the gradient passes on its way from the loss, and where all ways meet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from isometry.anatomy.tape import Tape
@@ -26,6 +26,31 @@ class Flow:
     def sources(self) -> tuple[int, ...]:
         """Operations where gradients end: nothing before them carries one."""
         return tuple(node for node in self.nodes if not self.before[node])
+
+    def back_from(self, nodes: Iterable[int], *, until: Callable[[int], bool] | None = None) -> set[int]:
+        """Return operations and all whose results lead to them.
+
+        Args:
+            nodes: Where the way back starts; those that do not reach the loss lead nowhere.
+            until: Says of an operation that the way back ends there; it is among the result itself.
+        """
+        found: set[int] = set()
+        waiting = list(nodes)
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found.add(node)
+                if until is None or not until(node):
+                    waiting.extend(self.before.get(node, ()))
+        return found
+
+    def between(self, here: int, there: int) -> set[int]:
+        """Return the operations after one up to and with another that lead to it."""
+        return {node for node in self.back_from((there,), until=lambda node: node <= here) if node > here}
+
+    def leads_to(self, ancestor: int, node: int) -> bool:
+        """Say whether an operation is another, or lies on a way to it."""
+        return ancestor in self.back_from((node,), until=lambda each: each <= ancestor)
 
     def joints(self) -> dict[int, int]:
         """For each operation the next one that every way from it to the loss passes; the loss is its own."""

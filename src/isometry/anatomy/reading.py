@@ -151,7 +151,7 @@ class _Reader:
     def trunks(self) -> tuple[tuple[int, ...], ...]:
         """Return the layers and residual sums on each trunk, those that continue another one left out."""
         beside_input = {branch.ends for branch in self.branches if branch.fork is None}
-        hidden = {node for ends in beside_input for node in self._all_before(ends)}
+        hidden = {node for ends in beside_input for node in self.flow.back_from(ends)}
         weighted = {operation.index for operation in self.tape.operations if operation.weights}
         marks = (weighted - hidden) | self._residual.keys()
         found: set[tuple[int, ...]] = set()
@@ -211,17 +211,6 @@ class _Reader:
         while node is not None and node > point:
             node = self._forks[node]
         return node == point
-
-    def _all_before(self, nodes: tuple[int, ...]) -> set[int]:
-        """Return the given operations and all that a gradient reaches through them."""
-        found: set[int] = set()
-        waiting = list(nodes)
-        while waiting:
-            node = waiting.pop()
-            if node not in found:
-                found.add(node)
-                waiting.extend(self.flow.before[node])
-        return found
 
     def is_norm(self, operation: Operation) -> bool:
         """Say whether an operation normalises, alone or as a part of a module that does."""

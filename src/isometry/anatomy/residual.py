@@ -140,20 +140,9 @@ class _Finder:
         """Return the operation whose output is one summand, unchanged, and from which the other is computed."""
         for side, other in (sides[:PAIR], sides[:PAIR][::-1]):
             base = unchanged_source(self._tape, self._flow, side)
-            if self._is_ancestor(base, other):
+            if self._flow.leads_to(base, other):
                 return base
         return None
-
-    def _is_ancestor(self, ancestor: int, node: int) -> bool:
-        waiting, seen = [node], {node}
-        while waiting:
-            here = waiting.pop()
-            if here == ancestor:
-                return True
-            earlier = [maker for maker in self._flow.before[here] if maker >= ancestor and maker not in seen]
-            seen.update(earlier)
-            waiting.extend(earlier)
-        return False
 
     def _branch_beside_input(self, node: int) -> Branch | None:
         """Return the branch of x + f(x) where x is an input, on which no gradient flows."""
@@ -181,18 +170,13 @@ class _Finder:
         return self._weights_behind(start, fork, SHARES) or self._weights_behind(start, fork, frozenset())
 
     def _weights_behind(self, start: int, fork: int | None, barriers: frozenset[str]) -> tuple[int, ...]:
-        ends: list[int] = []
-        waiting, seen = [start], set[int]() if fork is None else {fork}
-        while waiting:
-            node = waiting.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            if self._tape.operations[node].weights:
-                ends.append(node)
-            elif self._tape.operations[node].name not in barriers:
-                waiting.extend(self._flow.before[node])
-        return tuple(sorted(ends))
+        operations = self._tape.operations
+
+        def is_end(node: int) -> bool:
+            return node == fork or bool(operations[node].weights) or operations[node].name in barriers
+
+        ways = self._flow.back_from((start,), until=is_end) - {fork}
+        return tuple(sorted(node for node in ways if operations[node].weights))
 
 
 def _size(tape: Tape, node: int) -> int:

@@ -43,7 +43,7 @@ def unhealthy_layers(evidence: Evidence) -> frozenset[int]:
             _stretch(evidence, here, there, gets_gradient=gets_gradient) for here, there in itertools.pairwise(points)
         ]
         for stretch in _unhealthy(stretches):
-            found.update({stretch.here} | _between(evidence, stretch.here, stretch.there))
+            found.update({stretch.here} | evidence.anatomy.flow.between(stretch.here, stretch.there))
         if points and points[-1] in found:
             found.update(heads & set(trunk))
     layers = {layer.operation for layer in evidence.anatomy.layers}
@@ -86,15 +86,3 @@ def _step(first: float | None, second: float | None) -> float:
 
 def _collapse(before: OutputNumbers, after: OutputNumbers) -> float:
     return _step(before.spread, after.spread) - _step(before.rms, after.rms) if before.spread and after.spread else 0.0
-
-
-def _between(evidence: Evidence, here: int, there: int) -> set[int]:
-    """Operations after one point of the trunk up to and with the next."""
-    found: set[int] = set()
-    waiting = [there]
-    while waiting:
-        node = waiting.pop()
-        if node > here and node not in found:
-            found.add(node)
-            waiting.extend(evidence.anatomy.flow.before[node])
-    return found
