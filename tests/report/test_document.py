@@ -24,7 +24,11 @@ FINDING = {
     "cause": (str,),
     "because": (str, type(None)),
     "proof": (dict, type(None)),
-    "remedy": {"kind": {"init", "model", "data", "optimizer", "precision", "none"}, "text": (str,)},
+    "remedy": {
+        "kind": {"init", "model", "data", "optimizer", "precision", "none"},
+        "text": (str,),
+        "suggestion": (str,),
+    },
 }
 LAYER = {
     "name": (str,),
@@ -53,7 +57,15 @@ SCHEMA_1 = {
     "cost": {"seconds": (float,), "step_seconds": (float,), "peak_bytes": (int, type(None))},
     "warnings": [(str,)],
 }
-PROOF = {"change": (str,), "before": NUMBER, "after": NUMBER, "confirmed": (bool,)}
+PROOF = {
+    "change": (str,),
+    "before": NUMBER,
+    "after": NUMBER,
+    "confirmed": (bool,),
+    "unit": (str,),
+    "loss_before": NUMBER,
+    "loss_after": NUMBER,
+}
 
 
 def assert_fits(value: Any, schema: Any) -> None:

@@ -9,6 +9,7 @@ from isometry._memory import has_memory
 from isometry.anatomy.task import Task, tensors_in
 from isometry.auditing.result import Audit
 from isometry.findings import AUDIT_RULES
+from isometry.findings.causes import explained
 from isometry.findings.run import findings_of, rank
 from isometry.planning.copies import Copies, find_copies
 from isometry.planning.inventory import Inventory, take_inventory
@@ -60,7 +61,7 @@ def audit(model: nn.Module | Task, plan: Plan | None = None, *, seed: int | None
         has_plan=plan is not None,
         seed=seed,
         rows=inventory.rows,
-        findings=rank(findings_of(drafts)),
+        findings=rank(explained(findings_of(drafts), AUDIT_RULES.values())),
     )
 
 

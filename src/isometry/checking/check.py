@@ -11,6 +11,7 @@ from torch import nn
 
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
 from isometry.checking.settings import Settings
+from isometry.findings.causes import explained, places_on
 from isometry.findings.rows import layer_rows
 from isometry.findings.rule import RULES, Rule
 from isometry.findings.run import rank, run_rules
@@ -111,7 +112,9 @@ def diagnose_evidence(
         All findings and measurements, with a verdict.
     """
     task = evidence.task
-    findings, skipped = run_rules(settings.choose(RULES) if rules is None else tuple(rules), evidence)
+    chosen = settings.choose(RULES) if rules is None else tuple(rules)
+    findings, skipped = run_rules(chosen, evidence)
+    findings = explained(findings, chosen, places_on(evidence.step.tape))
     rows = layer_rows(evidence)
     seconds = time.perf_counter() - evidence.start
     loss = None if evidence.is_meta or not evidence.is_finite else float(evidence.step.loss)

@@ -1,6 +1,6 @@
-"""Runs rules on the evidence of one step, and folds what they find under its causes."""
+"""Runs rules on the evidence of one step, and puts what they find in order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from isometry.findings.rule import Draft, Rule
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure
@@ -11,7 +11,10 @@ from isometry.report.numerals import finite
 
 
 def run_rules(rules: Iterable[Rule], evidence: Evidence) -> tuple[list[Finding], tuple[Skipped, ...]]:
-    """Return what rules find in a recorded step, and those that lack their measurement, with the reason."""
+    """Return what rules find in a recorded step, and those that lack their measurement, with the reason.
+
+    Nothing explains anything yet: see `causes.explained`.
+    """
     drafts: list[tuple[Rule, Draft]] = []
     skipped: list[Skipped] = []
     for rule in rules:
@@ -24,55 +27,49 @@ def run_rules(rules: Iterable[Rule], evidence: Evidence) -> tuple[list[Finding],
     return findings_of(drafts), tuple(skipped)
 
 
+def findings_of(drafts: Sequence[tuple[Rule, Draft]]) -> list[Finding]:
+    """Return what rules have drafted as findings."""
+    return [_finding(rule, draft) for rule, draft in drafts]
+
+
 def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Order findings: causes before what they explain, errors before warnings before notes."""
+    """Order findings: causes before what they explain; errors, or what explains one, before warnings before notes.
+
+    Of causes that weigh the same those that an experiment confirmed come first, those that it did not confirm last.
+
+    Args:
+        findings: What was found, with what explains it and what was proved.
+
+    Returns:
+        The same findings, each once.
+    """
     found = list(findings)
-    leading = sorted(
-        (finding for finding in found if finding.because is None), key=lambda each: SEVERITIES.index(each.severity)
-    )
-    ordered: list[Finding] = []
-    for cause in leading:
-        ordered.append(cause)
-        ordered.extend(finding for finding in found if finding.because == cause.code)
+    symptoms: dict[str, list[Finding]] = {}
+    for finding in found:
+        if finding.because is not None:
+            symptoms.setdefault(finding.because, []).append(finding)
+
+    def weight(cause: Finding) -> tuple[int, int]:
+        worst = min(SEVERITIES.index(each.severity) for each in (cause, *symptoms.get(cause.code, ())))
+        return worst, 1 if cause.proof is None else 2 * (not cause.proof.confirmed)
+
+    leading = sorted((finding for finding in found if finding.because is None), key=weight)
+    ordered = [each for cause in leading for each in (cause, *symptoms.get(cause.code, ()))]
     return tuple(dict.fromkeys(ordered))
 
 
-def findings_of(drafts: Sequence[tuple[Rule, Draft]]) -> list[Finding]:
-    """Return what rules have drafted as findings, each with the code of the one that explains it."""
-    causes = _causes(drafts)
-    return [_finding(rule, draft, causes) for rule, draft in drafts]
-
-
-def _causes(drafts: Sequence[tuple[Rule, Draft]]) -> dict[str, str]:
-    """From the code of each explained finding to the code of the finding at the root of it."""
-    serious = {rule.code for rule, draft in drafts if (draft.severity or rule.severity) != "note"}
-    rules = {rule.code: rule for rule, _ in drafts}
-    nearest = {
-        code: next((cause for cause in rule.explained_by if cause in serious), None) for code, rule in rules.items()
-    }
-    roots: dict[str, str] = {}
-    for code in rules:
-        root = nearest[code]
-        while root is not None and nearest[root] is not None:
-            root = nearest[root]
-        if root is not None:
-            roots[code] = root
-    return roots
-
-
-def _finding(rule: Rule, draft: Draft, causes: Mapping[str, str]) -> Finding:
-    severity = draft.severity or rule.severity
+def _finding(rule: Rule, draft: Draft) -> Finding:
     return Finding(
         code=rule.code,
         name=rule.name,
-        severity=severity,
+        severity=draft.severity or rule.severity,
         where=draft.where,
         measured=finite(draft.measured),
         allowed=finite(draft.allowed),
         unit=draft.unit,
         message=message(rule.code, where=draft.where, measured=draft.measured, allowed=draft.allowed),
         cause=draft.cause,
-        because=None if severity == "note" else causes.get(rule.code),
+        because=None,
         proof=None,
         remedy=draft.remedy,
     )

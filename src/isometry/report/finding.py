@@ -11,20 +11,40 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to do against a finding, and on which part of the training it acts."""
+    """What to do against a finding, and on which part of the training it acts.
+
+    Attributes:
+        kind: Which part of the training it acts on; `init` is what `fix` applies itself.
+        text: What to do, in a sentence.
+        suggestion: The change as a line of code, for people to make themselves; empty if there is none.
+    """
 
     kind: RemedyKind
     text: str
+    suggestion: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a counterfactual experiment showed: with `change` made, the measured number went from before to after."""
+    """What a counterfactual experiment showed: with `change` made, the measured number went from before to after.
+
+    Attributes:
+        change: What was changed on a copy, such as `the layer '2' drawn anew`.
+        before: The number as it was.
+        after: The number with the change made.
+        confirmed: Whether the finding and its harm went away with the change, so that it is the cause.
+        unit: The unit of both numbers, where it is not that of the finding.
+        loss_before: The loss after a few steps as it was; not finite if they diverged, None if none were made.
+        loss_after: The loss after as many steps with the change made; likewise.
+    """
 
     change: str
     before: float
     after: float
     confirmed: bool
+    unit: str = ""
+    loss_before: float | None = None
+    loss_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
