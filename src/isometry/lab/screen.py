@@ -5,8 +5,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from isometry._errors import IsometryError, ModelError, describe
 from isometry.anatomy.task import Task, with_model
-from isometry.probes.race import REPEATS, copied, race
+from isometry.probes.race import REPEATS, race
 from isometry.probes.race_result import Evaluation, RaceResult
+from isometry.probes.training import copied
 from isometry.repair import Repair, fix
 from isometry.report.race import RaceReport
 

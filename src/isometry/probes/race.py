@@ -1,6 +1,5 @@
 """Trains copies of two networks under the same conditions and says which one ends lower, if any."""
 
-import copy
 import math
 import statistics
 import time
@@ -11,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isometry._errors import DomainError, ModelError, describe
-from isometry.anatomy.preserve import seeded
-from isometry.anatomy.task import Batch, Task, call_model, with_model
+from isometry._errors import DomainError
+from isometry.anatomy.preserve import preserved, seeded
+from isometry.anatomy.task import Batch, Task, call_model
 from isometry.probes.race_result import Evaluation, RaceResult, RaceSide, Winner
+from isometry.probes.training import Training, describe_optimizer
 
 DEFAULT_STEPS = 300
 DEFAULT_BATCH = 64  # examples
@@ -24,7 +24,6 @@ MAX_HELD_OUT = 2000  # examples; more make the looks slower and no surer
 NUM_LOOKS = 10  # evaluations of a run, beside the one before any step
 REPEATS = 3  # data orders
 MIN_ADVANTAGE = 2.0  # of the final losses; two draws of one scheme differed by up to 1.56: benchmarks/race.md
-LEARNING_RATE = 1e-3
 
 Progress = Callable[[int, int, tuple[Evaluation, Evaluation]], None]
 
@@ -71,13 +70,15 @@ def race(
     start = time.perf_counter()
     course = _course(first, steps=steps, batch_size=batch_size, seed=seed)
     runs: list[tuple[_Run, _Run]] = []
-    for repeat in range(repeats):
-        pair = (_Run(first, first.model, course), _Run(first, second.model, course))
-        for step in _run_pair(pair, course, seed=seed + repeat):
-            if on_progress is not None:
-                looks = pair[0].evaluations[-1], pair[1].evaluations[-1]
-                on_progress(repeat * steps + step, repeats * steps, looks)
-        runs.append(pair)
+    with preserved(first.model, seed=seed) as guard:
+        for repeat in range(repeats):
+            trainings = [Training(first, model, guard) for model in (first.model, second.model)]
+            pair = (_Run(trainings[0], course), _Run(trainings[1], course))
+            for step in _run_pair(pair, course, seed=seed + repeat):
+                if on_progress is not None:
+                    looks = pair[0].evaluations[-1], pair[1].evaluations[-1]
+                    on_progress(repeat * steps + step, repeats * steps, looks)
+            runs.append(pair)
     sides = [_side(names[side], [pair[side] for pair in runs]) for side in (0, 1)]
     winner, reason = judge(sides[0], sides[1])
     return RaceResult(
@@ -87,7 +88,7 @@ def race(
         reason=reason,
         steps=steps,
         batch_size=course.batch_size,
-        optimiser=_describe(runs[0][0].optimizer),
+        optimiser=describe_optimizer(runs[0][0].training.optimizer),
         held_out=len(course.held_out),
         repeats=repeats,
         seed=seed,
@@ -109,21 +110,6 @@ def judge(first: RaceSide, second: RaceSide) -> tuple[Winner, str]:
                 return "no difference", f"{sentence}; but {rival} fits the batches it trains on better: it memorises."
             return winner, f"{sentence}, {order} in every repeat."
     return "no difference", f"{sentence}; a difference counts from a factor of {MIN_ADVANTAGE:g} in every repeat alike."
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """Return a copy of a network that shares nothing with it.
-
-    Raises:
-        ModelError: If the network cannot be copied.
-    """
-    try:
-        return copy.deepcopy(model)
-    except Exception as error:
-        raise ModelError(
-            f"the model {type(model).__name__} cannot be copied, and a race trains copies: {describe(error)}. "
-            "Make it work with copy.deepcopy, or leave out the race."
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,32 +143,12 @@ class _Course:
 class _Run:
     """One network in training."""
 
-    def __init__(self, task: Task, model: nn.Module, course: _Course) -> None:
-        self.task = with_model(task, copied(model))
+    def __init__(self, training: Training, course: _Course) -> None:
+        self.training = training
+        self.task = training.task
         self.course = course
-        parameters = [parameter for parameter in self.task.model.parameters() if parameter.requires_grad]
-        make = task.optimizer_factory or _adam
-        self.optimizer = make(parameters)
-        self.losses: list[float] = []
+        self.losses = training.losses
         self.evaluations: list[Evaluation] = []
-
-    def step(self, batch: Any) -> None:
-        """Make one optimiser step; a run whose loss is not finite stands still."""
-        if self.losses and not math.isfinite(self.losses[-1]):
-            self.losses.append(math.nan)
-            return
-        self.optimizer.zero_grad()
-        with self.task.context():
-            loss = self.task.step(self.task.model, batch)
-        if not loss.requires_grad:
-            raise ModelError(
-                f"the loss of {type(self.task.model).__name__} carries no gradient, and a race trains. "
-                "Find what cuts it off: isometry check."
-            )
-        loss.backward()
-        self.losses.append(float(loss.detach()))
-        if math.isfinite(self.losses[-1]):
-            self.optimizer.step()
 
     def look(self, step: int) -> None:
         """Measure loss and accuracy on the examples held out, in eval mode and in parts no larger than a batch."""
@@ -201,8 +167,8 @@ class _Run:
         model, examples = self.task.model, self.task.examples
         batch = examples.take(rows) if examples is not None and rows else self.task.batch
         # With gradients on, as in training: some steps differentiate on their way to the loss.
+        loss = float(self.training.loss(batch).detach())
         with self.task.context():
-            loss = float(self.task.step(model, batch).detach())
             return loss, _accuracy(model, batch)
 
 
@@ -228,7 +194,7 @@ def _run_pair(pair: tuple[_Run, _Run], course: _Course, *, seed: int) -> Iterato
             examples = run.task.examples
             batch = run.task.batch if examples is None else examples.take(order[step - 1])
             with seeded(run.task.model, seed * 1_000_003 + step):
-                run.step(batch)
+                run.training.step(batch)
                 if step in course.looks:
                     run.look(step)
         yield step
@@ -295,13 +261,3 @@ def _is_well_above(high: float, low: float, start: float) -> bool:
 
 def _ending(loss: float) -> str:
     return f"ended at a loss of {loss:.4g}" if math.isfinite(loss) else "diverged"
-
-
-def _adam(parameters: Any) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=LEARNING_RATE)
-
-
-def _describe(optimizer: torch.optim.Optimizer) -> str:
-    settings = optimizer.param_groups[0]
-    told = [f"{key}={settings[key]:g}" for key in ("lr", "momentum", "weight_decay") if settings.get(key)]
-    return f"{type(optimizer).__name__}({', '.join(told)})"

@@ -25,7 +25,7 @@ class LossStart:
 @probe(LossStart, LossInputs)
 def measure_start(evidence: Evidence) -> LossStart:
     """Return the loss call that is furthest above its constant predictor."""
-    learned = _made_of_parameters(evidence.step.tape)
+    learned = made_of_parameters(evidence.step.tape)
     readings = [
         reading
         for reading in evidence.observer(LossInputs).readings
@@ -38,7 +38,7 @@ def measure_start(evidence: Evidence) -> LossStart:
     return LossStart(worst, heads, has_hidden_layers=evidence.anatomy.depth > 1)
 
 
-def _made_of_parameters(tape: Tape) -> set[int]:
+def made_of_parameters(tape: Tape) -> set[int]:
     """Return the values that depend on a parameter: a target among them moves, as a codebook's or a teacher's does."""
     found: set[int] = set()
     for operation in tape.operations:

@@ -16,6 +16,19 @@ class UpdateRatio:
     ratio: float
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The first number of a course of training that is not finite.
+
+    Attributes:
+        step: How many steps had been made when it came up; 0 is the loss before any.
+        parameter: Canonical name of the first weight that was not finite; None if it was the loss that was not.
+    """
+
+    step: int
+    parameter: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
     """What a few optimiser steps on one batch showed, made on a copy of the model.
@@ -29,6 +42,10 @@ class TrialResult:
         updates: How far the first step moved each parameter that is not zero.
         learns: Whether the losses show that the network learns to tell its samples apart: no statistic of the
             start weighs more than this.
+        failure: Where the first number came up that is not finite; None if all stayed finite.
+        is_warming_up: Whether a schedule holds the learning rate below what it will be.
+        num_strangers: How many tensors the user's optimiser holds that are no parameters of the model; counts.
+        missed: Names of trainable parameters that get a gradient and that the user's optimiser does not hold.
     """
 
     losses: tuple[float, ...]
@@ -38,3 +55,7 @@ class TrialResult:
     learning_rate: float | None
     updates: tuple[UpdateRatio, ...]
     learns: bool
+    failure: Failure | None = None
+    is_warming_up: bool = False
+    num_strangers: int = 0
+    missed: tuple[str, ...] = ()
