@@ -54,10 +54,29 @@ def record(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> 
     Raises:
         ModelError: If the model fails on its batch.
     """
+    with recorded(task, observers, seed=seed) as tape:
+        return tape
+
+
+@contextmanager
+def recorded(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> Generator[Tape]:
+    """Run one forward pass of a task, and keep what autograd needs while the block runs; then all is as before.
+
+    Args:
+        task: As for `record`.
+        observers: As for `record`; one may keep an output, whose gradients can be asked for inside of the block.
+        seed: As for `record`.
+
+    Yields:
+        The operations of the forward pass, in order.
+
+    Raises:
+        ModelError: If the model fails on its batch.
+    """
     refuse_what_cannot_be_measured(task)
     with preserved(task.model, seed=seed) as guard, torch.enable_grad():
         recorder = Recorder(names_of(task.model), guard=guard, observers=tuple(observers))
-        return recorder.finish(_forward(task, recorder, guard))
+        yield recorder.finish(_forward(task, recorder, guard))
 
 
 def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> Step:
@@ -103,7 +122,7 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
 def _forward(task: Task, recorder: Recorder, guard: Guard) -> Tensor:
     try:
         recorder.expect(tensors_in(task.batch))
-        with _module_calls(recorder), recorder:
+        with module_calls(recorder), recorder:
             loss = task.compute_loss()
             return sum(guard.losses[1:], start=guard.losses[0]) if guard.losses else loss
     except IsometryError:
@@ -137,8 +156,8 @@ def _dense(gradient: Tensor | None) -> Tensor | None:
 
 
 @contextmanager
-def _module_calls(recorder: Recorder) -> Generator[None]:
-    """Tell the recorder of every module call, by hooks that belong to no model."""
+def module_calls(recorder: Recorder) -> Generator[None]:
+    """Tell a recorder of every module call while a block runs, by hooks that belong to no model."""
 
     def left(module: nn.Module, _: object, output: object) -> None:
         recorder.leave_module(module, output)

@@ -80,7 +80,11 @@ class Recorder(TorchFunctionMode):
             return result
         if name in MAKES_NOISE and not operands:
             return result
-        replaced = self._note(func, name, Call(args, kwargs, operands, outputs))
+        call = Call(args, kwargs, operands, outputs)
+        # A recorder around this one shall see what the model does and what observers put in place, not the bookkeeping.
+        with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage] - its only name, and documented
+            operation = self._note(func, name, call)
+        replaced = None if operation is None else self._ask_observers(operation, call)
         return result if replaced is None else replaced
 
     def enter_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -130,7 +134,7 @@ class Recorder(TorchFunctionMode):
             crowded=_crowded(self._operations),
         )
 
-    def _note(self, function: Callable[..., Any], name: str, call: Call) -> Tensor | None:
+    def _note(self, function: Callable[..., Any], name: str, call: Call) -> Operation | None:
         views = [self._parameter_view(tensor) for tensor in call.inputs]
         # What the operation wrote into looks like its result by now.
         written = call.outputs[0]
@@ -162,7 +166,7 @@ class Recorder(TorchFunctionMode):
         operation = self._append(name, call, inputs=inputs, uses=uses)
         if elementwise is not None:
             self._elementwise[operation.index] = elementwise
-        return self._ask_observers(operation, call)
+        return operation
 
     def _ask_observers(self, operation: Operation, call: Call) -> Tensor | None:
         """Show an operation to all observers, each seeing what the last one put in its output's place."""
