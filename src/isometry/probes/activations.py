@@ -8,12 +8,12 @@ from isometry.anatomy.activations import Activation
 from isometry.anatomy.operations import RECTIFIERS
 from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence, NotMeasuredError, probe
-from isometry.probes.units import UnitActivity
+from isometry.probes.units import UnitActivity, silent_shares_over_data
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationNumbers:
-    """One activation behind a hidden layer.
+    """One activation behind a layer.
 
     Attributes:
         layer: Name of the layer before it.
@@ -23,6 +23,7 @@ class ActivationNumbers:
         zero_share: Share of outputs that are zero, in [0, 1].
         saturated_share: Share of outputs whose slope is almost gone, in [0, 1]; None for unbounded activations.
         is_gate: Whether it is multiplied with another signal, as a gate is.
+        is_output: Whether it is a rectifier behind a head, of which only silence is measured.
     """
 
     layer: str
@@ -31,22 +32,23 @@ class ActivationNumbers:
     zero_share: float | None
     saturated_share: float | None
     is_gate: bool
+    is_output: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationTable:
-    """All activations behind hidden layers, each once, in the order of execution."""
+    """All activations behind hidden layers, and rectifiers behind heads, each once, in the order of execution."""
 
     activations: tuple[ActivationNumbers, ...]
 
 
 @probe(ActivationTable, UnitActivity)
 def measure_activations(evidence: Evidence) -> ActivationTable:
-    """Measure the activation behind every hidden layer."""
-    silent = evidence.observer(UnitActivity).silent_shares()
+    """Measure the activation behind every hidden layer, and the silence of a rectifier that makes the output."""
+    silent = silent_shares_over_data(evidence)
     first: dict[int, tuple[Layer, Activation]] = {}
     for layer in evidence.anatomy.layers:
-        if layer.activation_after is not None and not layer.is_head:
+        if layer.activation_after is not None and (not layer.is_head or _starts_with_rectifier(layer.activation_after)):
             first.setdefault(layer.activation_after.exit, (layer, layer.activation_after))
     if not first:
         raise NotMeasuredError("no activation follows a hidden layer")
@@ -59,15 +61,16 @@ def _numbers(
 ) -> ActivationNumbers:
     numbers = [evidence.numbers[index] for index in activation.operations if index in evidence.numbers]
     shares = [each.saturated_share for each in numbers if each.saturated_share is not None]
-    last = activation.operations[-1]
+    last = activation.operations[0 if layer.is_head else -1]  # behind a head the loss may belong to the activation
     operations = evidence.step.tape.operations
     readers = [operations[index] for index in evidence.anatomy.readers.get(activation.exit, ())]
     return ActivationNumbers(
         layer=layer.name,
         name=activation.name,
-        silent_share=silent.get(last) if _is_rectifier(activation) else None,
+        silent_share=silent.get(last) if layer.is_head or _is_rectifier(activation) else None,
         zero_share=evidence.numbers[last].zero_share if last in evidence.numbers else None,
-        saturated_share=max(shares, default=None),
+        saturated_share=None if layer.is_head else max(shares, default=None),
+        is_output=layer.is_head,
         is_gate=any(reader.name == "mul" and len(set(reader.inputs)) > 1 for reader in readers),
     )
 
@@ -78,3 +81,8 @@ def _is_rectifier(activation: Activation) -> bool:
         return any(activation.tape.operations[index].name in RECTIFIERS for index in activation.operations)
     below, above = activation(np.array([-6.0, -4.0])), activation(np.array([1.0, 4.0]))
     return not below.any() and bool(above.any())
+
+
+def _starts_with_rectifier(activation: Activation) -> bool:
+    """Say whether the numbers themselves are cut off below 0; a hinge loss cuts off a difference."""
+    return activation.tape.operations[activation.operations[0]].name in RECTIFIERS

@@ -80,8 +80,27 @@ def equal_slices(tensor: Tensor, axes: Sequence[int]) -> EqualSlices | None:
     for axis in axes:
         found = _equal_rows(_sliced(tensor, axis))
         if found:
-            return _described(found, axis, len(_sliced(tensor, axis)))
+            return described(found, axis, len(_sliced(tensor, axis)))
     return None
+
+
+def described(groups: Sequence[Sequence[int]], axis: int, num_slices: int) -> EqualSlices:
+    """Return what groups of equal slices have in common: the first that comes again, and in which pattern."""
+    pairs = [(group[0], other) for group in groups for other in group[1:]]
+    (first, again), distances = pairs[0], Counter(other - own for own, other in pairs)
+    distance = again - first
+    starts = {own for own, other in pairs if other - own == distance}
+    block = next(width for width in itertools.count(1) if first + width not in starts)
+    return EqualSlices(
+        axis=axis,
+        num_slices=num_slices,
+        num_copies=len(pairs),
+        first=first,
+        again=again,
+        block=min(block, distance) if distances[distance] > 1 else 1,
+        is_regular=sum(map(len, groups)) == num_slices
+        and len({tuple(place - group[0] for place in group) for group in groups}) == 1,
+    )
 
 
 def _rows(tensor: Tensor) -> Tensor:
@@ -178,21 +197,3 @@ def _chained(pairs: Sequence[Sequence[int]]) -> list[list[int]]:
         else:
             groups.append([earlier, later])
     return [sorted(group) for group in groups]
-
-
-def _described(groups: Sequence[Sequence[int]], axis: int, num_slices: int) -> EqualSlices:
-    pairs = [(group[0], other) for group in groups for other in group[1:]]
-    (first, again), distances = pairs[0], Counter(other - own for own, other in pairs)
-    distance = again - first
-    starts = {own for own, other in pairs if other - own == distance}
-    block = next(width for width in itertools.count(1) if first + width not in starts)
-    return EqualSlices(
-        axis=axis,
-        num_slices=num_slices,
-        num_copies=len(pairs),
-        first=first,
-        again=again,
-        block=min(block, distance) if distances[distance] > 1 else 1,
-        is_regular=sum(map(len, groups)) == num_slices
-        and len({tuple(place - group[0] for place in group) for group in groups}) == 1,
-    )
