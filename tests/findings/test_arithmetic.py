@@ -35,7 +35,7 @@ def test_the_first_operation_that_made_one_is_named(name: str, where: str, words
     torch.manual_seed(0)
     finding = diagnose(BROKEN[name][1]()).findings[0]
 
-    assert finding.where == (where,)
+    assert finding.where[0] == where
     assert words in finding.cause
     assert finding.measured
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from isometry.findings.edges import advice_on
 from isometry.findings.rule import Draft, rule
 from isometry.probes.nonfinite import NonFiniteOrigin
 from isometry.report.finding import Remedy
+from isometry.report.phrases import Phrase
 
 
 @rule("NUM101", severity="error")
@@ -16,7 +18,8 @@ def nan_inf(origin: NonFiniteOrigin) -> Iterator[Draft]:
 
     Measured:
         The first operation whose result is not finite though what it read was; for a gradient that breaks in the
-        backward pass only (a root at zero) the operation it breaks in. Masks of -inf before a softmax are meant.
+        backward pass only (a root at zero) the operation whose derivative breaks. Where an optimiser is given, also
+        what breaks within the first steps on a copy. Masks of -inf before a softmax are meant.
 
     Remedy:
         For the batch: clean the data. For an operation: keep its input away from the edge of its domain.
@@ -27,26 +30,36 @@ def nan_inf(origin: NonFiniteOrigin) -> Iterator[Draft]:
     """
     if origin.during is None:
         return
-    if origin.during in {"batch", "parameter"}:
-        remedy = (
-            Remedy("data", f"Clean the {origin.where} before training.")
-            if origin.during == "batch"
-            else Remedy("init", f"Initialise {origin.where!r} again: isometry fix.")
-        )
-        cause = f"{origin.count} of {origin.total} numbers in {origin.where!r} are NaN or infinite before the step"
-    else:
-        size = (
-            "" if origin.largest_input is None else f"; the largest finite number it read is {origin.largest_input:.3g}"
-        )
-        cause = f"{origin.operation} in {origin.where!r} is the first to make one in the {origin.during} pass{size}"
-        remedy = Remedy(
-            "model", f"Keep the input of {origin.operation} inside its domain, for instance by a small constant."
-        )
+    cause, remedy = _explain(origin)
     yield Draft(
-        where=(origin.where,),
+        where=(origin.where, *origin.upstream),
         measured=float(origin.count),
         allowed=0.0,
         unit="numbers that are not finite",
         cause=cause,
         remedy=remedy,
     )
+
+
+def _explain(origin: NonFiniteOrigin) -> tuple[Phrase, Remedy]:
+    if origin.during in {"batch", "parameter"}:
+        cause = Phrase(
+            "{count} of {total} numbers in {where!r} are NaN or infinite before the step",
+            count=origin.count,
+            total=origin.total,
+            where=origin.where,
+        )
+        if origin.during == "batch":
+            return cause, Remedy("data", Phrase("Clean the {where} before training.", where=origin.where))
+        return cause, Remedy("init", Phrase("Initialise {where!r} again: isometry fix.", where=origin.where))
+    advice = advice_on(origin)
+    cause = Phrase(
+        "{operation} in {where!r} is the first to make one in the {during} pass: {why}",
+        operation=origin.operation,
+        where=origin.where,
+        during=origin.during,
+        why=advice.why,
+    )
+    if origin.steps:
+        cause = Phrase("after {steps} steps of the optimiser, {cause}", steps=origin.steps, cause=cause)
+    return cause, Remedy("model", advice.remedy)

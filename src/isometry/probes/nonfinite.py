@@ -1,20 +1,37 @@
 """The first operation that makes a NaN or an infinity, told apart from those that pass it on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
+from isometry.anatomy.names import ParameterNames
+from isometry.anatomy.operations import RESHAPES
 from isometry.anatomy.record import record_step
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation, Tape
-from isometry.anatomy.task import Batch, tensors_in
+from isometry.anatomy.task import Batch, Task, tensors_in
+from isometry.probes.backward_origin import (
+    OUT_OF_SIGHT,
+    BackwardWatch,
+    Breakage,
+    leaves_behind,
+    name_of,
+    nodes_behind,
+)
 from isometry.probes.evidence import Evidence, probe
-from isometry.probes.statistics import has_floats
+from isometry.probes.operands import Operand, can_be_read, count_bad, is_inexact, summarise
 
 Pass = Literal["batch", "parameter", "forward", "backward"]
 MASKS = frozenset({"masked_fill", "where", "full", "full_like", "triu", "tril", "setitem"})
+SELECTIONS = RESHAPES | {"gather", "index_select", "masked_select", "take_along_dim"}  # their numbers are the input's
+# Functions that can leave the numbers at an ordinary value of what they read.
+EDGED = frozenset(
+    {"log", "log2", "log10", "log1p", "sqrt", "rsqrt", "pow", "div", "reciprocal", "exp", "acos", "logit"}
+)
+MIN_SCALE = 128.0  # loss scales of mixed precision are powers of two from here on; dimensionless
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +46,13 @@ class NonFiniteOrigin:
         count: Numbers that are not finite there, counts.
         total: Numbers there, counts.
         largest_input: Largest absolute finite number that the operation read; None if unknown.
+        operands: What the operation read, tensor by tensor.
+        settings: What it was given beside tensors.
+        dtype: Type of its result, such as `float32`.
+        upstream: The nearest layers before it.
+        readers: Operations that read its result, by name.
+        is_custom: Whether it is a user's own `autograd.Function`.
+        steps: Steps of the optimiser that were made on a copy until then; 0 for the model as it is.
     """
 
     during: Pass | None
@@ -37,6 +61,13 @@ class NonFiniteOrigin:
     count: int = 0
     total: int = 0
     largest_input: float | None = None
+    operands: tuple[Operand, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    dtype: str = ""
+    upstream: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
+    is_custom: bool = False
+    steps: int = 0
 
 
 @probe(NonFiniteOrigin)
@@ -45,141 +76,225 @@ def find_origin(evidence: Evidence) -> NonFiniteOrigin:
     gradients = [gradient for group in evidence.step.gradients.values() for gradient in group if gradient is not None]
     if evidence.is_finite and all(bool(gradient.isfinite().all()) for gradient in gradients):
         return NonFiniteOrigin(None)
-    outside = _outside(evidence)
-    if outside is not None:
-        return outside
-    watch = _Watch()
-    tape = record_step(evidence.task, [watch], seed=evidence.seed).tape
-    origin = _forward_origin(tape, watch) if not evidence.is_finite else None
-    return origin or _backward_origin(tape, watch)
+    return origin_in(evidence.task, seed=evidence.seed)
+
+
+def origin_in(task: Task, *, seed: int) -> NonFiniteOrigin:
+    """Return where a task's first NaN or infinity comes from, found in a step that is watched for it alone."""
+    watch, nodes = OperandWatch(), BackwardWatch()
+    step = record_step(task, [watch, nodes], seed=seed)
+    search = _Search(step.tape, watch, step.names, task, nodes)
+    breakages = nodes.breakages()
+    try:
+        return _origin_of(search, breakages, is_forward=bool(count_bad(step.loss)))
+    finally:
+        nodes.clear()
+
+
+def _origin_of(search: "_Search", breakages: list[Breakage], *, is_forward: bool) -> NonFiniteOrigin:
+    if is_forward:
+        return search.forward() or search.outside() or search.backward(breakages)
+    if not breakages:
+        return search.outside() or NonFiniteOrigin(None)
+    return NonFiniteOrigin(None) if search.overflows_by_scale(breakages[0]) else search.backward(breakages)
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    nan: int
-    infinite: int
-    only_negative: bool
-    total: int
-    nan_inputs: int
-    largest_input: float
+class Seen:
+    """What one operation read and made; a stray is what it read though no operation on data had made it."""
+
+    output: Operand
+    inputs: tuple[Operand, ...]
+    stray_name: str = ""
+    stray_leaves: tuple[Tensor, ...] = ()
 
 
 @dataclass(slots=True)
-class _Watch:
-    """Observes how many numbers of each output and of each gradient are not finite."""
+class OperandWatch:
+    """Observes what each operation reads and makes; dear, so only for passes that are known to be ill."""
 
-    outputs: dict[int, _Seen] = field(default_factory=dict)
-    gradients: dict[int, int] = field(default_factory=dict)
+    seen: dict[int, Seen] = field(default_factory=dict[int, Seen])
+    _source: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    _state: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)  # before they were overwritten
 
     def __call__(self, operation: Operation, call: Call) -> None:
-        output = call.outputs[0]
-        if not has_floats(output):
+        """Reduce the operands, and the worst of the results."""
+        written = {id(tensor) for tensor in call.outputs}
+        readable = [tensor for tensor in call.inputs if can_be_read(tensor)]
+        inputs = tuple(
+            self._state.get(tensor) or self._summary(tensor) if id(tensor) in written else self._summary(tensor)
+            for tensor in readable
+        )
+        source = (
+            self._source.get(call.inputs[0], "") if operation.name in SELECTIONS and call.inputs else operation.name
+        )
+        outputs: list[Operand] = []
+        for tensor in call.outputs:
+            self._source[tensor] = source
+            if is_inexact(tensor):
+                self._state[tensor] = self._summary(tensor)
+                outputs.append(self._state[tensor])
+        if not outputs:
             return
-        if output.requires_grad:
+        worst = max(outputs, key=lambda each: (each.nan, each.infinite))
+        stray = next((each for each in readable if count_bad(each) and self._is_stray(each)), None)
+        self.seen[operation.index] = Seen(worst, inputs) if stray is None else self._with_stray(worst, inputs, stray)
 
-            def keep(gradient: Tensor) -> None:
-                self.gradients[operation.index] = _count(gradient)
+    def _summary(self, tensor: Tensor) -> Operand:
+        return summarise(tensor, str(self._source.get(tensor) or ""))
 
-            output.register_hook(keep)
-        values = output.detach()
-        infinite = values.isinf()
-        self.outputs[operation.index] = _Seen(
-            nan=int(values.isnan().sum()),
-            infinite=int(infinite.sum()),
-            only_negative=not bool((infinite & (values > 0)).any()),
-            total=values.numel(),
-            nan_inputs=sum(int(tensor.isnan().sum()) for tensor in call.inputs if has_floats(tensor)),
-            largest_input=max((_largest(tensor) for tensor in call.inputs), default=0.0),
+    def _is_stray(self, tensor: Tensor) -> bool:
+        """Say whether a tensor was computed, but by no operation on data: of parameters alone, or by autograd.grad."""
+        return tensor.grad_fn is not None and tensor not in self._source
+
+    @staticmethod
+    def _with_stray(worst: Operand, inputs: tuple[Operand, ...], stray: Tensor) -> Seen:
+        nodes = nodes_behind(stray.grad_fn)
+        names = [name_of(node) for node in nodes]
+        edged = [name for name in names if name in EDGED]
+        return Seen(worst, inputs, (edged or names[:1])[-1], tuple(leaves_behind(stray.grad_fn)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    tape: Tape
+    watch: OperandWatch
+    names: ParameterNames
+    task: Task
+    nodes: BackwardWatch
+
+    def forward(self) -> NonFiniteOrigin | None:
+        """Walk back from the loss through what is not finite, to the operation that read only finite numbers."""
+        producer = self.tape.values[self.tape.loss].producer
+        while producer is not None:
+            bad = [maker for maker in self._makers(producer) if self._is_bad(maker)]
+            if not bad:
+                break
+            # NaN before infinities: what a NaN was made of explains it, an infinity beside it may be harmless.
+            producer = max(bad, key=lambda maker: (self.watch.seen[maker].output.nan > 0, maker))
+        if producer is None or producer not in self.watch.seen:
+            return None
+        seen = self.watch.seen[producer]
+        broken = self.nodes.breakage_before(producer)
+        if seen.stray_leaves and not any(count_bad(leaf) for leaf in seen.stray_leaves):
+            if broken is not None:
+                return self.backward([broken])
+            found = self._made_of_leaves(seen.stray_leaves, seen.stray_name, during="forward")
+            return replace(found, count=seen.output.bad, total=seen.output.total)
+        if any(each.nan or not each.only_negative for each in seen.inputs):
+            # It came from outside, perhaps from where the batch is not searched, such as a graph of its own class.
+            count = sum(each.bad for each in seen.inputs)
+            found = self.outside() or NonFiniteOrigin("batch", "batch", "", count, sum(e.total for e in seen.inputs))
+            is_constant = found.during == "batch" and found.where == "batch" and not self._reads_batch(producer)
+            return self._origin(producer, during="forward") if is_constant else found
+        return self._origin(producer, during="forward")
+
+    def backward(self, breakages: list[Breakage]) -> NonFiniteOrigin:
+        """Return the operation whose derivative broke first."""
+        if not breakages:
+            last = next((each for each in self.tape.operations if each.parameters), self.tape.operations[-1])
+            return self._origin(last.index, during="backward")
+        first = breakages[0]
+        if first.operation == OUT_OF_SIGHT or first.operation not in self.watch.seen:
+            found = self._made_of_leaves(first.leaves, first.node, during="backward")
+            return replace(found, count=first.count, total=first.count, is_custom=first.is_custom)
+        return self._origin(first.operation, during="backward", breakage=first)
+
+    def overflows_by_scale(self, breakage: Breakage) -> bool:
+        """Say whether gradients overflow a narrow type because the loss was scaled: the scaler skips such steps."""
+        producer = self.tape.values[self.tape.loss].producer
+        if producer is None or self.tape.operations[producer].name not in {"mul", "div"}:
+            return False
+        scales = [each.high for each in self.watch.seen[producer].inputs if each.total == 1]
+        scales += [value for value in self.tape.operations[producer].settings.values() if isinstance(value, float)]
+        is_scaled = any(scale >= MIN_SCALE and scale.hex().startswith("0x1.0000000000000p") for scale in scales)
+        seen = self.watch.seen.get(breakage.operation)
+        return is_scaled and seen is not None and seen.output.dtype == "float16"
+
+    def outside(self) -> NonFiniteOrigin | None:
+        """Look at the batch, the parameters and the buffers."""
+        batch = self.task.batch
+        parts = {"inputs": batch.inputs, "targets": batch.targets} if isinstance(batch, Batch) else {"batch": batch}
+        for part, tensor in ((part, tensor) for part, things in parts.items() for tensor in tensors_in(things)):
+            if count_bad(tensor) and not _is_mask(tensor):
+                return NonFiniteOrigin("batch", part, "", count_bad(tensor), tensor.numel())
+        held = [(name, tensor) for name, tensors in self.names.parameters.items() for tensor in tensors]
+        for name, tensor in (*held, *self.task.model.named_buffers()):
+            if count_bad(tensor) and not _is_mask(tensor):
+                return NonFiniteOrigin("parameter", name, "", count_bad(tensor), tensor.numel())
+        return None
+
+    def _made_of_leaves(self, leaves: tuple[Tensor, ...], operation: str, *, during: Pass) -> NonFiniteOrigin:
+        """Return the origin of what was computed of parameters alone, where no operation on data was recorded."""
+        names = [self.names.of_tensor[id(leaf)] for leaf in leaves if id(leaf) in self.names.of_tensor]
+        read = tuple(summarise(leaf) for leaf in leaves)
+        where, *others = names or [operation]
+        largest = max((each.largest for each in read), default=None)
+        dtype = read[0].dtype if read else ""
+        return NonFiniteOrigin(
+            during, where, operation, largest_input=largest, operands=read, dtype=dtype, upstream=tuple(others)
         )
 
+    def _reads_batch(self, index: int) -> bool:
+        return any(self.tape.values[value].producer is None for value in self.tape.operations[index].inputs)
 
-def _outside(evidence: Evidence) -> NonFiniteOrigin | None:
-    """Look at the batch, the parameters and the buffers."""
-    batch = evidence.task.batch
-    parts = {"inputs": batch.inputs, "targets": batch.targets} if isinstance(batch, Batch) else {"batch": batch}
-    for part, tensor in ((part, tensor) for part, things in parts.items() for tensor in tensors_in(things)):
-        if _count(tensor) and not _is_mask(tensor):
-            return NonFiniteOrigin("batch", part, "", _count(tensor), tensor.numel())
-    held = [(name, tensor) for name, tensors in evidence.step.names.parameters.items() for tensor in tensors]
-    for name, tensor in (*held, *evidence.task.model.named_buffers()):
-        if _count(tensor) and not _is_mask(tensor):
-            return NonFiniteOrigin("parameter", name, "", _count(tensor), tensor.numel())
-    return None
+    def _makers(self, index: int) -> list[int]:
+        makers = (self.tape.values[value].producer for value in self.tape.operations[index].inputs)
+        return [maker for maker in makers if maker is not None]
+
+    def _is_bad(self, index: int) -> bool:
+        """Say whether an output holds what a reader must not see: a mask of -inf before a softmax is meant."""
+        seen = self.watch.seen.get(index)
+        if seen is None or not seen.output.bad:
+            return False
+        return not (seen.output.nan == 0 and seen.output.only_negative and self._comes_from_mask(index))
+
+    def _comes_from_mask(self, index: int) -> bool:
+        name = self.tape.operations[index].name
+        if name in MASKS or name == "add":
+            return True
+        known = [maker for maker in self._makers(index) if maker in self.watch.seen]
+        return any(self.watch.seen[maker].output.infinite and self._comes_from_mask(maker) for maker in known)
+
+    def _origin(self, index: int, *, during: Pass, breakage: Breakage | None = None) -> NonFiniteOrigin:
+        operation, seen = self.tape.operations[index], self.watch.seen.get(index)
+        own = breakage is not None and breakage.is_custom
+        return NonFiniteOrigin(
+            during,
+            where=self.tape.label(operation),
+            operation=breakage.node if breakage is not None and own else operation.name,
+            count=breakage.count if breakage else 0 if seen is None else seen.output.bad,
+            total=0 if seen is None else seen.output.total,
+            largest_input=None if seen is None else max((each.largest for each in seen.inputs), default=0.0),
+            operands=() if seen is None else seen.inputs,
+            settings=operation.settings,
+            dtype="" if seen is None else seen.output.dtype,
+            upstream=self._layers_before(index),
+            readers=self._readers(index),
+            is_custom=own,
+        )
+
+    def _readers(self, index: int) -> tuple[str, ...]:
+        made = set(self.tape.operations[index].outputs)
+        return tuple(each.name for each in self.tape.operations[index + 1 :] if not made.isdisjoint(each.inputs))
+
+    def _layers_before(self, index: int) -> tuple[str, ...]:
+        """Return the nearest layers that an operation reads from."""
+        own = self.tape.label(self.tape.operations[index])
+        waiting, seen, found = self._makers(index), set[int](), list[str]()
+        while waiting:
+            maker = waiting.pop()
+            if maker in seen:
+                continue
+            seen.add(maker)
+            operation = self.tape.operations[maker]
+            if operation.weights:
+                found.append(self.tape.label(operation))
+            else:
+                waiting.extend(self._makers(maker))
+        return tuple(name for name in dict.fromkeys(found) if name != own)
 
 
 def _is_mask(tensor: Tensor) -> bool:
     """Say whether a tensor holds zeros and negative infinities alone, as what is added to the scores of attention."""
-    return bool(((tensor == 0) | tensor.isneginf()).all())
-
-
-def _forward_origin(tape: Tape, watch: _Watch) -> NonFiniteOrigin | None:
-    """Walk back from the loss through what is not finite, to the operation that read only finite numbers."""
-    producer = tape.values[tape.loss].producer
-    while producer is not None:
-        bad = [maker for maker in _makers(tape, producer) if _is_bad(tape, watch, maker)]
-        if not bad:
-            break
-        # NaN before infinities: what a NaN was made of explains it, an infinity beside it may be harmless.
-        producer = max(bad, key=lambda maker: (watch.outputs[maker].nan > 0, maker))
-    if producer is None or producer not in watch.outputs:
-        return None
-    seen = watch.outputs[producer]
-    if seen.nan_inputs and not any(_is_bad(tape, watch, maker) for maker in _makers(tape, producer)):
-        # It came from outside, but not from where the batch was searched, such as a graph of its own class.
-        return NonFiniteOrigin("batch", "batch", "", seen.nan_inputs, seen.total)
-    return _origin(tape, watch, producer, during="forward")
-
-
-def _makers(tape: Tape, index: int) -> list[int]:
-    makers = (tape.values[value].producer for value in tape.operations[index].inputs)
-    return [maker for maker in makers if maker is not None]
-
-
-def _is_bad(tape: Tape, watch: _Watch, index: int) -> bool:
-    """Say whether an output holds what a reader must not see: a mask of -inf before a softmax is meant."""
-    seen = watch.outputs.get(index)
-    if seen is None or (seen.nan == 0 and seen.infinite == 0):
-        return False
-    is_mask = seen.nan == 0 and seen.only_negative and _comes_from_mask(tape, watch, index)
-    return not is_mask
-
-
-def _comes_from_mask(tape: Tape, watch: _Watch, index: int) -> bool:
-    operation = tape.operations[index]
-    if operation.name in MASKS or operation.name == "add":
-        return True
-    known = [maker for maker in _makers(tape, index) if maker in watch.outputs]
-    return any(watch.outputs[maker].infinite and _comes_from_mask(tape, watch, maker) for maker in known)
-
-
-def _backward_origin(tape: Tape, watch: _Watch) -> NonFiniteOrigin:
-    """Return the last operation in the forward order whose own gradient is finite and whose inputs' are not."""
-    for operation in reversed(tape.operations):
-        count = max((watch.gradients.get(maker, 0) for maker in _makers(tape, operation.index)), default=0)
-        if count and not watch.gradients.get(operation.index, 0):
-            return replace(_origin(tape, watch, operation.index, during="backward"), count=count)
-    last = next((operation for operation in tape.operations if operation.parameters), tape.operations[-1])
-    return _origin(tape, watch, last.index, during="backward")
-
-
-def _origin(tape: Tape, watch: _Watch, index: int, *, during: Pass) -> NonFiniteOrigin:
-    operation, seen = tape.operations[index], watch.outputs.get(index)
-    count = 0 if seen is None else seen.nan + seen.infinite
-    return NonFiniteOrigin(
-        during,
-        where=tape.label(operation),
-        operation=operation.name,
-        count=count,
-        total=0 if seen is None else seen.total,
-        largest_input=None if seen is None else seen.largest_input,
-    )
-
-
-def _count(tensor: Tensor) -> int:
-    return int((~tensor.isfinite()).sum()) if has_floats(tensor) else 0
-
-
-def _largest(tensor: Tensor) -> float:
-    if not has_floats(tensor):
-        return 0.0
-    return float(torch.nan_to_num(tensor.detach(), nan=0.0, posinf=0.0, neginf=0.0).abs().max())
+    return bool(((tensor == 0) | tensor.isneginf()).all()) if tensor.is_floating_point() else False
