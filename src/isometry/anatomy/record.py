@@ -30,6 +30,7 @@ class Step:
             found no way from the loss.
         seconds: Time of forward and backward pass together.
         peak_bytes: Most memory that the accelerator held during both; None on the CPU.
+        strays: Leaves that require a gradient and work inside the model, but are none of its parameters.
     """
 
     tape: Tape
@@ -38,6 +39,7 @@ class Step:
     gradients: Mapping[str, tuple[Tensor | None, ...]]
     seconds: float
     peak_bytes: int | None
+    strays: tuple[Tensor, ...] = ()
 
 
 def record(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> Tape:
@@ -116,7 +118,7 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
         peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
         tape = recorder.finish(loss)
         refuse_constant_loss(loss, tape)
-        return Step(tape, names, loss.detach(), gradients, seconds, peak_bytes)
+        return Step(tape, names, loss.detach(), gradients, seconds, peak_bytes, tuple(recorder.strays))
 
 
 def _forward(task: Task, recorder: Recorder, guard: Guard) -> Tensor:

@@ -10,12 +10,15 @@ import torch
 from torch import nn
 
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
+from isometry.checking.proofs import proved
 from isometry.checking.settings import Settings
 from isometry.findings.causes import explained, places_on
 from isometry.findings.rows import layer_rows
 from isometry.findings.rule import RULES, Rule
 from isometry.findings.run import rank, run_rules
-from isometry.probes.evidence import Evidence, gather
+from isometry.probes.evidence import Evidence, NotMeasuredError, gather
+from isometry.probes.jacobian import measure_jacobian
+from isometry.probes.jacobian_result import JacobianResult
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.facts import Cost
 
@@ -115,7 +118,9 @@ def diagnose_evidence(
     chosen = settings.choose(RULES) if rules is None else tuple(rules)
     findings, skipped = run_rules(chosen, evidence)
     findings = explained(findings, chosen, places_on(evidence.step.tape))
+    findings = proved(findings, evidence, chosen, proofs=settings.proofs)
     rows = layer_rows(evidence)
+    jacobian, why_not = _jacobian(evidence, settings.jacobian)
     seconds = time.perf_counter() - evidence.start
     loss = None if evidence.is_meta or not evidence.is_finite else float(evidence.step.loss)
     return Diagnosis(
@@ -128,8 +133,19 @@ def diagnose_evidence(
         seed=evidence.seed,
         versions=_versions(),
         cost=Cost(seconds, evidence.step.seconds, evidence.step.peak_bytes),
-        warnings=task.warnings + _warnings(evidence),
+        warnings=task.warnings + _warnings(evidence) + why_not,
+        jacobian=jacobian,
     )
+
+
+def _jacobian(evidence: Evidence, num_vectors: int) -> tuple[JacobianResult | None, tuple[str, ...]]:
+    """Return the spectra if they are asked for, or a sentence why there are none."""
+    if not num_vectors:
+        return None, ()
+    try:
+        return measure_jacobian(evidence, num_vectors=num_vectors), ()
+    except NotMeasuredError as reason:
+        return None, (f"The Jacobian was not measured: {reason}.",)
 
 
 def _warnings(evidence: Evidence) -> tuple[str, ...]:

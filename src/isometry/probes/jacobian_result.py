@@ -5,21 +5,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrum:
-    """Singular values of one Jacobian, output change per input change, dimensionless.
+    """Singular values of one Jacobian, output change per input change.
 
     Attributes:
-        name: What it leads to: a layer's name, or "output".
-        largest: The largest singular value.
-        smallest: The smallest of the min(inputs, outputs) singular values; None where it could not be had.
-        mean_square: Mean squared singular value, over the inputs.
+        name: From where to where it leads: names of layers, `input` or `output`.
+        largest: The largest singular value; a lower bound where it is no dense computation.
+        smallest: The smallest of the min(inputs, outputs) singular values; None where only products were taken.
+        mean_square: Mean over the outputs of the squared singular values, missing ones counted as 0.
+        spread: Variance of the squared singular values over their squared mean, on the smaller side; mean over samples
+            where each has a Jacobian of its own. Dimensionless.
         values: All singular values where they were computed densely, falling; else empty.
-        density: Points (squared singular value, density) of the stochastic Lanczos estimate where they were not.
+        density: Points (squared singular value, share) of the stochastic Lanczos estimate where they were not.
     """
 
     name: str
     largest: float
     smallest: float | None
     mean_square: float
+    spread: float
     values: tuple[float, ...] = ()
     density: tuple[tuple[float, float], ...] = ()
 
@@ -30,14 +33,17 @@ class MeanField:
 
     Attributes:
         activation: The activation's name.
-        weight_variance: Variance of a weight times its fan-in, dimensionless.
-        bias_variance: Variance of a bias, in squared units of the signal.
-        length: Fixed point of the length map, the mean square of a pre-activation.
-        slope: chi, by what a layer multiplies the mean squared gradient, dimensionless.
-        depth_scale: Layers over which the correlation of two inputs comes within 1/e of its fixed point; infinite
-            at the edge of chaos.
-        mean_square: Predicted mean squared singular value of the input-output Jacobian.
+        weight_variance: Variance of a weight times its fan-in, geometric mean over the hidden layers but the first;
+            dimensionless.
+        bias_variance: Variance of a bias, mean over these layers, in squared units of the signal.
+        length: Mean square at which pre-activations settle; 0 if they die out, infinite if they grow without end.
+        slope: chi, by what a layer multiplies the mean squared gradient there, dimensionless.
+        depth_scale: Layers over which two signals come nearer to their last correlation by a factor e; infinite at
+            the edge of chaos.
         phase: `ordered`, `critical` or `chaotic`.
+        mean_square: Predicted for the whole network, from each layer's own variances.
+        hidden_mean_square: The like from the first hidden layer to the last; None unless they are of one width.
+        hidden_spread: Predicted spread of that Jacobian; None like it.
     """
 
     activation: str
@@ -46,8 +52,10 @@ class MeanField:
     length: float
     slope: float
     depth_scale: float
-    mean_square: float
     phase: str
+    mean_square: float
+    hidden_mean_square: float | None
+    hidden_spread: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +63,18 @@ class JacobianResult:
     """The input-output Jacobian, those of single layers, and theory beside them.
 
     Attributes:
-        whole: From the model's floating-point input to its output.
-        layers: From each layer to the next, in the order of execution.
-        theory: What mean-field theory predicts; None where the network is no plain stack, with `why_no_theory`.
-        why_no_theory: The reason in a sentence; empty if there is a prediction.
-        mode: How products were taken: `forward and reverse` or `reverse`, with a reason in the second case.
+        whole: From the model's floating-point input, or the embedding of its tokens, to its output.
+        hidden: From the first hidden layer to the last, where theory speaks of it; else None.
+        layers: From one layer or residual sum to the next, in the order of execution.
+        theory: What mean-field theory predicts; None where the network is no plain stack.
+        why_no_theory: Then the reason in a sentence; empty if there is a prediction.
+        num_samples: Samples whose Jacobians were taken, counts; 0 if they influence one another, as under batch norm,
+            and the batch was taken as one.
     """
 
     whole: Spectrum
+    hidden: Spectrum | None
     layers: tuple[Spectrum, ...]
     theory: MeanField | None
     why_no_theory: str
-    mode: str
+    num_samples: int

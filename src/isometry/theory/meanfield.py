@@ -1,0 +1,239 @@
+"""Signals in wide random networks: where their length settles, how fast two of them become one or drift apart.
+
+A layer x' = W φ(x) + b with W_ij ~ N(0, σ_w²/fan_in) and b_i ~ N(0, σ_b²) takes the correlation c of two signals of
+mean square q to (σ_w² Σ_k a_k² c^k + σ_b²) / q, where a_k = E[φ(√q z) h_k(z)] with the normalised Hermite polynomials
+h_k (Mehler's formula).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.theory.criticality import length_map, susceptibility
+from isometry.theory.quadrature import REACH, Function, sample
+
+Phase = Literal["ordered", "critical", "chaotic"]
+
+NUM_STEPS = 10_000  # of the length map; at the edge of chaos it settles as slowly as 1 / steps
+SETTLED = 1e-12  # relative change of the length in one step
+HUGE = 1e12  # mean squares above it have no fixed point that a float format would reach
+TINY = 1e-12  # mean squares below it are those of a signal that dies out
+NUM_HERMITE = 400  # coefficients; those of a kinked function fall like k**-1.25
+CRITICAL = 0.01  # of χ around 1; a depth scale of 100 layers
+NUM_BISECTIONS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depths:
+    """What becomes of signals in a deep network of one kind of layer.
+
+    Attributes:
+        length: Mean square q at which pre-activations settle; 0 if they die out, infinite if they grow without end.
+        slope: χ₁, factor of a layer on the mean square of gradients at that length, dimensionless.
+        correlation: The correlation c* at which two signals settle, in [0, 1].
+        depth_scale: Layers over which they come nearer to it by a factor e; infinite at the edge of chaos.
+        phase: `ordered` if signals become one, `chaotic` if they drift apart, `critical` between.
+    """
+
+    length: float
+    slope: float
+    correlation: float
+    depth_scale: float
+    phase: Phase
+
+
+def depths(function: Function, *, weight_variance: float, bias_variance: float, start: float = 1.0) -> Depths:
+    """Say where a signal's length and the correlation of two signals settle.
+
+    Args:
+        function: The activation φ, vectorised, float64 to float64.
+        weight_variance: σ_w², the variance of a weight times fan-in, dimensionless, positive.
+        bias_variance: σ_b², in units of the pre-activations squared.
+        start: Mean square of the first pre-activations, positive.
+
+    Returns:
+        Fixed points and depth scale. For a length that is 0 or infinite χ₁ is that of the last length reached.
+
+    Raises:
+        DomainError: The function is not finite where the pre-activations go.
+
+    Example:
+        >>> import numpy as np
+        >>> depths(np.tanh, weight_variance=0.5, bias_variance=0.0).phase
+        'ordered'
+
+    Source:
+        Poole et al. 2016, arXiv:1606.05340, eqs. 3 to 5; Schoenholz et al. 2017, arXiv:1611.01232, eqs. 5 to 9.
+    """
+    length = settled_length(function, weight_variance=weight_variance, bias_variance=bias_variance, start=start)
+    at = min(max(length, TINY), HUGE)
+    slope = susceptibility(function, at, weight_variance=weight_variance)
+    if abs(slope - 1) < CRITICAL:
+        return Depths(length=length, slope=slope, correlation=1.0, depth_scale=math.inf, phase="critical")
+    if slope < 1:
+        return Depths(length=length, slope=slope, correlation=1.0, depth_scale=_scale(slope), phase="ordered")
+    squares = hermite_squares(function, at) * weight_variance / at
+    squares[0] += bias_variance / at
+    correlation = _crossing(squares)
+    orders = np.arange(len(squares))
+    rate = float((orders[1:] * squares[1:]) @ correlation ** (orders[1:] - 1))
+    return Depths(length=length, slope=slope, correlation=correlation, depth_scale=_scale(rate), phase="chaotic")
+
+
+def settled_length(function: Function, *, weight_variance: float, bias_variance: float, start: float = 1.0) -> float:
+    """Mean square at which pre-activations settle, layer after layer.
+
+    Args:
+        function: The activation φ, vectorised, float64 to float64.
+        weight_variance: σ_w², the variance of a weight times fan-in, dimensionless.
+        bias_variance: σ_b², in units of the pre-activations squared.
+        start: Mean square of the first pre-activations, positive.
+
+    Returns:
+        The fixed point in units of the pre-activations squared; 0 if they die out, infinite if they grow without end.
+
+    Raises:
+        DomainError: The function is not finite where the pre-activations go.
+
+    Example:
+        >>> import numpy as np
+        >>> settled_length(np.tanh, weight_variance=0.5, bias_variance=0.0)
+        0.0
+    """
+    length = start
+    for _ in range(NUM_STEPS):
+        following = length_map(function, length, weight_variance=weight_variance, bias_variance=bias_variance)
+        if abs(following - length) <= SETTLED * length:
+            return following
+        if following > HUGE:
+            return math.inf
+        if following < TINY:
+            return 0.0
+        length = following
+    return length
+
+
+def correlation_map(
+    function: Function, correlation: float, variance: float, *, weight_variance: float, bias_variance: float = 0.0
+) -> float:
+    """Correlation of two signals one layer on.
+
+    c' = (σ_w² E[φ(u) φ(v)] + σ_b²) / q, with u and v Gaussian of mean square q and correlation c
+
+    Args:
+        function: The activation φ, vectorised, float64 to float64.
+        correlation: c, in [0, 1].
+        variance: q, at which the length has settled, in units of the pre-activations squared, positive.
+        weight_variance: σ_w², the variance of a weight times fan-in, dimensionless.
+        bias_variance: σ_b², in units of the pre-activations squared.
+
+    Returns:
+        c', dimensionless.
+
+    Raises:
+        DomainError: The function is not finite where the pre-activations go.
+
+    Example:
+        >>> round(correlation_map(lambda x: x, 0.3, 2.0, weight_variance=1.0), 6)
+        0.3
+
+    Source:
+        Poole et al. 2016, arXiv:1606.05340, eq. 5.
+    """
+    squares = hermite_squares(function, variance)
+    product = float(squares @ correlation ** np.arange(len(squares)))
+    return (weight_variance * product + bias_variance) / variance
+
+
+def hermite_squares(function: Function, variance: float) -> NDArray[np.float64]:
+    """Return the squared coefficients a_k² of a function of √q z; the last one stands for all that follow.
+
+    Args:
+        function: The activation φ, vectorised, float64 to float64.
+        variance: q, in units of the pre-activations squared, positive.
+
+    Returns:
+        An array whose sum is E[φ(√q z)²], in the function's units squared.
+
+    Raises:
+        DomainError: The function is not finite where the pre-activations go.
+    """
+    deviation = math.sqrt(variance)
+    samples = sample(function, REACH * deviation)
+    measure, points = samples.measure(deviation), samples.points / deviation
+    before, here = np.zeros_like(points), np.ones_like(points)
+    squares = np.empty(NUM_HERMITE + 1)
+    for order in range(NUM_HERMITE):
+        squares[order] = float(measure @ (samples.values * here)) ** 2
+        before, here = here, (points * here - math.sqrt(order) * before) / math.sqrt(order + 1)
+    squares[-1] = max(float(measure @ samples.values**2) - float(squares[:-1].sum()), 0.0)
+    return squares
+
+
+def slope_moments(function: Function, variance: float) -> tuple[float, float]:
+    """Return E[φ'²] and E[φ'⁴] at pre-activations of a mean square.
+
+    Args:
+        function: The activation φ, vectorised, float64 to float64.
+        variance: q, in units of the pre-activations squared, positive.
+
+    Returns:
+        Both moments, dimensionless.
+
+    Raises:
+        DomainError: The function is not finite where the pre-activations go.
+
+    Example:
+        >>> first, second = slope_moments(lambda x: 2 * x, 1.0)
+        >>> round(first, 6), round(second, 6)
+        (4.0, 16.0)
+    """
+    deviation = math.sqrt(variance)
+    samples = sample(function, REACH * deviation)
+    measure = samples.measure(deviation)
+    return float(measure @ samples.slopes**2), float(measure @ samples.slopes**4)
+
+
+def relative_spread(slopes: Sequence[tuple[float, float]], *, is_orthogonal: bool) -> float:
+    """Relative variance of the squared singular values of the Jacobian of layers of one width.
+
+    Var[s²] / E[s²]² = Σ_l (μ₂ / μ₁² - 1 - s₁), with s₁ = 0 for orthogonal and -1 for Gaussian weights
+
+    Relative variances add up since the layers are freely independent.
+
+    Args:
+        slopes: For each layer μ₁ = E[φ'²] and μ₂ = E[φ'⁴] at the length of its input, dimensionless.
+        is_orthogonal: Whether the weights are orthogonal; else they are Gaussian.
+
+    Returns:
+        The variance over the squared mean, dimensionless; 0 at dynamical isometry.
+
+    Example:
+        >>> relative_spread([(1.0, 1.0)] * 3, is_orthogonal=False)
+        3.0
+
+    Source:
+        Pennington, Schoenholz, Ganguli 2018, arXiv:1802.09979, eq. 20, there for one length at all layers.
+    """
+    return sum(second / first**2 - 1 + (0 if is_orthogonal else 1) for first, second in slopes)
+
+
+def _scale(rate: float) -> float:
+    return math.inf if rate >= 1 else (0.0 if rate <= 0 else -1 / math.log(rate))
+
+
+def _crossing(squares: NDArray[np.float64]) -> float:
+    """Return the correlation below 1 that a layer keeps; the map is convex, so there is one if it leaves 1 steeply."""
+    orders = np.arange(len(squares))
+    low, high = 0.0, 1.0
+    for _ in range(NUM_BISECTIONS):
+        middle = (low + high) / 2
+        if float(squares @ middle**orders) > middle:
+            low = middle
+        else:
+            high = middle
+    return low
