@@ -54,7 +54,9 @@ def test_the_losses_are_those_of_a_loop_written_by_hand() -> None:
 def test_the_update_ratios_are_those_of_the_first_step() -> None:
     task, model = task_of(network(), sgd(0.5)), network()
     F.cross_entropy(model(task.batch.inputs), task.batch.targets).backward()
-    expected = [0.5 * float(each.grad.norm() / each.norm()) for each in model.parameters() if each.grad is not None]
+    expected = [
+        0.5 * float((each.grad.norm() / each.norm()).detach()) for each in model.parameters() if each.grad is not None
+    ]
 
     assert [each.ratio for each in trial(task).updates] == pytest.approx(expected, rel=1e-4)
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,26 @@ from isometry.anatomy.names import names_of
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.record import record
 from isometry.anatomy.task import Task, tensors_in
-from isometry.probes.losses import LossInputs, LossReading
-from isometry.probes.start import made_of_parameters
+from isometry.probes.losses import LossInputs, LossReading, made_of_parameters
+from isometry.probes.separation import Separations
 from isometry.probes.training import Training, describe_optimizer
 from isometry.probes.trial_result import Failure, UpdateRatio
 
 TIME_BUDGET = 4.0  # seconds; a check with everything on is to take less than ten
 MIN_STEPS = 3  # fewer show no course, however slow they are
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a course made of one call of a known loss function.
+
+    Attributes:
+        reading: The call after the last step.
+        gains: By how much the loss was lower than for outputs averaged over the samples, before and after.
+    """
+
+    reading: LossReading
+    gains: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +43,7 @@ class Course:
 
     Attributes:
         losses: The loss before each step and after the last, which is not finite if the course came to that.
-        readings: The calls of known loss functions after the last step; none if a loss was not finite.
+        progress: What became of the calls of known loss functions; none if a loss was not finite.
         updates: How far the first step moved each parameter that is not zero.
         failure: Where the first number came up that is not finite; None if none did.
         optimizer: The optimiser with its settings, in words.
@@ -42,7 +55,7 @@ class Course:
     """
 
     losses: tuple[float, ...]
-    readings: tuple[LossReading, ...]
+    progress: tuple[Progress, ...]
     updates: tuple[UpdateRatio, ...]
     failure: Failure | None
     optimizer: str
@@ -132,6 +145,7 @@ class _Runner:
         is_warming_up = any(
             float(each.get("initial_lr", 0)) > float(each.get("lr", 0)) for each in optimizer.param_groups
         )
+        gains = read_gains(self.training.task, seed=self.seed)[1]
         before = [each.detach().clone() for each in self.parameters]
         failure = self._step(0)
         updates = self._updates(before)
@@ -141,10 +155,10 @@ class _Runner:
         while failure is None and made < steps and (made < MIN_STEPS or time.perf_counter() < deadline):
             failure = self._step(made)
             made += 1
-        loss, readings = self._end(failure)
+        loss, progress = self._end(failure, gains)
         return Course(
             losses=(*self.training.losses[:made], loss),
-            readings=readings,
+            progress=progress,
             updates=updates,
             failure=failure,
             optimizer=told,
@@ -163,7 +177,7 @@ class _Runner:
         broken = _first_broken(self.parameters)
         return None if broken is None else Failure(number + 1, self.names.get(id(broken)))
 
-    def _end(self, failure: Failure | None) -> tuple[float, tuple[LossReading, ...]]:
+    def _end(self, failure: Failure | None, gains: Mapping[int, float]) -> tuple[float, tuple[Progress, ...]]:
         task = self.training.task
         if failure is not None:
             return math.nan, ()
@@ -171,7 +185,12 @@ class _Runner:
             loss = float(self.training.loss(self.batch.get()).detach())
         if not math.isfinite(loss):
             return loss, ()
-        return loss, read_losses(task, seed=self.seed)
+        readings, after = read_gains(task, seed=self.seed)
+        return loss, tuple(
+            Progress(each, (gains[each.operation], after[each.operation]))
+            for each in readings
+            if each.operation in gains and each.operation in after
+        )
 
     def _updates(self, before: Sequence[Tensor]) -> tuple[UpdateRatio, ...]:
         found: list[UpdateRatio] = []
@@ -192,12 +211,21 @@ class _Runner:
         return any(each.grad is not None and bool(each.grad.to_dense().any()) for each in self.parameters)
 
 
-def read_losses(task: Task, *, seed: int) -> tuple[LossReading, ...]:
-    """Return the calls of known loss functions in one forward pass, but for those whose target the model makes."""
-    observer = LossInputs()
-    tape = record(task, [observer], seed=seed)
+def read_gains(task: Task, *, seed: int) -> tuple[tuple[LossReading, ...], dict[int, float]]:
+    """Read the known loss functions in one forward pass of a task.
+
+    Args:
+        task: The task; nothing in it is changed.
+        seed: Seed of the random numbers.
+
+    Returns:
+        Their calls but for those whose target the model makes, and what their outputs gain by being different.
+    """
+    losses, separations = LossInputs(), Separations()
+    tape = record(task, [losses, separations], seed=seed)
     learned = made_of_parameters(tape)
-    return tuple(each for each in observer.readings if not learned.issuperset(tape.operations[each.operation].inputs))
+    readings = (each for each in losses.readings if not learned.issuperset(tape.operations[each.operation].inputs))
+    return tuple(readings), separations.gains
 
 
 def _scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

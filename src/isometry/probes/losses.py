@@ -12,7 +12,7 @@ from torch.nn import functional
 from isometry.anatomy.operations import LOSSES
 from isometry.anatomy.preserve import has_numbers
 from isometry.anatomy.recorder import Call
-from isometry.anatomy.tape import Operation
+from isometry.anatomy.tape import Operation, Tape
 
 MIN_AXES = 2  # examples and classes
 MIN_CHOICES = 2  # classes, or targets: with one alone there is nothing to predict
@@ -62,6 +62,15 @@ class LossInputs:
             reading = _READ[operation.name](operation, prediction.detach(), target.detach())
         if reading is not None:
             self.readings.append(reading)
+
+
+def made_of_parameters(tape: Tape) -> set[int]:
+    """Return the values that depend on a parameter: a target among them moves, as a codebook's or a teacher's does."""
+    found: set[int] = set()
+    for operation in tape.operations:
+        if operation.parameters or not found.isdisjoint(operation.inputs):
+            found.update(operation.outputs)
+    return found
 
 
 def _both(call: Call) -> tuple[Tensor | None, Tensor | None]:

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from isometry.anatomy.tape import Tape
 from isometry.probes.evidence import Evidence, NotMeasuredError, probe
-from isometry.probes.losses import LossInputs, LossReading
+from isometry.probes.losses import LossInputs, LossReading, made_of_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,3 @@ def measure_start(evidence: Evidence) -> LossStart:
     worst = max(readings, key=lambda reading: reading.value / reading.constant)
     heads = tuple(layer.name for layer in evidence.anatomy.heads)
     return LossStart(worst, heads, has_hidden_layers=evidence.anatomy.depth > 1)
-
-
-def made_of_parameters(tape: Tape) -> set[int]:
-    """Return the values that depend on a parameter: a target among them moves, as a codebook's or a teacher's does."""
-    found: set[int] = set()
-    for operation in tape.operations:
-        if operation.parameters or not found.isdisjoint(operation.inputs):
-            found.update(operation.outputs)
-    return found

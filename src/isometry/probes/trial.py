@@ -5,14 +5,17 @@ from collections.abc import Sequence
 
 from isometry._errors import ModelError
 from isometry.anatomy.task import Task
-from isometry.probes.course import MIN_STEPS, TIME_BUDGET, Course, run_course
+from isometry.probes.course import MIN_STEPS, TIME_BUDGET, Course, Progress, run_course
 from isometry.probes.evidence import Evidence, NotMeasuredError, probe
 from isometry.probes.losses import LossReading
 from isometry.probes.trial_result import TrialResult
 
-# Share of the constant predictor's loss by which a network must be below it. Outputs that do not depend on the sample
-# cannot be below at all, whatever the optimiser did to the head: benchmarks/trial.md.
-MIN_PROGRESS = 0.05
+# What the outputs must gain by being different for different samples, over the constant predictor's loss. Networks that
+# come to learn pass it within 20 steps, long before their loss falls; those that never do stay at rounding errors.
+MIN_GAIN = 2e-5
+MIN_GROWTH = 10.0  # times the gain before the first step, which may be there by accident
+PLAIN_GAIN = 0.05  # over the constant predictor's loss; a gain like this needs no growth
+MAX_END = 1.2  # times the constant predictor's loss; above it the course has not got over its start yet
 
 
 @probe(TrialResult)
@@ -25,7 +28,7 @@ def measure_trial(evidence: Evidence) -> TrialResult:
         raise NotMeasuredError("the step computes its loss with another model than the one it is given")
     return TrialResult(
         losses=course.losses,
-        constant=constant_loss(course.readings),
+        constant=constant_loss(course.progress),
         optimizer=course.optimizer,
         is_given=task.optimizer_factory is not None,
         learning_rate=course.learning_rate,
@@ -77,15 +80,22 @@ def course_of(task: Task, *, steps: int, seed: int, rate_factor: float = 1.0) ->
 
 
 def learns(course: Course) -> bool:
-    """Say whether a course ended clearly below what a predictor that ignores its input can reach."""
-    if not course.is_finite:
+    """Say whether a network came to tell its samples apart, and not only to hit the mean of their targets."""
+    return course.is_finite and any(_is_learning(progress) for progress in course.progress)
+
+
+def _is_learning(progress: Progress) -> bool:
+    constant = constant_of(progress.reading)
+    before, after = progress.gains
+    if not constant > 0 or progress.reading.value > MAX_END * constant:
         return False
-    return any(reading.value < (1 - MIN_PROGRESS) * constant_of(reading) for reading in course.readings)
+    has_grown = after >= MIN_GROWTH * abs(before) or after >= PLAIN_GAIN * constant
+    return after >= MIN_GAIN * constant and after > before and has_grown
 
 
-def constant_loss(readings: Sequence[LossReading]) -> float | None:
+def constant_loss(progress: Sequence[Progress]) -> float | None:
     """Return the loss of the best predictor that ignores its input, None if it is not known."""
-    return sum(constant_of(reading) for reading in readings) if readings else None
+    return sum(constant_of(each.reading) for each in progress) if progress else None
 
 
 def constant_of(reading: LossReading) -> float:
