@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from isometry.anatomy.reading import Layer
 from isometry.checking.check import check
 from isometry.findings import RULES
 from isometry.probes.reach import GradientReach, ParameterReach
+from isometry.probes.strays import Stray, Strays
 from isometry.probes.weights import WeightNumbers, WeightTable
 from isometry.theory.fans import Fans
 
@@ -29,23 +31,39 @@ LAYER = Layer(
 )
 
 
-def zero(name: str, *, is_weight: bool = True, is_zero: bool = False) -> ParameterReach:
-    return ParameterReach(name, "zero", is_weight=is_weight, is_zero=is_zero)
+NO_STRAYS = Strays(())
 
 
-def reach(*parameters: ParameterReach, is_trunk_cut: bool = False, on_trunk: tuple[str, ...] = ()) -> GradientReach:
-    return GradientReach(parameters, is_trunk_cut, frozenset(on_trunk))
+def zero(name: str, **settings: Any) -> ParameterReach:
+    return ParameterReach(name=name, reach="zero", **{"is_weight": True} | settings)
+
+
+def cut(name: str, **settings: Any) -> ParameterReach:
+    return ParameterReach(name=name, reach="cut", **settings)
+
+
+def reach(*parameters: ParameterReach, is_fresh: bool = True) -> GradientReach:
+    return GradientReach(parameters, is_fresh=is_fresh)
 
 
 @pytest.mark.parametrize(
     ("measured", "severities"),
     [
-        pytest.param(reach(ParameterReach("a", "reached")), [], id="reached"),
-        pytest.param(reach(ParameterReach("a", "cut", "detach"), is_trunk_cut=True), [None], id="cut on the trunk"),
-        pytest.param(reach(ParameterReach("a", "cut", "detach")), ["note"], id="cut beside the trunk"),
-        pytest.param(reach(ParameterReach("a", "unused")), ["note"], id="not used by this batch"),
-        pytest.param(reach(ParameterReach("a", "zero", opens_later=True, is_weight=True)), [], id="behind a zero end"),
-        pytest.param(reach(zero("a"), on_trunk=("a",)), [None], id="a step function on the trunk"),
+        pytest.param(reach(ParameterReach(name="a", reach="reached")), [], id="reached"),
+        pytest.param(reach(cut("a", is_meant=True, is_on_trunk=True)), [None], id="a detach on the trunk"),
+        pytest.param(
+            reach(cut("a", is_meant=True, is_on_trunk=True), is_fresh=False), ["note"], id="behind pretrained weights"
+        ),
+        pytest.param(reach(cut("a", is_on_trunk=True), is_fresh=False), [None], id="an argmax behind pretrained ones"),
+        pytest.param(reach(cut("a", is_meant=True)), ["note"], id="a target network"),
+        pytest.param(reach(cut("a")), ["warning"], id="a router whose choice alone is used"),
+        pytest.param(
+            reach(cut("a", is_meant=True), cut("b", is_on_trunk=True)), [None, "note"], id="each cut by itself"
+        ),
+        pytest.param(reach(ParameterReach(name="a", reach="unused")), ["note"], id="not used by this batch"),
+        pytest.param(reach(zero("a", opens_later=True)), [], id="behind a zero end"),
+        pytest.param(reach(zero("a", is_on_trunk=True)), [None], id="something flat on the trunk"),
+        pytest.param(reach(zero("a", blocked_by="round")), [None], id="a rounding beside the trunk"),
         pytest.param(reach(zero("a")), ["note"], id="an expert without examples"),
         pytest.param(reach(zero("b", is_zero=True)), [None], id="two factors of zeros beside the trunk"),
         pytest.param(reach(zero("bias", is_weight=False)), [], id="a bias alone"),
@@ -54,22 +72,38 @@ def reach(*parameters: ParameterReach, is_trunk_cut: bool = False, on_trunk: tup
 def test_no_gradient_tells_what_is_meant_from_what_is_not(
     measured: GradientReach, severities: list[str | None]
 ) -> None:
-    drafts = list(RULES["PAR101"](measured))
+    drafts = list(RULES["PAR101"](measured, NO_STRAYS))
 
     assert [draft.severity for draft in drafts] == severities
 
 
 def test_a_zero_gradient_without_zero_weights_is_not_blamed_on_the_initialisation() -> None:
-    (draft,) = RULES["PAR101"](reach(zero("a"), on_trunk=("a",)))
+    (draft,) = RULES["PAR101"](reach(zero("a", is_on_trunk=True)), NO_STRAYS)
 
     assert draft.remedy.kind == "model"
 
 
 def test_two_factors_of_zeros_are_blamed_on_the_initialisation() -> None:
-    (draft,) = RULES["PAR101"](reach(zero("b", is_zero=True)))
+    (draft,) = RULES["PAR101"](reach(zero("b", is_zero=True)), NO_STRAYS)
 
     assert draft.remedy.kind == "init"
     assert draft.where == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("strays", "severities"),
+    [
+        pytest.param((), [], id="none"),
+        pytest.param((Stray("layers[0].weight", is_held=True),), [None], id="layers in a list"),
+        pytest.param((Stray("vgg[0].0.weight", is_held=True, is_asleep=True),), ["note"], id="a fixed network, hidden"),
+        pytest.param((Stray("a parameter", is_held=False),), [None], id="made anew"),
+        pytest.param((Stray("a", is_held=True), Stray("b", is_held=False)), [None, None], id="both"),
+    ],
+)
+def test_weights_that_are_no_parameters_are_told_by_where_they_are_held(
+    strays: tuple[Stray, ...], severities: list[str | None]
+) -> None:
+    assert [draft.severity for draft in RULES["PAR101"](reach(), Strays(strays))] == severities
 
 
 def test_a_bias_of_zeros_does_not_open_the_way_to_two_zero_weights() -> None:

@@ -56,6 +56,7 @@ class Recorder(TorchFunctionMode):
         self._constants = WeakTensorKeyDictionary()
         self._batch: frozenset[int] = frozenset()
         self._modules: list[tuple[nn.Module, tuple[int, ...]]] = []
+        self.strays: list[Tensor] = []
         self.last_call: tuple[str, list[tuple[int, ...]]] | None = None
 
     def __torch_function__(  # noqa: PLR0917 - torch's signature
@@ -270,6 +271,8 @@ class Recorder(TorchFunctionMode):
         if known is not None:
             return known
         self._guard.watch(tensor)
+        if tensor.requires_grad and tensor.is_leaf and torch.is_grad_enabled() and self._is_inside_model():
+            self.strays.append(tensor)
         return self._new_value(tensor, producer=None, units=Units.along(tensor, max(tensor.ndim - 1, 0)))
 
     def _reveal(self, tensor: Tensor, value: Value) -> Value:
@@ -318,6 +321,9 @@ class Recorder(TorchFunctionMode):
         self._values.append(value)
         self._value_of[tensor] = value
         return value
+
+    def _is_inside_model(self) -> bool:
+        return any(id(module) in self._names.of_module for module, _ in self._modules)
 
     def _module_path(self) -> str:
         for module, _ in reversed(self._modules):

@@ -1,6 +1,8 @@
 """Which parameters the gradient reaches, and the operation that cuts it off from the others."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from isometry.anatomy.flow import data_flow
@@ -10,9 +12,11 @@ from isometry.probes.evidence import Evidence, measure, probe, structural
 from isometry.probes.openings import Openings, is_zero
 
 Reach = Literal["reached", "zero", "cut", "unused"]
+STOPS = frozenset({"detach", "data"})  # what is written to stop a gradient; a target network is behind one
+FLAT = frozenset({"sign", "sgn", "round", "floor", "ceil", "trunc", "fix", "heaviside", "floor_divide"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterReach:
     """How the gradient of one trainable parameter came about.
 
@@ -20,7 +24,11 @@ class ParameterReach:
         name: Canonical name.
         reach: `reached` by a gradient that is not zero; `zero` if it is exactly zero; `cut` if a way of data leads
             to the loss, but no gradient comes back; `unused` if no way of data leads to the loss.
-        blocked_by: For `cut`, the name of the operation behind which no gradient passes, and its layer.
+        blocked_by: The operation behind which no gradient passes, and its layer: for `cut`, and for `zero` where all
+            ways pass an operation that is flat everywhere, such as a rounding.
+        is_on_trunk: Whether it stands where data have to pass. For `cut`: no layer learns, or one that does reads
+            nothing but what comes through such cuts. For others: every way from an input to the loss passes it.
+        is_meant: For `cut`, whether a `detach` or `no_grad` is among what cuts it off, as of a target network.
         opens_later: For `zero`, whether a weight of zeros on its way gets a gradient itself, so that the way opens
             with the first step, as at the end of a residual branch.
         is_weight: Whether it mixes the units of a layer's input, alone.
@@ -30,6 +38,8 @@ class ParameterReach:
     name: str
     reach: Reach
     blocked_by: str = ""
+    is_on_trunk: bool = False
+    is_meant: bool = False
     opens_later: bool = False
     is_weight: bool = False
     is_zero: bool = False
@@ -42,16 +52,13 @@ class GradientReach:
 
     Attributes:
         parameters: In the order of the model.
-        is_trunk_cut: Whether a cut leaves no layer a gradient, or a layer that learns reads nothing but what comes
-            through cuts. A target network and a detached generator lie beside the trunk.
-        on_trunk: Names of the parameters used where every way from an input to the loss passes.
         is_input_lost: Whether layers read the batch, but none of those that lead to the loss reads anything of it.
+        is_fresh: Whether the weights are newly initialised; what reads a pretrained network may leave it as it is.
     """
 
     parameters: tuple[ParameterReach, ...]
-    is_trunk_cut: bool
-    on_trunk: frozenset[str]
     is_input_lost: bool = False
+    is_fresh: bool = True
 
     def of(self, reach: Reach) -> tuple[ParameterReach, ...]:
         """Return the parameters with this reach."""
@@ -61,55 +68,117 @@ class GradientReach:
 @probe(GradientReach)
 def measure_reach(evidence: Evidence) -> GradientReach:
     """Tell apart parameters that learn, that wait for others, that are cut off and that are not used."""
-    tape = evidence.step.tape
-    users = _users(tape)
-    leads_to_loss = set(data_flow(tape).nodes)
-    weights = {layer.weight[0] for layer in evidence.anatomy.layers if len(layer.weight) == 1}
-    openings = measure(evidence, Openings).before
-    reaches: list[ParameterReach] = []
-    cuts: set[int] = set()
-    for name, gradients in evidence.step.gradients.items():
-        own = [index for index in users.get(name, ()) if index in leads_to_loss]
-        found = [gradient for gradient in gradients if gradient is not None]
-        if found and any(not has_numbers(gradient) or bool(gradient.ne(0).any()) for gradient in found):
-            reaches.append(ParameterReach(name, "reached"))
-        elif found:
-            reaches.append(
-                ParameterReach(
-                    name,
-                    "zero",
-                    opens_later=not openings.isdisjoint(own),
-                    is_weight=name in weights,
-                    is_zero=is_zero(evidence, name),
-                )
-            )
-        elif own:
-            cut = _cut_behind(tape, own, leads_to_loss)
-            cuts.update([cut.index] if cut else [])
-            reaches.append(ParameterReach(name, "cut", blocked_by=_describe(cut)))
-        else:
-            reaches.append(ParameterReach(name, "unused"))
-    learning = {node for node in evidence.anatomy.flow.nodes if tape.operations[node].weights}
-    starved = _starved(tape, cuts)
-    fed = {name for node in learning - starved for use in tape.operations[node].weights for name in use.names}
-    # A critic reads what a detached generator made in one call, and real examples in another.
-    hungry = (use.names[0] for node in learning & starved for use in tape.operations[node].weights)
-    is_trunk_cut = bool(cuts) and (not learning or not fed.issuperset(hungry))
-    trunk = evidence.anatomy.flow.trunk()
-    on_trunk = frozenset(use.names[0] for index in trunk for use in tape.operations[index].parameters)
-    return GradientReach(tuple(reaches), is_trunk_cut, on_trunk, _is_input_lost(tape, leads_to_loss))
+    ways = _Ways(evidence)
+    reaches = tuple(ways.reach_of(name) for name in evidence.step.gradients)
+    return GradientReach(reaches, ways.is_input_lost(), evidence.task.is_fresh)
 
 
-def _is_input_lost(tape: Tape, leads_to_loss: set[int]) -> bool:
-    fed = set(tape.batch)
-    reads: dict[bool, list[bool]] = {True: [], False: []}
-    for operation in tape.operations:
-        reads_batch = not fed.isdisjoint(operation.inputs)
-        if reads_batch:
-            fed.update(operation.outputs)
-        if operation.weights:
-            reads[operation.index in leads_to_loss].append(reads_batch)
-    return bool(reads[True]) and not any(reads[True]) and any(reads[False])
+class _Ways:
+    """The ways of data from the parameters to the loss, and what bars them to gradients."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._tape = evidence.step.tape
+        self._users = _users(self._tape)
+        self._leads_to_loss = set(data_flow(self._tape).nodes)
+        self._weights = {layer.weight[0] for layer in evidence.anatomy.layers if len(layer.weight) == 1}
+        flow = evidence.anatomy.flow
+        trunk = flow.trunk()
+        self._on_trunk = {use.names[0] for index in trunk for use in self._tape.operations[index].parameters}
+        self._slopes = _nodes_with_slope(self._tape, flow.nodes, flow.after)
+        self._cuts = {name: self._cuts_of(name) for name in evidence.step.gradients if self._is_without_gradient(name)}
+        self._hungry = self._hungry_layers()
+        self._behind: dict[tuple[int, ...], set[int]] = {}  # what is made of the outputs of cuts
+
+    def reach_of(self, name: str) -> ParameterReach:
+        """Say how the gradient of a parameter came about."""
+        gradients = [each for each in self._evidence.step.gradients[name] if each is not None]
+        if gradients and any(not has_numbers(each) or bool(each.ne(0).any()) for each in gradients):
+            return ParameterReach(name=name, reach="reached")
+        if gradients:
+            return self._zero(name)
+        if self._users_before_loss(name):
+            return self._cut(name)
+        return ParameterReach(name=name, reach="unused")
+
+    def is_input_lost(self) -> bool:
+        """Say whether layers read the batch, but none of those before the loss does."""
+        of_batch = _values_from(self._tape, self._tape.batch)
+        reads: dict[bool, list[bool]] = {True: [], False: []}
+        for operation in self._tape.operations:
+            if operation.weights:
+                is_before_loss = operation.index in self._leads_to_loss
+                reads[is_before_loss].append(not of_batch.isdisjoint(operation.inputs))
+        return bool(reads[True]) and not any(reads[True]) and any(reads[False])
+
+    def _is_without_gradient(self, name: str) -> bool:
+        return all(gradient is None for gradient in self._evidence.step.gradients[name])
+
+    def _users_before_loss(self, name: str) -> list[int]:
+        return [index for index in self._users.get(name, ()) if index in self._leads_to_loss]
+
+    def _zero(self, name: str) -> ParameterReach:
+        own = self._users_before_loss(name)
+        openings = measure(self._evidence, Openings).before
+        flat = None if not self._slopes.isdisjoint(own) else _first_flat(self._tape, own)
+        return ParameterReach(
+            name=name,
+            reach="zero",
+            blocked_by=_describe(flat) if flat else "",
+            is_on_trunk=name in self._on_trunk,
+            opens_later=not openings.isdisjoint(own),
+            is_weight=name in self._weights,
+            is_zero=is_zero(self._evidence, name),
+        )
+
+    def _cut(self, name: str) -> ParameterReach:
+        cuts = self._cuts[name]
+        key = tuple(out for cut in cuts for out in cut.outputs)
+        behind = self._behind.setdefault(key, set()) or _values_from(self._tape, key)
+        self._behind[key] = behind
+        learns = any(self._tape.operations[node].weights for node in self._evidence.anatomy.flow.nodes)
+        return ParameterReach(
+            name=name,
+            reach="cut",
+            blocked_by=_describe(cuts[0] if cuts else None),
+            is_on_trunk=not learns or any(not behind.isdisjoint(layer.inputs) for layer in self._hungry),
+            is_meant=any(cut.name in STOPS or cut.is_blind for cut in cuts),
+        )
+
+    def _cuts_of(self, name: str) -> list[Operation]:
+        """Return the first operation on each way from a parameter to the loss whose output carries no gradient."""
+        found = {cut for index in self._users_before_loss(name) for cut in self._frontier[index]}
+        return [self._tape.operations[index] for index in sorted(found)]
+
+    @cached_property
+    def _frontier(self) -> dict[int, frozenset[int]]:
+        """For each operation the first ones, itself or behind it, whose outputs carry no gradient to the loss."""
+        readers = self._evidence.anatomy.readers
+        found: dict[int, frozenset[int]] = {}
+        for operation in reversed(self._tape.operations):
+            if operation.index not in self._leads_to_loss:
+                found[operation.index] = frozenset()
+            elif any(self._tape.values[out].has_gradient for out in operation.outputs):
+                behind = (found[reader] for out in operation.outputs for reader in readers.get(out, ()))
+                found[operation.index] = frozenset[int]().union(*behind)
+            else:
+                found[operation.index] = frozenset({operation.index})
+        return found
+
+    def _hungry_layers(self) -> list[Operation]:
+        """Return the layers that learn, of weights that read nothing anywhere but what comes through cuts.
+
+        A critic reads what a detached generator made in one call, and real examples in another: it is fed.
+        """
+        cuts = {cut.index for each in self._cuts.values() for cut in each}
+        behind = _values_from(self._tape, (out for cut in cuts for out in self._tape.operations[cut].outputs))
+        outside = (value.index for value in self._tape.values if value.producer is None)
+        fed = _values_from(self._tape, outside, barred=cuts)
+        layers = [self._tape.operations[node] for node in self._evidence.anatomy.flow.nodes]
+        layers = [layer for layer in layers if layer.weights]
+        hungry = [layer for layer in layers if not behind.isdisjoint(layer.inputs) and fed.isdisjoint(layer.inputs)]
+        feeding = {use.names for layer in layers if layer not in hungry for use in layer.weights}
+        return [layer for layer in hungry if any(use.names not in feeding for use in layer.weights)]
 
 
 def _users(tape: Tape) -> dict[str, list[int]]:
@@ -121,14 +190,30 @@ def _users(tape: Tape) -> dict[str, list[int]]:
     return users
 
 
-def _cut_behind(tape: Tape, start: list[int], allowed: set[int]) -> Operation | None:
-    """Return the first operation on the way to the loss whose output carries no gradient."""
-    behind: set[int] = set()
-    for operation in tape.operations[min(start) :]:
-        if operation.index not in start and behind.isdisjoint(operation.inputs):
-            continue
-        behind.update(operation.outputs)
-        if operation.index in allowed and not any(tape.values[out].has_gradient for out in operation.outputs):
+def _values_from(tape: Tape, values: Iterable[int], *, barred: Collection[int] = ()) -> set[int]:
+    """Return the values given and all that operations make of them, those barred left out."""
+    found = set(values)
+    for operation in tape.operations:
+        if operation.index not in barred and not found.isdisjoint(operation.inputs):
+            found.update(operation.outputs)
+    return found
+
+
+def _nodes_with_slope(tape: Tape, nodes: tuple[int, ...], after: dict[int, tuple[int, ...]]) -> set[int]:
+    """Return the operations from which a way leads to the loss without one that is flat everywhere."""
+    found: set[int] = set()
+    for node in reversed(nodes):
+        is_end = not after[node]
+        if tape.operations[node].name not in FLAT and (is_end or not found.isdisjoint(after[node])):
+            found.add(node)
+    return found
+
+
+def _first_flat(tape: Tape, own: list[int]) -> Operation | None:
+    """Return the first operation that is flat everywhere behind a parameter's own."""
+    behind = _values_from(tape, (out for index in own for out in tape.operations[index].outputs))
+    for operation in tape.operations[min(own, default=len(tape.operations)) :]:
+        if operation.name in FLAT and not behind.isdisjoint(operation.inputs):
             return operation
     return None
 
@@ -138,19 +223,3 @@ def _describe(cut: Operation | None) -> str:
         return "an operation that was not seen"
     where = f" in {cut.module!r}" if cut.module else ""
     return f"{cut.name}{where}{' (under no_grad)' if cut.is_blind else ''}"
-
-
-def _starved(tape: Tape, cuts: set[int]) -> set[int]:
-    """Return the operations that read what comes through cuts, and no data that bypass them."""
-    behind: set[int] = set()
-    fed = {value.index for value in tape.values if value.producer is None}
-    starved: set[int] = set()
-    for operation in tape.operations:
-        inputs = set(operation.inputs)
-        if operation.index in cuts or inputs & behind:
-            behind.update(operation.outputs)
-        if operation.index not in cuts and inputs & fed:
-            fed.update(operation.outputs)
-        if inputs & behind and not inputs & fed:
-            starved.add(operation.index)
-    return starved
