@@ -8,7 +8,7 @@ from isometry._registry import Registry
 from isometry.findings.rule import Rule
 
 DEFAULT_STEPS = 20  # of the trial; enough for a network that can learn its batch to show it, seconds on a laptop
-DEFAULT_PROOFS = 1  # leading causes that are put to an experiment
+DEFAULT_PROOFS = 3  # leading causes that are put to an experiment, as far as its time goes; few programs have more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
