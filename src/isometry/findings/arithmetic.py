@@ -9,7 +9,7 @@ from isometry.report.finding import Remedy
 from isometry.report.phrases import Phrase
 
 
-@rule("NUM101", severity="error")
+@rule("NUM101", severity="error", explained_by=("NUM102",))
 def nan_inf(origin: NonFiniteOrigin) -> Iterator[Draft]:
     """The loss or a gradient is NaN or infinite.
 

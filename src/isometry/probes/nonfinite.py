@@ -269,7 +269,7 @@ class _Search:
             operands=() if seen is None else seen.inputs,
             settings=operation.settings,
             dtype="" if seen is None else seen.output.dtype,
-            upstream=self._layers_before(index),
+            upstream=layers_before(self.tape, index),
             readers=self._readers(index),
             is_custom=own,
         )
@@ -278,21 +278,21 @@ class _Search:
         made = set(self.tape.operations[index].outputs)
         return tuple(each.name for each in self.tape.operations[index + 1 :] if not made.isdisjoint(each.inputs))
 
-    def _layers_before(self, index: int) -> tuple[str, ...]:
-        """Return the nearest layers that an operation reads from."""
-        own = self.tape.label(self.tape.operations[index])
-        waiting, seen, found = self._makers(index), set[int](), list[str]()
-        while waiting:
-            maker = waiting.pop()
-            if maker in seen:
-                continue
-            seen.add(maker)
-            operation = self.tape.operations[maker]
-            if operation.weights:
-                found.append(self.tape.label(operation))
-            else:
-                waiting.extend(self._makers(maker))
-        return tuple(name for name in dict.fromkeys(found) if name != own)
+
+def layers_before(tape: Tape, index: int) -> tuple[str, ...]:
+    """Return the names of the nearest layers that an operation reads from, without its own."""
+    waiting, seen, found = list(tape.operations[index].inputs), set[int](), list[str]()
+    while waiting:
+        maker = tape.values[waiting.pop()].producer
+        if maker is None or maker in seen:
+            continue
+        seen.add(maker)
+        if tape.operations[maker].weights:
+            found.append(tape.label(tape.operations[maker]))
+        else:
+            waiting.extend(tape.operations[maker].inputs)
+    own = tape.label(tape.operations[index])
+    return tuple(name for name in dict.fromkeys(found) if name != own)
 
 
 def _is_mask(tensor: Tensor) -> bool:

@@ -26,6 +26,8 @@ MESSAGES: dict[str, str] = {
     "INI111": "{where} is constant, and no plan says so.",
     "LOS101": "The loss starts at {measured}; up to {allowed} is a sensible start.",
     "NUM101": "{measured} numbers are NaN or infinite in {where}.",
+    "NUM102": "{where} comes to the end of its type of floats: {measured} ({allowed} allowed).",
+    "NUM103": "float16 loses {measured} of the gradient, most of all that of {where} ({allowed} allowed).",
     "PAR101": "{measured} trainable parameters get no gradient, first {where}.",
 }
 

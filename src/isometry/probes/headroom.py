@@ -1,0 +1,216 @@
+"""How far the result of every operation is from the largest number of a narrow type of floats."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from isometry.anatomy.operations import RESHAPES
+from isometry.anatomy.recorder import Call
+from isometry.anatomy.tape import Operation, Tape
+from isometry.probes.evidence import Evidence, NotMeasuredError, probe
+from isometry.probes.nonfinite import MASKS, layers_before
+from isometry.probes.operands import Operand, can_be_read, count_bad, is_inexact, summarise
+from isometry.probes.statistics import to_floats
+
+NARROW = frozenset({torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2})
+# Operations that leave the numbers in any type, at an edge of their domain.
+EDGED = frozenset({"acos", "asin", "atanh", "ctc_loss", "erfinv", "log", "log10", "log1p", "log2", "logit", "nll_loss"})
+EDGED_BY_ZEROS = frozenset({"div", "fmod", "reciprocal", "remainder", "rsqrt"})
+EDGED_BY_SIZE = frozenset({"cross_entropy", "log_softmax", "mean", "scaled_dot_product_attention", "softmax", "sqrt"})
+AT_AN_EDGE = EDGED | EDGED_BY_SIZE | {"std", "var", "xlogy"}
+LARGE = 1e4  # what is added to scores to mask them is at least as far below zero
+HIDES_MASKS = frozenset({"softmax", "log_softmax", "logsumexp", "max", "amax", "exp", "sigmoid"})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of one operation, beside the largest number of a type.
+
+    Attributes:
+        where: Name of its layer.
+        operation: Its name.
+        dtype: Its type, such as `float16`.
+        largest: Largest absolute finite number, in its own unit.
+        infinite: Numbers that are infinite or NaN though the operation read finite ones, counts.
+        total: Numbers, counts.
+        vanished: The constant that was added or clamped to and that is 0 in this type; None if there is none.
+        is_edge: Whether it left the numbers in a way that no wider type can cure.
+        upstream: The nearest layers before it.
+        only_negative: Whether all of them are -inf, as a mask is.
+    """
+
+    where: str
+    operation: str
+    dtype: str
+    largest: float
+    infinite: int = 0
+    total: int = 0
+    vanished: float | None = None
+    is_edge: bool = False
+    upstream: tuple[str, ...] = ()
+    only_negative: bool = False
+
+    @property
+    def share(self) -> float:
+        """Its largest number over that of its type, dimensionless."""
+        return self.largest / limit_of(self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """The results of a step that are nearest to the end of float16, or of the narrow types it runs in.
+
+    Attributes:
+        results: Those that are not finite in the order of execution, then the others, the largest first.
+        is_narrow: Whether these are results in a narrow type; else they are what they would be in float16.
+        does_harm: Whether the loss or a gradient is not finite.
+    """
+
+    results: tuple[Result, ...]
+    is_narrow: bool
+    does_harm: bool = False
+
+
+@dataclass(slots=True)
+class Extremes:
+    """Observes the smallest and largest number of each result, and more of those in narrow types."""
+
+    narrow: dict[int, tuple[Operand, tuple[Operand, ...]]] = field(
+        default_factory=dict[int, tuple[Operand, tuple[Operand, ...]]]
+    )
+    vanished: dict[int, float] = field(default_factory=dict[int, float])
+    _pending: list[tuple[int, Tensor, Tensor]] = field(default_factory=list[tuple[int, Tensor, Tensor]])
+
+    def __call__(self, operation: Operation, call: Call) -> None:
+        """Reduce the first output of an operation."""
+        output = call.outputs[0]
+        if operation.name in RESHAPES and all(each.dtype == output.dtype for each in call.inputs):
+            return
+        if not output.is_floating_point() or not output.numel() or not can_be_read(output):
+            return
+        if output.dtype in NARROW:
+            self._look_closely(operation, call)
+        elif operation.name not in RESHAPES:
+            low, high = torch.aminmax(_largest_inside(operation, call))
+            self._pending.append((operation.index, low, high))
+
+    def extremes(self) -> dict[int, tuple[float, float]]:
+        """Return the smallest and the largest number by the operation's index; NaN where a result holds one."""
+        pending, self._pending = self._pending, []
+        values = to_floats([number for _, low, high in pending for number in (low, high)])
+        return {index: (values[2 * place], values[2 * place + 1]) for place, (index, _, _) in enumerate(pending)}
+
+    def _look_closely(self, operation: Operation, call: Call) -> None:
+        output = summarise(call.outputs[0])
+        written = id(call.outputs[0])
+        inputs = tuple(summarise(each) for each in call.inputs if is_inexact(each) and id(each) != written)
+        constant = _lost_constant(operation, call.outputs[0])
+        if constant is not None and output.zeros:
+            self.vanished[operation.index] = constant
+        self.narrow[operation.index] = (output, inputs)
+
+
+@probe(Headroom, Extremes)
+def measure_headroom(evidence: Evidence) -> Headroom:
+    """Sort the results by how near they are to the end of the numbers."""
+    observer, tape = evidence.observer(Extremes), evidence.step.tape
+    extremes = observer.extremes()
+    if observer.narrow:
+        found = [_narrow(tape, observer, index) for index in observer.narrow]
+        found.sort(key=lambda each: (not each.infinite, 0 if each.infinite else -each.share))
+        return Headroom(tuple(found), is_narrow=True, does_harm=_is_ill(evidence))
+    masked = _masked(tape, extremes)
+    found = [
+        Result(tape.label(tape.operations[index]), tape.operations[index].name, "float16", largest)
+        for index, (low, high) in extremes.items()
+        if math.isfinite(largest := high if index in masked else max(abs(low), abs(high)))
+    ]
+    if not found:
+        raise NotMeasuredError("no operation has a finite result")
+    return Headroom(tuple(sorted(found, key=lambda each: -each.share)), is_narrow=False, does_harm=_is_ill(evidence))
+
+
+def limit_of(dtype: str) -> float:
+    """Return the largest number of a type."""
+    return float(torch.finfo(getattr(torch, dtype)).max)
+
+
+def _is_ill(evidence: Evidence) -> bool:
+    gradients = (each for group in evidence.step.gradients.values() for each in group if each is not None)
+    return not evidence.is_finite or any(count_bad(each) for each in gradients)
+
+
+def _largest_inside(operation: Operation, call: Call) -> Tensor:
+    """Return an operation's result, or the larger numbers that it makes on the way and that its own type must hold.
+
+    torch sums the squares inside of its norms in float32, whatever the type of its input; those of a mean square loss
+    it does not.
+    """
+    with torch.no_grad():
+        if operation.name == "mse_loss" and len(call.inputs) > 1:
+            return (call.inputs[0] - call.inputs[1]).square()
+        return call.outputs[0].detach()
+
+
+def _narrow(tape: Tape, observer: Extremes, index: int) -> Result:
+    operation = tape.operations[index]
+    output, inputs = observer.narrow[index]
+    is_mask = operation.name in MASKS or (output.nan == 0 and output.only_negative and _adds_a_mask(tape, index))
+    makers = (tape.values[value].producer for value in operation.inputs)
+    lost = next((observer.vanished[maker] for maker in makers if maker in observer.vanished), None)
+    own = 0 if is_mask or any(each.bad for each in inputs) else output.bad
+    return Result(
+        tape.label(operation),
+        operation.name,
+        output.dtype,
+        output.largest if not is_mask else max(output.high, 0.0),
+        infinite=own,
+        total=output.total,
+        vanished=lost if own else None,
+        is_edge=lost is None and (_is_at_edge(operation, inputs)),
+        upstream=layers_before(tape, index) if own else (),
+        only_negative=output.nan == 0 and output.only_negative,
+    )
+
+
+def _is_at_edge(operation: Operation, inputs: tuple[Operand, ...]) -> bool:
+    """Say whether what an operation read is no number to it in any type."""
+    if operation.name in EDGED_BY_ZEROS:
+        return any(each.zeros for each in inputs[:2][-1:])
+    if operation.name == "pow":
+        exponent = operation.settings.get("1", 2)
+        is_whole = isinstance(exponent, int | float) and exponent == int(exponent)
+        is_inverse = isinstance(exponent, int | float) and exponent < 0
+        return any((each.negative and not is_whole) or (each.zeros and is_inverse) for each in inputs[:1])
+    return operation.name in AT_AN_EDGE
+
+
+def _adds_a_mask(tape: Tape, index: int) -> bool:
+    """Say whether an operation adds something to scores that a softmax reads next."""
+    made = set(tape.operations[index].outputs)
+    readers = (each.name for each in tape.operations[index + 1 :] if not made.isdisjoint(each.inputs))
+    return tape.operations[index].name in {"add", "sub", "mul"} and bool(HIDES_MASKS.intersection(readers))
+
+
+def _masked(tape: Tape, extremes: dict[int, tuple[float, float]]) -> set[int]:
+    """Return the operations whose smallest numbers are a mask's: very negative ones, until a softmax hides them."""
+    found: set[int] = set()
+    for operation in tape.operations:
+        low, high = extremes.get(operation.index, (0.0, 0.0))
+        makers = {tape.values[value].producer for value in operation.inputs}
+        is_new = operation.name in MASKS or (operation.name in {"add", "sub", "mul"} and low < -LARGE < high < LARGE)
+        if operation.name not in HIDES_MASKS and (is_new or not found.isdisjoint(makers - {None})):
+            found.add(operation.index)
+    return found
+
+
+def _lost_constant(operation: Operation, output: Tensor) -> float | None:
+    """Return the small constant that was to keep a result from zero, if it is zero itself in the result's type."""
+    if operation.name not in {"add", "clamp", "clamp_min"}:
+        return None
+    for value in operation.settings.values():
+        if isinstance(value, float) and value > 0 and float(torch.tensor(value, dtype=output.dtype)) == 0:
+            return value
+    return None
