@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
+from isometry.checking.guard import guarded
 from isometry.checking.proofs import proved
 from isometry.checking.settings import Settings
 from isometry.findings.causes import explained, places_on
@@ -19,6 +20,7 @@ from isometry.findings.run import rank, run_rules
 from isometry.probes.evidence import Evidence, NotMeasuredError, gather
 from isometry.probes.jacobian import measure_jacobian
 from isometry.probes.jacobian_result import JacobianResult
+from isometry.probes.trial_result import TrialResult
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.facts import Cost
 
@@ -117,6 +119,7 @@ def diagnose_evidence(
     task = evidence.task
     chosen = settings.choose(RULES) if rules is None else tuple(rules)
     findings, skipped = run_rules(chosen, evidence)
+    findings = guarded(findings, chosen, evidence)
     findings = explained(findings, chosen, places_on(evidence.step.tape))
     findings = proved(findings, evidence, chosen, proofs=settings.proofs)
     rows = layer_rows(evidence)
@@ -134,6 +137,7 @@ def diagnose_evidence(
         versions=_versions(),
         cost=Cost(seconds, evidence.step.seconds, evidence.step.peak_bytes),
         warnings=task.warnings + _warnings(evidence) + why_not,
+        trial=evidence.measured.get(TrialResult),
         jacobian=jacobian,
     )
 

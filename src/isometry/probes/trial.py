@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from isometry._errors import ModelError
 from isometry.anatomy.task import Task
 from isometry.probes.course import MIN_STEPS, TIME_BUDGET, Course, Progress, run_course
-from isometry.probes.evidence import Evidence, NotMeasuredError, probe
+from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
 from isometry.probes.losses import LossReading
 from isometry.probes.trial_result import TrialResult
 
@@ -39,6 +39,14 @@ def measure_trial(evidence: Evidence) -> TrialResult:
         num_strangers=course.strangers,
         missed=course.missed,
     )
+
+
+def trial_of(evidence: Evidence) -> TrialResult | None:
+    """Return the trial of a task, made when it is first asked for; None if none can be made."""
+    try:
+        return measure(evidence, TrialResult)
+    except NotMeasuredError:
+        return None
 
 
 def affordable_steps(evidence: Evidence) -> int:
