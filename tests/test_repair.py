@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from isometry._errors import OutputError
 from isometry.anatomy.task import Task, make_task
-from isometry.repair import Repair, fix, plan, save_weights
+from isometry.planning.weights_file import save_weights
+from isometry.repair import Repair, fix, plan
 from tests.findings import sound, sound_losses, sound_others
 from tests.findings.broken import BROKEN
 from tests.findings.networks import SOUND, Residual, classify, he, stack

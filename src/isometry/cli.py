@@ -93,7 +93,7 @@ def fix(
         document = _document_stream() if as_json else None
         _require_places(out, html)
         from isometry.lab.screen import fix_on_screen
-        from isometry.repair import save_weights
+        from isometry.planning.weights_file import save_weights
 
         task = _load(model, input_words, batch_size=batch_size, seed=seed, protect=tuple(protect or ()))
         console = _console(quiet=as_json)
@@ -136,7 +136,7 @@ def init(
         else:
             raise PlanError("--recipe and --plan both say what to write. Give one of them.")
         from isometry.planning.materialise import materialise
-        from isometry.repair import save_weights
+        from isometry.planning.weights_file import save_weights
 
         if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
             materialise(network, made)
@@ -174,7 +174,7 @@ def audit(
         from isometry.anatomy.task import Task
         from isometry.auditing.audit import audit as audit_model
         from isometry.planning.plan import Plan
-        from isometry.repair import load_weights
+        from isometry.planning.weights_file import load_weights
 
         made = None if plan is None else Plan.load(plan)
         seed_everything(seed or 0)

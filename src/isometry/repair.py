@@ -1,30 +1,27 @@
-"""`plan` and `fix`: what to do about the findings, done, and measured again."""
+"""`plan` and `fix`: what to do about the findings, done if it helps, and measured again."""
 
 import json
 import os
 from collections.abc import Iterable
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_model, save_model
 from torch import nn
 
-from isometry._errors import BuilderError, OutputError, describe
-from isometry._files import write_atomically, write_text_atomically
+from isometry._files import write_text_atomically
+from isometry.anatomy.names import ParameterNames
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, as_task
 from isometry.checking.check import diagnose, diagnose_evidence, gather_for
+from isometry.checking.settings import Settings
+from isometry.checking.treatment import layers_blamed, treatment
 from isometry.fills.streams import as_seed
 from isometry.findings.rule import RULES
 from isometry.planning.automatic import automatic_entries
-from isometry.planning.door import decide, guarded
-from isometry.planning.health import layers_named, unhealthy_layers
-from isometry.planning.materialise import memory_for
+from isometry.planning.door import decide
+from isometry.planning.entries import Keep
+from isometry.planning.health import unhealthy_layers
 from isometry.planning.plan import Plan, PlanEntry
 from isometry.planning.recipes import RECIPES
 from isometry.planning.roles import Subject
@@ -37,10 +34,8 @@ from isometry.report.document import to_document
 from isometry.report.finding import Finding
 from isometry.report.page import page
 
-SIGNAL_FAMILIES = ("BWD", "FWD")  # their cause lies in the layers that change signal or gradient most
-ALONG_THE_TRUNK = frozenset(
-    {"BWD101", "BWD102", "FWD101", "FWD102", "FWD105"}
-)  # they name every layer, also sound ones
+QUICK = Settings(steps=0, proofs=0)  # rules alone
+NO_HELP = "new weights were tried and did not help"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,7 @@ class Repair:
 
     Attributes:
         before: The diagnosis of the model as it was.
-        plan: What was written; it changes nothing if there was nothing to treat.
+        plan: What was written; it changes nothing if there was nothing to treat, or new weights did not help.
         after: The diagnosis of the model as it is now.
     """
 
@@ -67,6 +62,11 @@ class Repair:
     def left(self) -> tuple[Finding, ...]:
         """Errors and warnings that initialisation did not remove."""
         return tuple(_serious(self.after))
+
+    @property
+    def suggestions(self) -> tuple[str, ...]:
+        """Changes to the code that initialisation cannot make, a line each, for people to make themselves."""
+        return tuple(dict.fromkeys(each.remedy.suggestion for each in _leading(self.after) if each.remedy.suggestion))
 
     @property
     def summary(self) -> str:
@@ -93,6 +93,7 @@ class Repair:
             "plan": list(self.plan.rows()),
             "after": to_document(self.after),
             "race": None if race is None else asdict(race),
+            "suggestions": list(self.suggestions),
         }
         return json.dumps(document, indent=2, allow_nan=False)
 
@@ -113,50 +114,6 @@ class Repair:
             yield ""
             yield self.after
         yield Text(self.summary)
-
-
-def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a model's parameters and buffers as safetensors, tied tensors once; load them with `load_model`.
-
-    Raises:
-        OutputError: If the file cannot be written; then nothing is left half written.
-    """
-
-    def write(draft: Path) -> None:
-        try:
-            save_model(model, str(draft))
-        except (AttributeError, NotImplementedError, RuntimeError, SafetensorError) as error:
-            raise OutputError(
-                f"the weights of {type(model).__name__} cannot be written as safetensors: {describe(error)}. Save them "
-                "from Python instead: torch.save(model.state_dict(), path)."
-            ) from error
-
-    write_atomically(path, write)
-
-
-def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Read what `save_weights` wrote into a model of the same class and settings, in place.
-
-    A model on the meta device gets its memory so; buffers that the file lacks are computed again.
-
-    Raises:
-        BuilderError: If there is no such file, or it does not fit the model.
-        PlanError: If the file lacks a buffer of a model on the meta device, and nothing computes it again.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            given = frozenset(file.keys())
-        with memory_for(model, torch.device("cpu"), given=given) if _is_meta(model) else nullcontext():
-            load_model(model, path)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise BuilderError(
-            f"the weights {os.fspath(path)!r} cannot be read into {type(model).__name__}: {describe(error)}. Give a "
-            "safetensors file with the weights of this model."
-        ) from error
-
-
-def _is_meta(model: nn.Module) -> bool:
-    return any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
 
 
 def plan(
@@ -210,9 +167,9 @@ def plan(
 
 def _automatic(subject: Subject) -> tuple[PlanEntry, ...]:
     """The recipe `auto`: what the findings blame, and what changes signal or gradient by its size, is drawn anew."""
-    evidence = gather_for(subject.task, RULES.values(), seed=subject.seed)
-    named = _named(evidence, _treatable(diagnose_evidence(evidence)))
-    return automatic_entries(evidence, unhealthy_layers(evidence) | named)
+    evidence = gather_for(subject.task, RULES.values(), seed=subject.seed, settings=QUICK)
+    blamed = layers_blamed(evidence, _treatable(_serious(diagnose_evidence(evidence, settings=QUICK))))
+    return automatic_entries(evidence, unhealthy_layers(evidence) | blamed)
 
 
 def fix(
@@ -246,23 +203,77 @@ def fix(
     task = as_task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
     evidence = gather_for(task, RULES.values(), seed=seed)
     before = diagnose_evidence(evidence)
-    treatable = _treatable(before)
-    troubled = _named(evidence, treatable)
-    if any(finding.code.startswith(SIGNAL_FAMILIES) for finding in treatable):
-        troubled |= unhealthy_layers(evidence)
-    made = guarded(automatic_entries(evidence, troubled), task, evidence.step.names, seed=seed)
+    attempts = _attempts(evidence, before)
+    names = evidence.step.names
     del evidence
-    made.apply(task.model)
-    return Repair(before, made, diagnose(task, seed=seed) if made.changes else before)
+    for attempt in attempts:
+        after = _attempted(task, attempt, names, before=before)
+        if after is not None:
+            return Repair(before, attempt.plan, after)
+    return Repair(before, _without_help(attempts[-1].plan), before)
 
 
-def _named(evidence: Evidence, findings: Iterable[Finding]) -> frozenset[int]:
-    local = (finding for finding in findings if finding.code not in ALONG_THE_TRUNK)
-    return layers_named(evidence, frozenset(name for finding in local for name in finding.where))
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A plan to try, and the codes of the findings that must be gone with it."""
+
+    plan: Plan
+    unwanted: frozenset[str]
 
 
-def _treatable(diagnosis: Diagnosis) -> list[Finding]:
-    return [finding for finding in _serious(diagnosis) if finding.remedy.kind == "init"]
+def _attempts(evidence: Evidence, before: Diagnosis) -> list[_Attempt]:
+    """Return what may be written, least first: what causes blame, then what their symptoms name as well."""
+    causes = _curable(before)
+    codes = frozenset(finding.code for finding in causes)
+    symptoms = _treatable(finding for finding in _serious(before) if finding.because in codes)
+    least, most = (treatment(evidence, findings) for findings in (causes, [*causes, *symptoms]))
+    if least.changes == most.changes:
+        return [_Attempt(least, codes)]
+    return [_Attempt(least, codes | {finding.code for finding in symptoms}), _Attempt(most, codes)]
+
+
+def _attempted(task: Task, attempt: _Attempt, names: ParameterNames, *, before: Diagnosis) -> Diagnosis | None:
+    """Write a plan and return what came of it; None, and the old weights are back, if it does not help."""
+    changes = attempt.plan.changes
+    if not changes:
+        return None
+    kept = [(tensor, tensor.detach().clone()) for each in changes for tensor in names.parameters[each.parameter]]
+    helped = False
+    try:
+        attempt.plan.apply(task.model)
+        after = diagnose(task, seed=attempt.plan.seed)
+        helped = _is_better(before, after) and attempt.unwanted.isdisjoint(each.code for each in _serious(after))
+    finally:
+        if not helped:
+            for tensor, values in kept:
+                tensor.data.copy_(values)
+    return after if helped else None
+
+
+def _is_better(before: Diagnosis, after: Diagnosis) -> bool:
+    """Say whether no error leads that was not among the findings before."""
+    known = {finding.code for finding in _serious(before)}
+    return all(finding.code in known for finding in _leading(after) if finding.severity == "error")
+
+
+def _without_help(plan: Plan) -> Plan:
+    """Return a plan that was tried in vain, as one that writes nothing."""
+    entries = (
+        replace(each, action=Keep(is_withheld=True), reason=NO_HELP) if each.is_written else each
+        for each in plan.entries
+    )
+    return replace(plan, entries=tuple(entries))
+
+
+def _curable(diagnosis: Diagnosis) -> list[Finding]:
+    """Return the causes that new weights may remove: not those whose experiment failed, nor guesses beside others."""
+    leading = _leading(diagnosis)
+    is_init = bool(leading) and leading[0].remedy.kind == "init"
+    return [each for each in _treatable(leading) if (is_init if each.proof is None else each.proof.confirmed)]
+
+
+def _treatable(findings: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.remedy.kind == "init"]
 
 
 def _serious(diagnosis: Diagnosis) -> list[Finding]:
@@ -270,6 +281,8 @@ def _serious(diagnosis: Diagnosis) -> list[Finding]:
 
 
 def _why_nothing_changed(before: Diagnosis, plan: Plan) -> str:
+    if any(entry.reason == NO_HELP for entry in plan.withheld):
+        return f"Nothing was changed: {NO_HELP}. {_remedies(_leading(before))}"
     if not plan.withheld:
         return f"Nothing was changed: initialisation is not the cause. {_remedies(_leading(before))}"
     entry = plan.withheld[0]
@@ -298,4 +311,9 @@ def _names(findings: Iterable[Finding]) -> str:
 
 
 def _remedies(findings: Iterable[Finding]) -> str:
-    return " ".join(f"{finding.name}: {finding.remedy.text}" for finding in findings)
+    """Return what to do about findings, with the line of code where there is one."""
+    told: list[str] = []
+    for finding in findings:
+        code = f" In code: {finding.remedy.suggestion}." if finding.remedy.suggestion else ""
+        told.append(f"{finding.name}: {finding.remedy.text}{code}")
+    return " ".join(told)

@@ -9,7 +9,7 @@ from torch import nn
 
 from isometry.anatomy.builders import load_task, seed_everything
 from isometry.checking.check import diagnose
-from isometry.repair import save_weights
+from isometry.planning.weights_file import save_weights
 from tests.cli.builders import Tied, deep_sigmoid, stack
 from tests.cli.running import built, invoke
 

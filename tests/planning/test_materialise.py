@@ -15,7 +15,7 @@ from isometry.fills.orthogonal import Orthogonal
 from isometry.planning.entries import Draw, PlanEntry
 from isometry.planning.materialise import materialise, on_meta
 from isometry.planning.plan import Plan
-from isometry.repair import load_weights, save_weights
+from isometry.planning.weights_file import load_weights, save_weights
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 TOKENS = {"vocab_size": 100, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}

@@ -169,16 +169,18 @@ class Bench:
 
     def _number(self, finding: Finding, evidence: Evidence, *, is_gone: bool) -> float | None:
         """Return a finding's number in other evidence, read by its own rule with thresholds that anything exceeds."""
+        if is_gone and finding.allowed == 0:
+            return 0.0
         rule = self._rules[finding.code]
-        numbers = _numbers(rule, evidence, finding)
-        if numbers is None and is_gone:
-            for limit in (-RELAXED, RELAXED):
+        number = _number(rule, evidence, finding)
+        for limit in (-RELAXED, RELAXED):
+            if number is None and is_gone:
                 relaxed = rule.with_thresholds(dict.fromkeys(rule.thresholds, limit))
-                numbers = numbers if numbers is not None else _numbers(relaxed, evidence, finding)
-        return 0.0 if numbers is None and is_gone and finding.allowed == 0 else numbers
+                number = _number(relaxed, evidence, finding)
+        return number
 
 
-def _numbers(rule: Rule, evidence: Evidence, finding: Finding) -> float | None:
+def _number(rule: Rule, evidence: Evidence, finding: Finding) -> float | None:
     """Return what a rule measures where a finding lies, else anywhere; None if it finds nothing."""
     try:
         drafts = list(rule(*(measure(evidence, kind) for kind in rule.measurements)))
