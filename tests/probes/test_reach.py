@@ -179,3 +179,52 @@ def test_a_branch_that_the_loss_leaves_out_is_no_lost_batch() -> None:
     reach = reach_of(Net(lambda model, x: (model.first(x), model.second(x))[1]))
 
     assert not reach.is_input_lost
+
+
+def test_an_operation_that_has_no_derivative_cuts_everything() -> None:
+    reach = reach_of(Net(lambda m, x: m.second(torch.heaviside(m.first(x), torch.zeros(())))))
+
+    assert {(each.reach, each.blocked_by, each.is_on_trunk) for each in reach.parameters} == {
+        ("cut", "heaviside", True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("forward", "blocked_by"),
+    [
+        pytest.param(lambda m, x: m.second(m.first(x).round()), "round", id="a rounding"),
+        pytest.param(lambda m, x: m.second(torch.sign(m.first(x))) + m.second(x), "sign", id="beside another way"),
+        pytest.param(lambda m, x: m.second(F.relu(m.first(x) - 100)), "", id="dead units"),
+    ],
+)
+def test_an_operation_that_is_flat_everywhere_is_named(
+    forward: Callable[[Any, Tensor], Tensor], blocked_by: str
+) -> None:
+    first = next(each for each in reach_of(Net(forward)).of("zero") if each.name == "first.weight")
+
+    assert first.blocked_by == blocked_by
+
+
+def test_a_rounding_that_passes_the_gradient_straight_through_is_none() -> None:
+    reach = reach_of(Net(lambda m, x: m.second(m.first(x) + (m.first(x).round() - m.first(x)).detach())))
+
+    assert {each.reach for each in reach.parameters} == {"reached"}
+
+
+def test_an_expert_that_no_example_chose_stands_beside_the_trunk() -> None:
+    reach = reach_of(Net(lambda m, x: m.first(x) * 0 + m.second(x)))
+    (idle,) = reach.of("zero")
+
+    assert (idle.name, idle.is_on_trunk) == ("first.weight", False)
+
+
+def test_a_target_network_that_is_stopped_is_meant_and_a_choice_is_not() -> None:
+    stopped = reach_of(Net(lambda m, x: m.second(x) - m.first(x).detach()))
+    chosen = reach_of(Net(lambda m, x: m.second(x) * m.first(x).argmax(1, keepdim=True)))
+
+    assert [(each.name, each.is_meant, each.is_on_trunk) for each in stopped.of("cut")] == [
+        ("first.weight", True, False)
+    ]
+    assert [(each.name, each.is_meant, each.is_on_trunk) for each in chosen.of("cut")] == [
+        ("first.weight", False, False)
+    ]

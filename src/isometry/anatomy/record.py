@@ -1,5 +1,6 @@
 """The seam to a real model: `record` runs one forward pass of a task, `record_step` one backward pass as well."""
 
+import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from isometry.anatomy.refusals import explain_failure, refuse_constant_loss, ref
 from isometry.anatomy.tape import Tape
 from isometry.anatomy.task import Task, tensors_in
 
+NO_DERIVATIVE = re.compile(r"derivative for aten::(\w+) is not implemented")
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -31,6 +34,8 @@ class Step:
         seconds: Time of forward and backward pass together.
         peak_bytes: Most memory that the accelerator held during both; None on the CPU.
         strays: Leaves that require a gradient and work inside the model, but are none of its parameters.
+        refused_by: Name of the operation without derivative at which the backward pass stopped; no parameter has a
+            gradient then.
     """
 
     tape: Tape
@@ -40,6 +45,7 @@ class Step:
     seconds: float
     peak_bytes: int | None
     strays: tuple[Tensor, ...] = ()
+    refused_by: str = ""
 
 
 def record(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0) -> Tape:
@@ -113,12 +119,13 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
             torch.cuda.reset_peak_memory_stats(device)
         start = time.perf_counter()
         loss = _forward(task, recorder, guard)
-        gradients = _backward(task, loss, trainable)
+        gradients, refused_by = _backward(task, loss, trainable)
         seconds = time.perf_counter() - start
         peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
         tape = recorder.finish(loss)
         refuse_constant_loss(loss, tape)
-        return Step(tape, names, loss.detach(), gradients, seconds, peak_bytes, tuple(recorder.strays))
+        strays = tuple(recorder.strays)
+        return Step(tape, names, loss.detach(), gradients, seconds, peak_bytes, strays=strays, refused_by=refused_by)
 
 
 def _forward(task: Task, recorder: Recorder, guard: Guard) -> Tensor:
@@ -135,21 +142,29 @@ def _forward(task: Task, recorder: Recorder, guard: Guard) -> Tensor:
 
 def _backward(
     task: Task, loss: Tensor, trainable: Mapping[str, tuple[nn.Parameter, ...]]
-) -> dict[str, tuple[Tensor | None, ...]]:
+) -> tuple[dict[str, tuple[Tensor | None, ...]], str]:
+    """Return the gradients, and the name of the operation without derivative that refused them, if one did."""
+    nothing: dict[str, tuple[Tensor | None, ...]] = {
+        name: (None,) * len(tensors) for name, tensors in trainable.items()
+    }
     if not loss.requires_grad:
-        return {name: (None,) * len(tensors) for name, tensors in trainable.items()}
+        return nothing, ""
     flat = [tensor for tensors in trainable.values() for tensor in tensors if tensor.requires_grad]
     try:
         found = iter(torch.autograd.grad(loss, flat, allow_unused=True))
     except RuntimeError as error:
+        refusal = NO_DERIVATIVE.search(str(error))
+        if refusal:
+            return nothing, refusal[1]
         raise ModelError(
             f"the backward pass of {type(task.model).__name__} failed: {describe(error)}. "
             "Make the same step run with loss.backward() first."
         ) from error
-    return {
+    gradients = {
         name: tuple(_dense(next(found)) if tensor.requires_grad else None for tensor in tensors)
         for name, tensors in trainable.items()
     }
+    return gradients, ""
 
 
 def _dense(gradient: Tensor | None) -> Tensor | None:

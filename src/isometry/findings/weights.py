@@ -105,7 +105,7 @@ def _cause(twins: TwinUnits, *, has_dropout: bool) -> Phrase:
     places = twins.places
     if places is None or places.block == 1:
         units = Phrase(
-            "of the {all} units of {layer} only {distinct} differ",
+            "of the {all} units of {layer} only {distinct} are distinct",
             all=twins.num_units,
             distinct=twins.num_distinct,
             layer=repr(twins.layer),

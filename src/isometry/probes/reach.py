@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from torch import Tensor
+
 from isometry.anatomy.flow import data_flow
 from isometry.anatomy.preserve import has_numbers
 from isometry.anatomy.tape import Operation, Tape
@@ -27,7 +29,8 @@ class ParameterReach:
         blocked_by: The operation behind which no gradient passes, and its layer: for `cut`, and for `zero` where all
             ways pass an operation that is flat everywhere, such as a rounding.
         is_on_trunk: Whether it stands where data have to pass. For `cut`: no layer learns, or one that does reads
-            nothing but what comes through such cuts. For others: every way from an input to the loss passes it.
+            nothing but what comes through such cuts. For `zero`, of a weight: no layer that learns offers data
+            another way to the loss.
         is_meant: For `cut`, whether a `detach` or `no_grad` is among what cuts it off, as of a target network.
         opens_later: For `zero`, whether a weight of zeros on its way gets a gradient itself, so that the way opens
             with the first step, as at the end of a residual branch.
@@ -83,8 +86,7 @@ class _Ways:
         self._leads_to_loss = set(data_flow(self._tape).nodes)
         self._weights = {layer.weight[0] for layer in evidence.anatomy.layers if len(layer.weight) == 1}
         flow = evidence.anatomy.flow
-        trunk = flow.trunk()
-        self._on_trunk = {use.names[0] for index in trunk for use in self._tape.operations[index].parameters}
+        self._reached = {name for name, gradients in evidence.step.gradients.items() if _is_any_nonzero(gradients)}
         self._slopes = _nodes_with_slope(self._tape, flow.nodes, flow.after)
         self._cuts = {name: self._cuts_of(name) for name in evidence.step.gradients if self._is_without_gradient(name)}
         self._hungry = self._hungry_layers()
@@ -92,10 +94,9 @@ class _Ways:
 
     def reach_of(self, name: str) -> ParameterReach:
         """Say how the gradient of a parameter came about."""
-        gradients = [each for each in self._evidence.step.gradients[name] if each is not None]
-        if gradients and any(not has_numbers(each) or bool(each.ne(0).any()) for each in gradients):
+        if name in self._reached:
             return ParameterReach(name=name, reach="reached")
-        if gradients:
+        if not self._is_without_gradient(name):
             return self._zero(name)
         if self._users_before_loss(name):
             return self._cut(name)
@@ -125,11 +126,25 @@ class _Ways:
             name=name,
             reach="zero",
             blocked_by=_describe(flat) if flat else "",
-            is_on_trunk=name in self._on_trunk,
+            is_on_trunk=name in self._weights and self._is_on_trunk(own),
             opens_later=not openings.isdisjoint(own),
             is_weight=name in self._weights,
             is_zero=is_zero(self._evidence, name),
         )
+
+    def _is_on_trunk(self, own: list[int]) -> bool:
+        """Say whether no layer that learns offers a way from data to the loss that avoids some operations."""
+        outside = (value.index for value in self._tape.values if value.producer is None)
+        fed, flow = _values_from(self._tape, outside, barred=own), self._evidence.anatomy.flow
+        ahead: set[int] = set()
+        for node in reversed(flow.nodes):
+            if node not in own and (not flow.after[node] or not ahead.isdisjoint(flow.after[node])):
+                ahead.add(node)
+        layers = (self._tape.operations[node] for node in ahead)
+        return not any(self._learns(layer) and not fed.isdisjoint(layer.inputs) for layer in layers)
+
+    def _learns(self, layer: Operation) -> bool:
+        return any(name in self._reached for use in layer.weights for name in use.names)
 
     def _cut(self, name: str) -> ParameterReach:
         cuts = self._cuts[name]
@@ -140,8 +155,10 @@ class _Ways:
         return ParameterReach(
             name=name,
             reach="cut",
-            blocked_by=_describe(cuts[0] if cuts else None),
-            is_on_trunk=not learns or any(not behind.isdisjoint(layer.inputs) for layer in self._hungry),
+            blocked_by=self._evidence.step.refused_by or _describe(cuts[0] if cuts else None),
+            is_on_trunk=not learns
+            or bool(self._evidence.step.refused_by)
+            or any(not behind.isdisjoint(layer.inputs) for layer in self._hungry),
             is_meant=any(cut.name in STOPS or cut.is_blind for cut in cuts),
         )
 
@@ -179,6 +196,11 @@ class _Ways:
         hungry = [layer for layer in layers if not behind.isdisjoint(layer.inputs) and fed.isdisjoint(layer.inputs)]
         feeding = {use.names for layer in layers if layer not in hungry for use in layer.weights}
         return [layer for layer in hungry if any(use.names not in feeding for use in layer.weights)]
+
+
+def _is_any_nonzero(gradients: Iterable[Tensor | None]) -> bool:
+    found = (each for each in gradients if each is not None)
+    return any(not has_numbers(each) or bool(each.ne(0).any()) for each in found)
 
 
 def _users(tape: Tape) -> dict[str, list[int]]:

@@ -212,7 +212,9 @@ def _units_of(evidence: Evidence, name: str, layer: Layer) -> tuple[Tensor, Tens
             columns.append(bias.detach()[:, None])
             steps.append(its_gradient[:, None])
     wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
-    return torch.cat([each.to(wide) for each in columns], 1), torch.cat([each.to(wide) for each in steps], 1)
+    numbers = torch.cat([each.to(wide) for each in columns], 1)
+    numbers = numbers * columns[0].any(dim=1)[:, None]  # units of zero weights have nothing but a bias to compare
+    return numbers, torch.cat([each.to(wide) for each in steps], 1)
 
 
 def _biases(
