@@ -1,0 +1,32 @@
+import importlib.util
+
+import pytest
+
+from tests.suite import architectures_graph, architectures_text, architectures_vision
+from tests.suite.architecture import ARCHITECTURES
+from tests.suite.known import ALARMED
+from tests.suite.measuring import Verdict, verdict_of
+
+MISSING = [name for name in ("transformers", "torch_geometric") if importlib.util.find_spec(name) is None]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # of the packages' own
+    pytest.mark.skipif(bool(MISSING), reason=f"the models come from packages that are not installed: {MISSING}"),
+]
+
+TABLES = (architectures_graph, architectures_text, architectures_vision)  # reading them has filled the table
+
+
+def cases() -> list[object]:
+    return [
+        pytest.param(name, marks=pytest.mark.xfail(reason=ALARMED[name])) if name in ALARMED else name
+        for name in ARCHITECTURES
+    ]
+
+
+@pytest.mark.parametrize("name", cases())
+def test_a_real_architecture_at_its_own_start_gets_no_alarm(name: str) -> None:
+    verdict = verdict_of(ARCHITECTURES[name], seed=0)
+
+    assert verdict == Verdict()
