@@ -23,6 +23,7 @@ _HOMES = {
     "Settings": "isometry.checking.settings",
     "Tape": "isometry.anatomy.tape",
     "Task": "isometry.anatomy.task",
+    "assert_trainable": "isometry.checking.trainable",
     "audit": "isometry.auditing.audit",
     "check": "isometry.checking.check",
     "explain": "isometry.findings.explanation",

@@ -12,6 +12,7 @@ from isometry.anatomy.task import make_task as make_task
 from isometry.auditing.audit import audit as audit
 from isometry.checking.check import check as check
 from isometry.checking.settings import Settings as Settings
+from isometry.checking.trainable import assert_trainable as assert_trainable
 from isometry.findings import RULES as RULES
 from isometry.findings.explanation import explain as explain
 from isometry.planning.materialise import materialise as materialise
@@ -44,6 +45,7 @@ __all__ = [
     "Settings",
     "Tape",
     "Task",
+    "assert_trainable",
     "audit",
     "check",
     "explain",

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
@@ -14,20 +15,33 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from isometry._errors import IsometryError, PlanError
+from isometry._errors import IsometryError, PlanError, SettingsError
 from isometry._files import require_place
 
 if TYPE_CHECKING:
     from torch import nn
 
     from isometry.anatomy.task import Task
+    from isometry.checking.configuration import Configuration
     from isometry.planning.plan import Plan
+    from isometry.report.diagnosis import Diagnosis
 
 BROKEN, MISUSE = 1, 2
 DEFECT = 70  # sysexits.h's code for a defect of the program
 INTERRUPTED, PIPE_CLOSED = 130, 141  # the shell's codes for the signals
 MAX_SEED = 2**63 - 1  # torch takes no larger one
+JACOBIAN_VECTORS = 2  # random directions; their mean squares differ by a few per cent
 BUILDER_HELP = "path/to/file.py:name or package.module:name"
+
+
+class Format(StrEnum):
+    """What `check` prints on standard output."""
+
+    text = "text"
+    json = "json"
+    sarif = "sarif"
+    github = "github"
+
 
 app = typer.Typer(
     help="Says whether a PyTorch network can train, names the cause, repairs the initialisation and proves it.",
@@ -45,6 +59,14 @@ PlanSeed = Annotated[
 BatchSize = Annotated[int, typer.Option("--batch", min=1, help="Largest number of examples taken from a data set.")]
 Protect = Annotated[list[str] | None, typer.Option(help="Pattern of parameters that no repair may touch.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Config = Annotated[
+    Path | None, typer.Option(help="Read [tool.isometry] of this file, not of the nearest pyproject.toml.")
+]
+Isolated = Annotated[bool, typer.Option("--isolated", help="Read no pyproject.toml.")]
+Select = Annotated[list[str] | None, typer.Option(help="Run only these rules: codes, beginnings (FWD) or names.")]
+Ignore = Annotated[list[str] | None, typer.Option(help="Do not run these rules.")]
+Assign = Annotated[list[str] | None, typer.Option("--set", help="Set a threshold, such as BWD101.max-decay=5.")]
+Steps = Annotated[int | None, typer.Option(min=0, help="Most steps of the trial on a copy; 0 switches it off.")]
 Html = Annotated[Path | None, typer.Option(help="Write a report with pictures to this file.")]
 
 
@@ -55,20 +77,40 @@ def check(
     input_words: Input = None,
     batch_size: BatchSize = 256,
     seed: Seed = 0,
+    select: Select = None,
+    ignore: Ignore = None,
+    assign: Assign = None,
+    steps: Steps = None,
+    no_proof: Annotated[bool, typer.Option("--no-proof", help="Put no cause to an experiment.")] = False,
+    jacobian: Annotated[bool, typer.Option("--jacobian", help="Measure the Jacobian's singular values.")] = False,
+    config: Config = None,
+    isolated: Isolated = False,
+    form: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.text,
     as_json: AsJson = False,
     html: Html = None,
 ) -> None:
     """Say whether a network can train; exit with 1 if it is broken."""
     with _helpful_errors():
-        document = _document_stream() if as_json else None
+        form = Format.json if as_json else form
+        document = None if form is Format.text else _document_stream()
         _require_places(html)
         from isometry.checking.check import diagnose
+        from isometry.checking.configuration import with_words
 
-        diagnosis = diagnose(_load(model, input_words, batch_size=batch_size, seed=seed), seed=seed)
+        settings = with_words(
+            _configuration(config, isolated=isolated).settings,
+            select=select or (),
+            ignore=ignore or (),
+            assignments=assign or (),
+            steps=steps,
+            proofs=0 if no_proof else None,
+            jacobian=JACOBIAN_VECTORS if jacobian else None,
+        )
+        diagnosis = diagnose(_load(model, input_words, batch_size=batch_size, seed=seed), seed=seed, settings=settings)
         if html is not None:
             diagnosis.save_html(html)
         if document is not None:
-            _write_line(document, diagnosis.to_json())
+            _write_line(document, _in_format(form, diagnosis, model))
         else:
             _console().print(diagnosis)
     raise typer.Exit(BROKEN if diagnosis.verdict == "broken" else 0)
@@ -219,6 +261,28 @@ def demo(
 
         repair, _ = run_demo(_console(), html=html, seed=seed)
     raise typer.Exit(BROKEN if repair.after.verdict == "broken" else 0)
+
+
+def _configuration(config: Path | None, *, isolated: bool) -> "Configuration":
+    from isometry.checking.configuration import Configuration, find_configuration, load_configuration
+
+    if config is not None and isolated:
+        raise SettingsError("--config names a file and --isolated reads none. Give one of them.")
+    if isolated:
+        return Configuration()
+    return find_configuration() if config is None else load_configuration(config)
+
+
+def _in_format(form: Format, diagnosis: "Diagnosis", word: str) -> str:
+    from isometry.checking.publish import annotations, sarif
+
+    match form:
+        case Format.sarif:
+            return sarif(diagnosis, word)
+        case Format.github:
+            return annotations(diagnosis, word)
+        case _:
+            return diagnosis.to_json()
 
 
 def _load(word: str, input_words: str | None, *, batch_size: int, seed: int, protect: tuple[str, ...] = ()) -> "Task":

@@ -70,3 +70,48 @@ def test_html_is_written_beside_the_terminal_report(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "healthy" in result.stdout
     assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        pytest.param(("--select", "BWD"), {"BWD101"}, id="a family"),
+        pytest.param(("--ignore", "BWD101,FWD105"), set(), id="what is found is ignored"),
+        pytest.param(("--select", "BWD101", "--set", "BWD101.max-decay=1e3", "--steps", "0"), {"BWD101"}, id="a bound"),
+    ],
+)
+def test_rules_and_bounds_are_chosen_by_words(options: tuple[str, ...], found: set[str]) -> None:
+    document = json.loads(invoke("check", built("deep_sigmoid"), "--json", "--isolated", *options).stdout)
+
+    assert {finding["code"] for finding in document["findings"]} & {"BWD101", "FWD105"} == found
+
+
+def test_a_file_of_settings_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('[tool.isometry]\nselect = ["NUM101"]\nsteps = 0', encoding="utf-8")
+    result = invoke("check", built("deep_sigmoid"), "--config", path)
+
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("github", "::error file="), ("sarif", "{"), ("json", "{"), ("text", "✗ broken")]
+)
+def test_a_format_is_printed_and_nothing_else(form: str, start: str) -> None:
+    assert invoke("check", built("deep_sigmoid"), "--format", form).stdout.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--select", "BWD999"), "no rule has the code or name 'BWD999'"),
+        (("--set", "BWD101"), "sets no threshold"),
+        (("--config", "none.toml"), "cannot be read"),
+        (("--config", "none.toml", "--isolated"), "Give one of them"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_ends_with_two_and_a_sentence(options: tuple[str, ...], said: str) -> None:
+    result = invoke("check", built("deep_sigmoid"), *options)
+
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())

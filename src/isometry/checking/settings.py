@@ -34,7 +34,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("steps", "proofs", "jacobian"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise SettingsError(f"{name}={value!r}, but a count of at least 0 is needed. Give 0 to switch it off.")
 
     def choose(self, table: Registry[Rule]) -> tuple[Rule, ...]:

@@ -33,6 +33,8 @@ def to_document(diagnosis: Facts) -> dict[str, Any]:
         "layers": [asdict(layer) for layer in diagnosis.layers],
         "cost": asdict(diagnosis.cost),
         "warnings": list(diagnosis.warnings),
+        "trial": None if diagnosis.trial is None else asdict(diagnosis.trial),
+        "jacobian": None if diagnosis.jacobian is None else asdict(diagnosis.jacobian),
     }
     return {key: _plain(value) for key, value in document.items()}
 

@@ -3,13 +3,14 @@
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from isometry.probes.jacobian_result import JacobianResult
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding
 
 Verdict = Literal["healthy", "at-risk", "broken"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)  # from good to bad
 
 
 @dataclass(frozen=True, slots=True)
