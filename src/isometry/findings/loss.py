@@ -1,17 +1,23 @@
-"""Rules on the loss and the output (LOS)."""
+"""Rules on the loss (LOS)."""
 
 from collections.abc import Iterator
 
 from isometry.findings.rule import Draft, rule
+from isometry.probes.reductions import SummedReading
 from isometry.probes.start import LossStart
 from isometry.report.finding import Remedy
+from isometry.report.phrases import Phrase
 
 # Times the constant predictor's loss; 5 cost next to nothing, 10 cost accuracy: benchmarks/thresholds.md.
 MAX_START_RATIO = 6.0
 
 
-@rule("LOS101", severity="warning", explained_by=("NUM101", "INI101", "FWD102", "BWD102", "FWD103"))
-def start_loss(start: LossStart) -> Iterator[Draft]:
+@rule(
+    "LOS101",
+    severity="warning",
+    explained_by=("NUM101", "LOS102", "LOS103", "DAT101", "DAT103", "INI101", "INI105", "FWD102", "BWD102", "FWD103"),
+)
+def start_loss(start: LossStart, *, max_ratio: float = MAX_START_RATIO) -> Iterator[Draft]:
     """The loss starts far above that of a predictor that ignores its input.
 
     Why:
@@ -20,7 +26,9 @@ def start_loss(start: LossStart) -> Iterator[Draft]:
 
     Measured:
         The loss over that of a constant predictor: ln K for K classes, ln 2 for binary targets, the targets'
-        variance for squared errors. Networks without hidden layers are convex and are left in peace.
+        variance for squared errors and their deviation for absolute ones. The cause is what brings it down when it is
+        left out: the targets' mean, the outputs' mean, or their scale. Networks without hidden layers are convex and
+        are left in peace.
 
     Remedy:
         A small head, with its bias at the targets' mean or the log of the label prior: `isometry fix`.
@@ -29,14 +37,98 @@ def start_loss(start: LossStart) -> Iterator[Draft]:
         Raffel et al. 2020, arXiv:1910.10683, whose released models start at 110 instead of 11 when trained from
         scratch; Karpathy 2019, A Recipe for Training Neural Networks.
     """
-    reading = start.reading
+    reading, gap = start.reading, start.gap
     ratio = reading.value / reading.constant
-    if start.has_hidden_layers and ratio > MAX_START_RATIO:
-        yield Draft(
-            where=start.heads,
-            measured=reading.value,
-            allowed=MAX_START_RATIO * reading.constant,
-            unit="loss",
-            cause=f"{reading.name} starts at {reading.value:.4g}, a constant predictor has {reading.constant:.4g}",
-            remedy=Remedy("init", "Make the head small and its bias the targets' mean or log prior: isometry fix."),
+    if not start.has_hidden_layers or ratio <= max_ratio:
+        return
+    cause = Phrase(
+        "{loss} starts at {value:.4g}, a constant predictor has {constant:.4g}",
+        loss=reading.name,
+        value=reading.value,
+        constant=reading.constant,
+    )
+    if gap is not None:
+        cause = Phrase("{gap}; {why}; without it {without:.4g}", gap=cause, why=gap.cause, without=gap.without)
+    yield Draft(
+        where=start.heads if gap is None else gap.where,
+        measured=reading.value,
+        allowed=max_ratio * reading.constant,
+        unit="loss",
+        cause=cause,
+        remedy=Remedy("init", Phrase("Make the head small and its bias the targets' mean or log prior: isometry fix.")),
+    )
+
+
+# Times a mean's gradient, from which on a sum is worth a word; a sum over few numbers is a matter of taste.
+MIN_TIMES = 8.0
+# Fall of the loss that the first step promises over the loss itself, dimensionless. One step cannot take off more than
+# is there: 1 is Polyak's step, and beyond 2 even a parabola diverges.
+MAX_STEP_RATIO = 2.0
+LOST_STEP_RATIO = 20.0
+MAX_END = 0.9  # of the first loss; a trial whose steps suit it leaves less
+
+
+@rule("LOS104", severity="warning", explained_by=("NUM101", "LOS103", "DAT103"))
+def summed_loss(
+    reading: SummedReading, *, min_times: float = MIN_TIMES, max_step_ratio: float = MAX_STEP_RATIO
+) -> Iterator[Draft]:
+    """The loss sums over the batch, and the step was chosen for a mean.
+
+    Why:
+        A sum over N numbers has N times the gradient of their mean, so plain gradient descent takes N times the step,
+        and another batch size is another learning rate. Adam divides it out again.
+
+    Measured:
+        How many times a mean's gradient the sum gives, by the weight it has in the loss. It hurts if the first step of
+        plain gradient descent promises to take off more than twice the loss, lr |g|^2 / loss > 2, and a mean's would
+        not; or if the loss does not fall in a trial, and does with steps as small as a mean's. Without an optimiser
+        the sum is a note, with Adam nothing.
+
+    Remedy:
+        reduction="mean", or divide by the number of terms.
+
+    Source:
+        Polyak 1987, Introduction to Optimization, on the step f / |g|^2; Goyal et al. 2017, arXiv:1706.02677, on steps
+        and batch sizes.
+    """
+    if reading.times < min_times:
+        return
+    ratio = reading.step_ratio
+    promises = ratio is not None and ratio > max_step_ratio >= ratio / reading.times
+    hurts = promises or _is_better_with_mean(reading)
+    if not hurts and reading.has_optimizer:
+        return
+    cause = Phrase(
+        "{loss} is summed: its gradient is {times:.3g} times that of a mean", loss=reading.loss, times=reading.times
+    )
+    if promises:
+        cause = Phrase(
+            "{sum}, and the first step of {optimizer} promises to take {ratio:.3g} times the loss off",
+            sum=cause,
+            optimizer=reading.optimizer,
+            ratio=ratio,
         )
+    elif hurts:
+        cause = Phrase(
+            "{sum}, and some steps of {optimizer} leave {end:.3g} of the loss, those of a mean {mean:.3g}",
+            sum=cause,
+            optimizer=reading.optimizer,
+            end=reading.end,
+            mean=reading.mean_end,
+        )
+    yield Draft(
+        where=(),
+        measured=reading.times,
+        allowed=min_times,
+        unit="times a mean's gradient",
+        cause=cause,
+        remedy=Remedy("model", Phrase('Take the mean: reduction="mean", or divide by the number of terms.')),
+        severity="note" if not hurts else "error" if (ratio or 0.0) > LOST_STEP_RATIO else None,
+    )
+
+
+def _is_better_with_mean(reading: SummedReading) -> bool:
+    """Say whether the loss does not fall with the optimiser's steps, and does with those of a mean."""
+    if reading.end is None or reading.mean_end is None:
+        return False
+    return reading.end > MAX_END and reading.mean_end < min(1.0, reading.end)

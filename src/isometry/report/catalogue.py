@@ -7,12 +7,17 @@ from isometry.report.phrases import Phrase
 MESSAGES: dict[str, str] = {
     "BWD101": "The gradient falls by {measured} decades from the last hidden layer to the first ({allowed} allowed).",
     "BWD102": "The gradient grows by {measured} decades from the last hidden layer to the first ({allowed} allowed).",
+    "DAT101": "{where} are not normalised: {measured} ({allowed} allowed).",
+    "DAT102": "{where} are the same for all samples.",
+    "DAT103": "The loss makes {measured} comparisons for {allowed} targets.",
+    "DAT104": "The norm {where} normalises over {measured} numbers ({allowed} allowed).",
     "FWD101": "The signal falls by {measured} decades from the first hidden layer to the last ({allowed} allowed).",
     "FWD102": "The signal grows by {measured} decades from the first hidden layer to the last ({allowed} allowed).",
     "FWD103": "{measured} of the units behind {where} are zero on every sample ({allowed} allowed).",
     "FWD104": "{measured} of the outputs behind {where} are saturated ({allowed} allowed).",
     "FWD105": "The share of the signal that tells samples apart falls by {measured} decades ({allowed} allowed).",
     "FWD106": "Between {where} and the next layer there is nothing nonlinear; such layers: {measured} of all hidden.",
+    "FWD107": "The weights of every attention are even to {measured}, relative ({allowed} would tell keys apart).",
     "INI101": "{where} is constant: all of its entries are one number.",
     "INI102": "Only {measured} of the {allowed} units of {where} are distinct.",
     "INI103": "{where} holds numbers that nobody wrote; such tensors: {measured}.",
@@ -25,10 +30,15 @@ MESSAGES: dict[str, str] = {
     "INI110": "{where} is all zeros, and no plan says so.",
     "INI111": "{where} is constant, and no plan says so.",
     "LOS101": "The loss starts at {measured}; up to {allowed} is a sensible start.",
+    "LOS102": "The last activation, at {where}, does not belong to the loss: {measured} ({allowed} allowed).",
+    "LOS103": "A share of {measured} of {where} is outside of what the loss takes ({allowed} allowed).",
+    "LOS104": "The loss is a sum with {measured} times a mean's gradient ({allowed} allowed).",
     "NUM101": "{measured} numbers are NaN or infinite in {where}.",
     "NUM102": "{where} comes to the end of its type of floats: {measured} ({allowed} allowed).",
     "NUM103": "float16 loses {measured} of the gradient, most of all that of {where} ({allowed} allowed).",
     "PAR101": "{measured} trainable parameters get no gradient, first {where}.",
+    "TRN101": "A learning rate of {measured} undoes what it learns; {allowed} learns.",
+    "TRN102": "A learning rate of {measured} moves nothing; {allowed} learns.",
 }
 
 
