@@ -52,6 +52,8 @@ def _explain(origin: NonFiniteOrigin) -> tuple[Phrase, Remedy]:
         if origin.during == "batch":
             return cause, Remedy("data", Phrase("Clean the {where} before training.", where=origin.where))
         return cause, Remedy("init", Phrase("Initialise {where!r} again: isometry fix.", where=origin.where))
+    if origin.during == "update":
+        return _explain_update(origin)
     advice = advice_on(origin)
     cause = Phrase(
         "{operation} in {where!r} is the first to make one in the {during} pass: {why}",
@@ -63,3 +65,16 @@ def _explain(origin: NonFiniteOrigin) -> tuple[Phrase, Remedy]:
     if origin.steps:
         cause = Phrase("after {steps} steps of the optimiser, {cause}", steps=origin.steps, cause=cause)
     return cause, Remedy("model", advice.remedy)
+
+
+def _explain_update(origin: NonFiniteOrigin) -> tuple[Phrase, Remedy]:
+    cause = Phrase(
+        "the step of {optimizer} makes a NaN or infinity of finite gradients in {where!r}, which is {dtype}: its eps "
+        "of {eps:g} is 0 there, and so are the squares of small gradients",
+        optimizer=origin.operation,
+        where=origin.where,
+        dtype=origin.dtype,
+        eps=origin.settings.get("eps", 0.0),
+    )
+    remedy = "Keep the weights in float32 and let torch.autocast compute in float16; or give the optimiser eps=1e-4."
+    return cause, Remedy("precision", Phrase(remedy))

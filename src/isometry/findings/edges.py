@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import torch
 
-from isometry.probes.nonfinite import NonFiniteOrigin
 from isometry.probes.operands import Operand
+from isometry.probes.origin import NonFiniteOrigin
 from isometry.report.phrases import Phrase
 
 

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from isometry.anatomy.operations import RESHAPES
+from isometry.anatomy.record import record
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation, Tape
-from isometry.probes.evidence import Evidence, NotMeasuredError, probe
-from isometry.probes.nonfinite import MASKS, layers_before
+from isometry.probes.evidence import Evidence, probe
 from isometry.probes.operands import Operand, can_be_read, count_bad, is_inexact, summarise
-from isometry.probes.statistics import to_floats
+from isometry.probes.origin import MASKS, layers_before
+from isometry.probes.statistics import has_floats, to_floats
 
 NARROW = frozenset({torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2})
 # Operations that leave the numbers in any type, at an edge of their domain.
@@ -63,7 +64,8 @@ class Headroom:
     """The results of a step that are nearest to the end of float16, or of the narrow types it runs in.
 
     Attributes:
-        results: Those that are not finite in the order of execution, then the others, the largest first.
+        results: Those that are not finite in the order of execution, then the others, the largest first. None where
+            a step in wider types makes no number beyond float16.
         is_narrow: Whether these are results in a narrow type; else they are what they would be in float16.
         does_harm: Whether the loss or a gradient is not finite.
     """
@@ -74,25 +76,39 @@ class Headroom:
 
 
 @dataclass(slots=True)
-class Extremes:
-    """Observes the smallest and largest number of each result, and more of those in narrow types."""
+class NarrowResults:
+    """Observes the results in narrow types, and what the operations that made them read."""
 
-    narrow: dict[int, tuple[Operand, tuple[Operand, ...]]] = field(
+    results: dict[int, tuple[Operand, tuple[Operand, ...]]] = field(
         default_factory=dict[int, tuple[Operand, tuple[Operand, ...]]]
     )
     vanished: dict[int, float] = field(default_factory=dict[int, float])
+
+    def __call__(self, operation: Operation, call: Call) -> None:
+        """Reduce the first output of an operation."""
+        output = call.outputs[0]
+        if output.dtype not in NARROW or not output.numel() or not can_be_read(output):
+            return
+        if operation.name in RESHAPES and all(each.dtype == output.dtype for each in call.inputs):
+            return
+        found = summarise(output)
+        inputs = tuple(summarise(each) for each in call.inputs if is_inexact(each) and each is not output)
+        constant = _lost_constant(operation, output)
+        if constant is not None and found.zeros:
+            self.vanished[operation.index] = constant
+        self.results[operation.index] = (found, inputs)
+
+
+@dataclass(slots=True)
+class Extremes:
+    """Observes the smallest and the largest number of each result."""
+
     _pending: list[tuple[int, Tensor, Tensor]] = field(default_factory=list[tuple[int, Tensor, Tensor]])
 
     def __call__(self, operation: Operation, call: Call) -> None:
         """Reduce the first output of an operation."""
         output = call.outputs[0]
-        if operation.name in RESHAPES and all(each.dtype == output.dtype for each in call.inputs):
-            return
-        if not output.is_floating_point() or not output.numel() or not can_be_read(output):
-            return
-        if output.dtype in NARROW:
-            self._look_closely(operation, call)
-        elif operation.name not in RESHAPES:
+        if operation.name not in RESHAPES and has_floats(output):
             low, high = torch.aminmax(_largest_inside(operation, call))
             self._pending.append((operation.index, low, high))
 
@@ -102,34 +118,27 @@ class Extremes:
         values = to_floats([number for _, low, high in pending for number in (low, high)])
         return {index: (values[2 * place], values[2 * place + 1]) for place, (index, _, _) in enumerate(pending)}
 
-    def _look_closely(self, operation: Operation, call: Call) -> None:
-        output = summarise(call.outputs[0])
-        written = id(call.outputs[0])
-        inputs = tuple(summarise(each) for each in call.inputs if is_inexact(each) and id(each) != written)
-        constant = _lost_constant(operation, call.outputs[0])
-        if constant is not None and output.zeros:
-            self.vanished[operation.index] = constant
-        self.narrow[operation.index] = (output, inputs)
 
-
-@probe(Headroom, Extremes)
+@probe(Headroom, NarrowResults)
 def measure_headroom(evidence: Evidence) -> Headroom:
     """Sort the results by how near they are to the end of the numbers."""
-    observer, tape = evidence.observer(Extremes), evidence.step.tape
-    extremes = observer.extremes()
-    if observer.narrow:
-        found = [_narrow(tape, observer, index) for index in observer.narrow]
+    observer, tape = evidence.observer(NarrowResults), evidence.step.tape
+    if observer.results:
+        found = [_narrow(tape, observer, index) for index in observer.results]
         found.sort(key=lambda each: (not each.infinite, 0 if each.infinite else -each.share))
         return Headroom(tuple(found), is_narrow=True, does_harm=_is_ill(evidence))
+    if _is_ill(evidence) or not _may_be_large(evidence):
+        return Headroom((), is_narrow=False)
+    exact = Extremes()
+    tape = record(evidence.task, [exact], seed=evidence.seed)
+    extremes = exact.extremes()
     masked = _masked(tape, extremes)
     found = [
         Result(tape.label(tape.operations[index]), tape.operations[index].name, "float16", largest)
         for index, (low, high) in extremes.items()
         if math.isfinite(largest := high if index in masked else max(abs(low), abs(high)))
     ]
-    if not found:
-        raise NotMeasuredError("no operation has a finite result")
-    return Headroom(tuple(sorted(found, key=lambda each: -each.share)), is_narrow=False, does_harm=_is_ill(evidence))
+    return Headroom(tuple(sorted(found, key=lambda each: -each.share)), is_narrow=False)
 
 
 def limit_of(dtype: str) -> float:
@@ -140,6 +149,18 @@ def limit_of(dtype: str) -> float:
 def _is_ill(evidence: Evidence) -> bool:
     gradients = (each for group in evidence.step.gradients.values() for each in group if each is not None)
     return not evidence.is_finite or any(count_bad(each) for each in gradients)
+
+
+def _may_be_large(evidence: Evidence) -> bool:
+    """Say whether a result can hold a number beyond float16: no square exceeds the sum of squares, which is known."""
+    tape = evidence.step.tape
+    for index, numbers in evidence.numbers.items():
+        operation = tape.operations[index]
+        count = math.prod(tape.values[operation.outputs[0]].shape)
+        is_mask = (numbers.mean or 0.0) < 0 and (operation.name in MASKS or _adds_a_mask(tape, index))
+        if (numbers.rms or 0.0) * math.sqrt(count) > limit_of("float16") and not is_mask:
+            return True
+    return False
 
 
 def _largest_inside(operation: Operation, call: Call) -> Tensor:
@@ -154,9 +175,9 @@ def _largest_inside(operation: Operation, call: Call) -> Tensor:
         return call.outputs[0].detach()
 
 
-def _narrow(tape: Tape, observer: Extremes, index: int) -> Result:
+def _narrow(tape: Tape, observer: NarrowResults, index: int) -> Result:
     operation = tape.operations[index]
-    output, inputs = observer.narrow[index]
+    output, inputs = observer.results[index]
     is_mask = operation.name in MASKS or (output.nan == 0 and output.only_negative and _adds_a_mask(tape, index))
     makers = (tape.values[value].producer for value in operation.inputs)
     lost = next((observer.vanished[maker] for maker in makers if maker in observer.vanished), None)
