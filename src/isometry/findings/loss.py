@@ -16,6 +16,7 @@ MAX_START_RATIO = 6.0
     "LOS101",
     severity="warning",
     explained_by=("NUM101", "LOS102", "LOS103", "DAT101", "DAT103", "INI101", "INI105", "FWD102", "BWD102", "FWD103"),
+    is_statistic=True,
 )
 def start_loss(start: LossStart, *, max_ratio: float = MAX_START_RATIO) -> Iterator[Draft]:
     """The loss starts far above that of a predictor that ignores its input.
@@ -95,6 +96,7 @@ def summed_loss(
         return
     ratio = reading.step_ratio
     promises = ratio is not None and ratio > max_step_ratio >= ratio / reading.times
+    is_lost = (ratio or 0.0) > LOST_STEP_RATIO or (reading.end or 0.0) > 1
     hurts = promises or _is_better_with_mean(reading)
     if not hurts and reading.has_optimizer:
         return
@@ -123,7 +125,7 @@ def summed_loss(
         unit="times a mean's gradient",
         cause=cause,
         remedy=Remedy("model", Phrase('Take the mean: reduction="mean", or divide by the number of terms.')),
-        severity="note" if not hurts else "error" if (ratio or 0.0) > LOST_STEP_RATIO else None,
+        severity="note" if not hurts else "error" if is_lost else None,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from isometry.anatomy.operations import PRODUCTS, RECURRENT
+from isometry.anatomy.operations import PRODUCTS, RECURRENT, TRANSPARENT
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
 from isometry.anatomy.task import Batch, tensors_in
@@ -238,7 +238,19 @@ def _is_alike(tensor: Tensor) -> bool:
 def _choices(evidence: Evidence, targets: Tensor) -> tuple[int | None, bool]:
     for each in measure(evidence, ComparisonTable).comparisons:
         if each.targets is not None and each.targets.numel() == targets.numel():
-            is_direct = each.prediction is not None and bool(layers_before(evidence, each.prediction))
+            is_direct = each.prediction is not None and _is_of_layer(evidence, each.prediction)
             choices = each.shape[each.class_axis] if each.family in {"classes", "log-classes"} else None
             return (2 if each.family in {"binary", "margin"} else choices), is_direct
     return None, False
+
+
+def _is_of_layer(evidence: Evidence, value: int | None) -> bool:
+    """Say whether a value is a layer's output, and not computed from it further."""
+    tape = evidence.step.tape
+    while value is not None and (producer := tape.values[value].producer) is not None:
+        operation = tape.operations[producer]
+        if operation.weights:
+            return True
+        adds_bias = operation.name == "add" and len(operation.inputs) == 1
+        value = operation.inputs[0] if operation.inputs and (operation.name in TRANSPARENT or adds_bias) else None
+    return False

@@ -142,9 +142,9 @@ def _distribution(comparison: Comparison, targets: Tensor, *, is_log: bool) -> _
         return "logarithms of probabilities", targets > ROUNDING, True
     if bool((targets < 0).any()):
         return "probabilities", targets < 0, True
-    sums = targets.double().sum(tuple(range(1, targets.ndim))) if targets.ndim > 1 else targets.double().sum()
-    along = targets.double().sum(min(comparison.class_axis, targets.ndim - 1))
-    off = [((each - 1).abs() > 10 * ROUNDING) & (each != 0) for each in (sums, along)]
+    wide, axis = targets.double(), min(comparison.class_axis, targets.ndim - 1)
+    ends = [tuple(range(first, targets.ndim)) for first in range(targets.ndim)]  # places of a map share them as well
+    off = [((sums := wide.sum(each)) - 1).abs().gt(10 * ROUNDING) & (sums != 0) for each in (*ends, (axis,))]
     return "probabilities that sum to 1", min(off, key=lambda each: float(each.double().mean())), False
 
 
