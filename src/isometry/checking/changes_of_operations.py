@@ -11,6 +11,7 @@ from isometry.anatomy.substitution import with_substitution
 from isometry.anatomy.tape import Operation, Tape
 from isometry.checking.change import Change
 from isometry.probes.evidence import Evidence, measure
+from isometry.probes.guarded import GUARDED
 from isometry.probes.nonfinite import NonFiniteOrigin
 from isometry.report.finding import Finding
 from isometry.report.phrases import Phrase
@@ -43,8 +44,6 @@ OUTPUT_ACTIVATIONS = frozenset(
     }
 )
 FLAT = frozenset({"detach", "data", "sign", "round", "floor", "ceil", "heaviside"})
-EDGE = 1e-6  # distance that an operand is kept from the edge of a domain
-LARGEST_EXPONENT = 50.0  # exp of it is 5e21, whose square float32 still holds
 
 Result = Callable[[Call], Tensor]
 
@@ -126,8 +125,8 @@ def operand_guarded(_: Finding, evidence: Evidence) -> Iterator[Change]:
     guilty = next(
         (each for each in tape.operations if each.name == origin.operation and tape.label(each) == origin.where), None
     )
-    if guilty is not None and guilty.name in _GUARDED:
-        safe = _GUARDED[guilty.name]
+    if guilty is not None and guilty.name in GUARDED:
+        safe = GUARDED[guilty.name]
         words = Phrase("what {operation} reads kept off the edge", operation=guilty.name)
         yield _exchange(evidence, guilty, safe, words=words, suggestion="")
 
@@ -210,25 +209,4 @@ def _identity(call: Call) -> Tensor:
 _ACTIVATIONS: dict[str, Result] = {
     "log_softmax": lambda call: torch.log_softmax(call.inputs[0], 1 if call.inputs[0].ndim > 1 else 0),
     "sigmoid": lambda call: torch.sigmoid(call.inputs[0]),
-}
-
-
-def _divided(call: Call) -> Tensor:
-    top = call.args[0]
-    divisor = call.inputs[-1]
-    return torch.div(top, torch.where(divisor.abs() < EDGE, torch.full_like(divisor, EDGE), divisor))
-
-
-_GUARDED: dict[str, Result] = {
-    "log": lambda call: call.inputs[0].clamp_min(EDGE).log(),
-    "log2": lambda call: call.inputs[0].clamp_min(EDGE).log2(),
-    "log10": lambda call: call.inputs[0].clamp_min(EDGE).log10(),
-    "log1p": lambda call: call.inputs[0].clamp_min(EDGE - 1).log1p(),
-    "sqrt": lambda call: call.inputs[0].clamp_min(EDGE).sqrt(),
-    "rsqrt": lambda call: call.inputs[0].clamp_min(EDGE).rsqrt(),
-    "reciprocal": lambda call: _divided(Call((1.0,), {}, call.inputs, call.outputs)),
-    "div": _divided,
-    "exp": lambda call: call.inputs[0].clamp_max(LARGEST_EXPONENT).exp(),
-    "acos": lambda call: call.inputs[0].clamp(EDGE - 1, 1 - EDGE).acos(),
-    "asin": lambda call: call.inputs[0].clamp(EDGE - 1, 1 - EDGE).asin(),
 }

@@ -7,11 +7,14 @@ import torch
 
 from isometry._errors import ModelError
 from isometry.anatomy.preserve import preserved, seeded
+from isometry.anatomy.substitution import with_substitution
 from isometry.anatomy.task import Task
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
+from isometry.probes.guarded import GUARDED
 from isometry.probes.operands import count_bad
 from isometry.probes.origin import EDGED, NonFiniteOrigin, origin_in
 from isometry.probes.training import Training
+from isometry.probes.trial import course_of
 from isometry.probes.trial_result import Failure, TrialResult
 
 FINITE = NonFiniteOrigin(None)
@@ -50,14 +53,35 @@ def _origin_after(evidence: Evidence, failure: Failure) -> NonFiniteOrigin:
             return FINITE
     task = replace(training.task, optimizer_factory=None)
     found = _origin_at(task, training.optimizer, failure, seed=evidence.seed)
+    if found.during == "forward" and not _goes_well(evidence, found):
+        return FINITE
     return replace(found, steps=steps) if found.during else FINITE
+
+
+def _is_to_blame(origin: NonFiniteOrigin) -> bool:
+    """Say whether it is the operation's doing; what only grows until it overflows is the step size's."""
+    return origin.operation in EDGED or origin.is_custom
+
+
+def _goes_well(evidence: Evidence, origin: NonFiniteOrigin) -> bool:
+    """Say whether training goes well with the operation kept inside its domain; else the steps are to blame."""
+    safe = GUARDED.get(origin.operation)
+    if safe is None or origin.index is None:
+        return True
+    guarded = with_substitution(
+        evidence.task, lambda operation, call: safe(call) if operation.index == origin.index else None
+    )
+    try:
+        course = course_of(guarded, steps=evidence.steps, seed=evidence.seed)
+    except NotMeasuredError:
+        return True
+    return course.is_finite and course.losses[-1] < course.losses[0]
 
 
 def _origin_at(task: Task, optimizer: torch.optim.Optimizer, failure: Failure, *, seed: int) -> NonFiniteOrigin:
     found = origin_in(task, seed=seed)
     if found.during in {"forward", "backward"}:
-        # Numbers that only grow until they overflow are a matter of the step size, not of an operation.
-        return found if found.operation in EDGED or found.is_custom else FINITE
+        return found if _is_to_blame(found) else FINITE
     parameter = dict(task.model.named_parameters()).get(failure.parameter or "")
     if found.during is not None or parameter is None or parameter.dtype != torch.float16:
         return FINITE

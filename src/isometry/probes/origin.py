@@ -51,6 +51,7 @@ class NonFiniteOrigin:
         upstream: The nearest layers before it.
         readers: Operations that read its result, by name.
         is_custom: Whether it is a user's own `autograd.Function`.
+        index: The operation's place on the tape; None if it has none.
         steps: Steps of the optimiser that were made on a copy until then; 0 for the model as it is.
     """
 
@@ -66,6 +67,7 @@ class NonFiniteOrigin:
     upstream: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()
     is_custom: bool = False
+    index: int | None = None
     steps: int = 0
 
 
@@ -262,6 +264,7 @@ class _Search:
             upstream=layers_before(self.tape, index),
             readers=self._readers(index),
             is_custom=own,
+            index=index,
         )
 
     def _readers(self, index: int) -> tuple[str, ...]:
