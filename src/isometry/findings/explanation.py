@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from importlib.resources import files
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
@@ -20,6 +21,8 @@ class Page:
         severity: How bad a finding is.
         title: One sentence.
         parts: Why, Measured, Remedy and Source, each a paragraph.
+        thresholds: Its thresholds by the name under which they can be set, each in the unit that `Measured` names.
+        example: A program on which it fires.
     """
 
     code: str
@@ -27,6 +30,8 @@ class Page:
     severity: str
     title: str
     parts: dict[str, str]
+    thresholds: dict[str, float]
+    example: str
 
     def __str__(self) -> str:
         body = "\n\n".join(f"{part}\n  {text}" for part, text in self.parts.items())
@@ -37,6 +42,12 @@ class Page:
         for part, text in self.parts.items():
             yield Text(f"\n{part}")
             yield Padding(Text(text), (0, 0, 0, 2))
+        if self.thresholds:
+            yield Text("\nThresholds")
+            for name, value in self.thresholds.items():
+                yield Padding(Text(f"{name} = {value:g}"), (0, 0, 0, 2))
+        yield Text("\nExample")
+        yield Padding(Text(self.example), (0, 0, 0, 2))
 
 
 def explain(word: str) -> Page:
@@ -50,7 +61,7 @@ def explain(word: str) -> Page:
 
 def pages() -> tuple[Page, ...]:
     """Return the pages of all rules in the order of their codes."""
-    rules = (*RULES.values(), *AUDIT_RULES.values())
+    rules = {**RULES, **AUDIT_RULES}.values()  # some are in both
     return tuple(page_of(each) for each in sorted(rules, key=lambda rule: rule.code))
 
 
@@ -58,4 +69,6 @@ def page_of(rule: Rule) -> Page:
     """Return the page of a rule."""
     title, *rest = re.split(rf"^({'|'.join(PARTS)}):$", rule.page, flags=re.MULTILINE)
     texts = (" ".join(text.split()) for text in rest[1::2])
-    return Page(rule.code, rule.name, rule.severity, title.strip(), dict(zip(rest[::2], texts, strict=True)))
+    parts = dict(zip(rest[::2], texts, strict=True))
+    example = files("isometry.findings.examples").joinpath(f"{rule.code.lower()}.py").read_text(encoding="utf-8")
+    return Page(rule.code, rule.name, rule.severity, title.strip(), parts, rule.thresholds, example.strip())

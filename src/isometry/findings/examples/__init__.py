@@ -1,0 +1,1 @@
+"""One program a rule, on which it fires: what `isometry explain` shows. `isometry check FILE:build` runs one."""

@@ -1,0 +1,15 @@
+"""Biases so negative that no sample wakes a unit."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+def build() -> tuple[Any, ...]:
+    """Return a network, its inputs, targets and loss."""
+    hidden = nn.Linear(16, 64)
+    nn.init.constant_(hidden.bias, -5.0)
+    model = nn.Sequential(hidden, nn.ReLU(), nn.Linear(64, 10))
+    return model, torch.randn(128, 16), torch.randint(10, (128,)), functional.cross_entropy

@@ -1,0 +1,13 @@
+"""A softmax before cross_entropy, which has one of its own."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+def build() -> tuple[Any, ...]:
+    """Return a network, its inputs, targets and loss."""
+    model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 10), nn.Softmax(dim=1))
+    return model, torch.randn(128, 16), torch.randint(10, (128,)), functional.cross_entropy
