@@ -28,7 +28,7 @@ FIRST_RULES = {
 
 
 def test_the_names_are_those_that_were_promised() -> None:
-    assert {rule.name for rule in RULES.values()} == FIRST_RULES
+    assert {rule.name for rule in RULES.values()} >= FIRST_RULES
 
 
 @pytest.mark.parametrize("code", RULES)

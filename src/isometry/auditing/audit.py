@@ -11,7 +11,7 @@ from isometry.auditing.result import Audit
 from isometry.findings import AUDIT_RULES
 from isometry.findings.causes import explained
 from isometry.findings.run import findings_of, rank
-from isometry.planning.copies import Copies, find_copies
+from isometry.planning.copies import Clones, Copies, find_clones, find_copies
 from isometry.planning.inventory import Inventory, take_inventory
 from isometry.planning.plan import Plan
 from isometry.planning.zeros import ZeroProducts, find_zero_products
@@ -85,6 +85,7 @@ def _runs(task: Task) -> bool:
 def _measured(module: nn.Module, inventory: Inventory, evidence: Evidence | None) -> dict[type[Any], Any]:
     return {
         Inventory: inventory,
+        Clones: find_clones(module, inventory, evidence),
         Copies: find_copies(module, inventory, evidence),
         ZeroProducts: find_zero_products(module, inventory, evidence),
     }

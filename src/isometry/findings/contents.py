@@ -3,34 +3,48 @@
 from collections.abc import Iterator
 
 from isometry.findings.deviations import off_constant, off_mean, off_replay, off_std, off_tail
-from isometry.findings.rule import AUDIT_RULES, Draft, rule
-from isometry.planning.copies import Copies
+from isometry.findings.rule import AUDIT_RULES, RULES, Draft, rule
+from isometry.planning.copies import Clones, Copies
 from isometry.planning.inventory import Inventory, InventoryRow
 from isometry.planning.zeros import ZeroProducts
 from isometry.probes.contents import is_huge
 from isometry.report.finding import Remedy
+from isometry.report.phrases import Phrase
 
 MAX_SIGMA = (
     1000.0  # standard deviations; no distribution of weights in use comes near, and unwritten memory goes beyond
 )
 MAX_PLAIN = 10.0  # units of the weight; identities, shifts and gains on a diagonal stay below
+MAX_AMONG_ZEROS = 1e4  # units of the weight; among zeros a gain or a shift of 10 is no outlier
 MATRIX_AXES = 2  # counts; a vector has no units
-WRITE = Remedy("init", "Write it: iso.plan(model, inputs).apply(model), or the model's own initialisation.")
-WRITE_BUFFER = Remedy("init", "Compute it after the model has its memory: build under iso.on_meta() and materialise.")
-APPLY = Remedy("init", "Apply the plan last, with this seed, and let nothing write after it: plan.apply(model).")
+WRITE = Remedy("init", Phrase("Write it: iso.plan(model, inputs).apply(model), or the model's own initialisation."))
+WRITE_BUFFER = Remedy(
+    "init", Phrase("Compute it after the model has its memory: build under iso.on_meta() and materialise.")
+)
+APPLY = Remedy(
+    "init", Phrase("Apply the plan last, with this seed, and let nothing write after it: plan.apply(model).")
+)
 DRAW_APART = Remedy(
-    "init", "Draw each by itself: plan.apply(model). If they are meant to be equal, tie or freeze them."
+    "init", Phrase("Draw each by itself: plan.apply(model). If they are meant to be equal, tie or freeze them.")
 )
-DRAW_OR_PLAN = Remedy("init", "Draw it: plan.apply(model). A plan that sets it to a constant says that it is wanted.")
-ONE_ZERO = Remedy("init", "Let at most one of two factors start at zero, and draw the other.")
+DRAW_OR_PLAN = Remedy(
+    "init", Phrase("Draw it: plan.apply(model). A plan that sets it to a constant says that it is wanted.")
+)
+ONE_ZERO = Remedy("init", Phrase("Let at most one of two factors start at zero, and draw the other."))
 GIVE_BATCH = Remedy(
-    "init", "Give a batch, which decides: iso.audit(task). If they follow each other, draw all but one of them."
+    "init", Phrase("Give a batch, which decides: iso.audit(task). If they follow each other, draw all but one of them.")
 )
-SEE_IF_IT_LEARNS = Remedy("none", "See whether it learns: isometry check. A plan that sets it to zero says so.")
+SEE_IF_IT_LEARNS = Remedy("none", Phrase("See whether it learns: isometry check. A plan that sets it to zero says so."))
 ASK_A_BATCH = Remedy(
-    "none", "A batch decides whether such zeros keep each other from learning: iso.audit(task). A plan says it too."
+    "none",
+    Phrase("A batch decides whether such zeros keep each other from learning: iso.audit(task). A plan says it too."),
 )
-ONE_RULE = Remedy("init", "Take all but one of these entries out of the plan.")
+FATES = {
+    "unknown": Phrase("{names} hold equal numbers"),
+    "part": Phrase("{names} hold equal numbers, yet get different gradients, which part them"),
+    "stay": Phrase("{names} hold equal numbers and get equal gradients, which keep them equal for ever"),
+}
+ONE_RULE = Remedy("init", Phrase("Take all but one of these entries out of the plan."))
 
 
 @rule("INI103", severity="error", table=AUDIT_RULES)
@@ -53,20 +67,15 @@ def uninitialised_memory(inventory: Inventory) -> Iterator[Draft]:
     Source:
         PyTorch documentation of torch.empty and nn.Module.to_empty; huggingface/transformers issues 28073 and 34234.
     """
-    for cause, is_unwritten in (
-        ("lies on the meta device, which has shapes but no numbers", _is_meta),
-        ("holds NaN, or an infinity where none belongs", _is_nonfinite),
-        ("holds numbers whose square is no float32", _is_absurd),
-        ("holds numbers too small for full precision, as addresses and integers look", _has_subnormals),
-    ):
-        found = [row for row in inventory.rows if is_unwritten(row)]
+    for cause, is_unwritten in UNWRITTEN:
+        found = [row for row in inventory.rows if is_unwritten(row) and not (inventory.has_run and _is_plain_nan(row))]
         if found:
             yield Draft(
                 where=tuple(row.name for row in found),
                 measured=float(len(found)),
                 allowed=0.0,
                 unit="tensors",
-                cause=f"{found[0].name!r} {cause}",
+                cause=Phrase("{name} {what}", name=repr(found[0].name), what=cause),
                 remedy=WRITE_BUFFER if found[0].kind.endswith("buffer") else WRITE,
             )
 
@@ -143,17 +152,19 @@ def outlier_weights(inventory: Inventory) -> Iterator[Draft]:
         )
 
 
-@rule("INI106", severity="error", explained_by=("INI103",), table=AUDIT_RULES)
-def duplicate_layers(copies: Copies) -> Iterator[Draft]:
+@rule("INI106", severity="error", explained_by=("INI103", "INI101", "INI102"), table=AUDIT_RULES)
+def duplicate_layers(clones: Clones) -> Iterator[Draft]:
     """Layers start as copies of each other, though nobody tied them.
 
     Why:
         A layer that was cloned after it was drawn adds no directions of its own to the start. `nn.TransformerEncoder`
-        and `copy.deepcopy` do so. Experts and parallel heads that are copies may stay so.
+        and `copy.deepcopy` do so. Experts, heads and members of an ensemble that read the same and are read alike get
+        copies of one gradient, and stay copies.
 
     Measured:
         Trainable weights of one shape that agree to 1 % of their size. Left out are tied and frozen weights, vectors,
-        constants, what is laid out on purpose (ramps, waves, identities), and what a plan gives a structure.
+        constants, what is laid out on purpose (ramps, waves, identities), and what a plan gives a structure. A batch
+        decides what it costs: an error if their gradients agree too, a note if these differ and part them.
 
     Remedy:
         Draw each layer by itself. If they are meant to be equal, tie them, or freeze the copy.
@@ -161,16 +172,19 @@ def duplicate_layers(copies: Copies) -> Iterator[Draft]:
     Source:
         pytorch/pytorch issues 72253 and 86274.
     """
-    for layers in copies.layers:
+    for layers in clones.layers:
         first, second, *others = layers.modules
-        rest = f" and {len(others)} more" if others else ""
+        names = Phrase("{first} and {second}", first=repr(first), second=repr(second))
+        if others:
+            names = Phrase("{names} and {count} more", names=names, count=len(others))
         yield Draft(
             where=layers.modules,
             measured=float(len(layers.weights) - len(layers.weights) // len(layers.modules)),
             allowed=0.0,
             unit="copied weights",
-            cause=f"{first!r} and {second!r}{rest} hold equal numbers",
+            cause=Phrase(FATES[layers.fate].template, names=names),
             remedy=DRAW_APART,
+            severity="note" if layers.fate == "part" else None,
         )
 
 
@@ -334,12 +348,18 @@ def _is_absurd(row: InventoryRow) -> bool:
     return row.numbers is not None and row.numbers.is_finite and is_huge(row.numbers) and not _is_mask(row)
 
 
+def _is_plain_nan(row: InventoryRow) -> bool:
+    """Say whether a tensor holds NaN or infinities beside sound numbers: where these come from a batch tells."""
+    return row.numbers is not None and not row.numbers.is_finite and not row.is_unwritten
+
+
 def _is_mask(row: InventoryRow) -> bool:
     return row.is_mask and row.kind != "parameter"
 
 
 def _has_subnormals(row: InventoryRow) -> bool:
-    return row.kind == "parameter" and row.numbers is not None and row.numbers.num_subnormal > 0
+    is_finite = row.numbers is not None and not is_huge(row.numbers)
+    return row.kind == "parameter" and row.is_unwritten and is_finite
 
 
 def _sigmas(row: InventoryRow) -> float:
@@ -348,6 +368,18 @@ def _sigmas(row: InventoryRow) -> float:
     if row.kind != "parameter" or row.is_drawn or numbers is None or is_huge(numbers):
         return 0.0
     is_matrix = sum(length > 1 for length in row.shape) >= MATRIX_AXES
-    return (
-        numbers.largest / numbers.typical if is_matrix and numbers.typical > 0 and numbers.largest > MAX_PLAIN else 0.0
-    )
+    if not is_matrix or numbers.largest <= (MAX_PLAIN if numbers.typical > 0 else MAX_AMONG_ZEROS):
+        return 0.0
+    return numbers.largest / (numbers.typical or 1.0)  # among zeros nothing is typical
+
+
+# From what is said of tensors that nobody wrote to how they are known.
+UNWRITTEN = (
+    (Phrase("lies on the meta device, which has shapes but no numbers"), _is_meta),
+    (Phrase("holds NaN, or an infinity where none belongs"), _is_nonfinite),
+    (Phrase("holds numbers whose square is no float32"), _is_absurd),
+    (Phrase("holds numbers too small for full precision, as addresses and integers look"), _has_subnormals),
+)
+# What no batch is needed for, `check` looks at as well.
+for _each in (uninitialised_memory, outlier_weights, duplicate_layers):
+    RULES.add(_each.code)(_each)

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 from isometry._errors import SettingsError
 from isometry._registry import Registry
 from isometry.report.finding import Remedy, Severity
+from isometry.report.phrases import Phrase
 
 PARTS = ("Why", "Measured", "Remedy", "Source")
 
@@ -24,6 +25,7 @@ class Draft:
         allowed: The bound it was held against, in `unit`.
         unit: The unit of both.
         severity: Another severity than the rule's own.
+        message: Another sentence than the rule's own.
     """
 
     where: tuple[str, ...]
@@ -33,6 +35,7 @@ class Draft:
     allowed: float | None = None
     unit: str = ""
     severity: Severity | None = None
+    message: Phrase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def find_rule(word: str) -> Rule:
         UnknownNameError: If there is none, with the nearest.
     """
     by_name = Registry[Rule]("rule")
-    for each in (*RULES.values(), *AUDIT_RULES.values()):
+    for each in {**RULES, **AUDIT_RULES}.values():  # some are in both
         by_name.add(each.name)(each)
         by_name.add(each.code)(each)
     return by_name[word if word in by_name else _nearest_case(word, tuple(by_name))]

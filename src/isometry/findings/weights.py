@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from isometry.findings.rule import Draft, rule
+from isometry.planning.copies import Clones
 from isometry.probes.twins import Fate, TwinTable, TwinUnits
 from isometry.probes.weights import WeightNumbers, WeightTable
 from isometry.report.finding import Remedy
@@ -15,7 +16,7 @@ MAX_LOST_SHARE = 0.5
 MAX_DOUBLED_SHARE = 0.1
 
 
-@rule("INI101", severity="error", explained_by=("NUM101", "INI103"))
+@rule("INI101", severity="error", explained_by=("INI103",))
 def constant_weights(table: WeightTable) -> Iterator[Draft]:
     """All entries of a hidden layer's weight are the same number.
 
@@ -59,9 +60,13 @@ def _fate(weight: WeightNumbers, *, is_locked: bool) -> Phrase:
     return Phrase("every entry of {name} is {value:.4g}, and it gets no gradient", name=name, value=value)
 
 
-@rule("INI102", severity="error", explained_by=("NUM101", "INI103", "INI101", "INI106"))
+@rule("INI102", severity="error", explained_by=("INI103", "INI101"))
 def symmetric_units(
-    table: TwinTable, *, max_lost_share: float = MAX_LOST_SHARE, max_doubled_share: float = MAX_DOUBLED_SHARE
+    table: TwinTable,
+    clones: Clones,
+    *,
+    max_lost_share: float = MAX_LOST_SHARE,
+    max_doubled_share: float = MAX_DOUBLED_SHARE,
 ) -> Iterator[Draft]:
     """Units of a hidden layer are copies of each other and get copies of one gradient.
 
@@ -72,9 +77,9 @@ def symmetric_units(
 
     Measured:
         Units, heads or experts of one weight whose numbers agree to 1e-5 of their size, up to the sign, and whose
-        gradients do to 1e-4; or to 0.03 and 0.1, which is a warning at most. An error if half of the units add
-        nothing, a warning from a tenth on, below it a note. Copies that get different gradients, because of dropout
-        or of the weights behind them, will part: a note.
+        gradients do to 1e-4, and modules that are copies with equal gradients; units that agree to 0.03 and 0.1 are a
+        warning at most. An error if half of the units add nothing, a warning from a tenth on, below it a note. Copies
+        that get different gradients, because of dropout or of the weights behind them, will part: a note.
 
     Remedy:
         Draw the weights at random: `isometry fix`.
@@ -82,6 +87,7 @@ def symmetric_units(
     Source:
         Goodfellow, Bengio, Courville 2016, Deep Learning, section 8.4.
     """
+    yield from _equal_parts(clones)
     fates: tuple[Fate, ...] = ("stay", "drift", "part")
     for fate in fates:
         twins = [each for each in table.layers if each.fate == fate]
@@ -97,6 +103,28 @@ def symmetric_units(
                 cause=_cause(first, has_dropout=table.has_dropout),
                 remedy=BREAK,
                 severity=None if is_lost else "warning" if is_narrow else "note",
+            )
+
+
+def _equal_parts(clones: Clones) -> Iterator[Draft]:
+    """Yield experts, heads and members of an ensemble that are modules of their own and get copies of one gradient."""
+    for layers in clones.layers:
+        if layers.fate == "stay":
+            first, second, *others = map(repr, layers.modules)
+            count = 1 + len(others)
+            cause = Phrase(
+                "{first} gets the same gradient as {second}, and stays equal to it", first=second, second=first
+            )
+            more = Phrase(
+                "{count} modules get the same gradient as {second}, and stay equal to it", count=count, second=first
+            )
+            yield Draft(
+                where=layers.modules,
+                measured=1.0,
+                allowed=float(len(layers.modules)),
+                unit="distinct modules",
+                cause=more if others else cause,
+                remedy=BREAK,
             )
 
 

@@ -1,8 +1,12 @@
 """Which weights of a model are copies of each other, though neither a tie nor a plan says so."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from isometry.anatomy.names import names_of, owner_of
@@ -11,8 +15,11 @@ from isometry.fills.orthogonal import Orthogonal, Orthonormal
 from isometry.planning.inventory import Inventory, InventoryRow, weights_of
 from isometry.planning.plan import Draw
 from isometry.probes.duplicates import EqualSlices, equal_slices, equal_tensors
-from isometry.probes.evidence import Evidence
+from isometry.probes.evidence import Evidence, measure, probe
 
+MAX_PAIRS = 64  # of copies compared by their gradients, counts; if any stay equal, neighbours do
+NEAR_GRADIENT = 0.02  # of the gradient's size; copies that differ by 1 % have gradients that do
+MIN_NUMBERS = 8  # of a matrix of one row, counts; so many draws are not equal by chance
 MIN_AXES = 2  # a vector of draws, such as a bias, is no layer
 MIN_FILTER_AXES = 4  # more than a stack of matrices has
 SAME = 1e-3  # of the largest; gradients of units that differ by less are equal but for rounding
@@ -30,6 +37,9 @@ UNITS_FIRST = (
 )
 
 
+Fate = Literal["stay", "part", "unknown"]
+
+
 @dataclass(frozen=True, slots=True)
 class EqualLayers:
     """Modules that hold copies of one another's weights.
@@ -37,10 +47,20 @@ class EqualLayers:
     Attributes:
         modules: Paths of the modules, or the names of the parameters, where these are all they share.
         weights: Canonical names of the weights, first those of the first module.
+        fate: What a batch says of them: they `stay` copies if all of their gradients are equal as well, and `part`
+            otherwise.
     """
 
     modules: tuple[str, ...]
     weights: tuple[str, ...]
+    fate: Fate = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Clones:
+    """Layers that hold copies of one another's weights."""
+
+    layers: tuple[EqualLayers, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +68,6 @@ class Copies:
     """Copies among trainable weights that were drawn.
 
     Attributes:
-        layers: Weights that equal others.
         slices: Weights of which some rows, columns or experts equal others, by name.
         harmless: The names of those where that may be on purpose: rows of embeddings, filters of which each comes again
             equally often, and filters that read different channels.
@@ -56,18 +75,44 @@ class Copies:
         constant: Other matrices that do, which a plan does not write.
     """
 
-    layers: tuple[EqualLayers, ...]
     slices: Mapping[str, EqualSlices]
     harmless: frozenset[str] = frozenset()
     uniform: tuple[str, ...] = ()
     constant: tuple[str, ...] = ()
 
 
+@probe(Clones)
+def measure_clones(evidence: Evidence) -> Clones:
+    """Find the clones among the layers of a task's model."""
+    return find_clones(evidence.task.model, measure(evidence, Inventory), evidence)
+
+
+def find_clones(model: nn.Module, inventory: Inventory, evidence: Evidence | None = None) -> Clones:
+    """Compare the weights of a model with each other.
+
+    Left out is what `find_copies` leaves out.
+
+    Args:
+        model: The model.
+        inventory: What it holds.
+        evidence: A recorded step; it tells what becomes of the copies, and leaves out what gets no gradient.
+
+    Returns:
+        The layers of which all weights are copies, by the group.
+    """
+    chosen = _candidates(model, inventory, evidence)
+    groups = equal_tensors({name: tensor.squeeze() for name, tensor in chosen.items()})
+    layers = _by_module(groups)
+    if evidence is None or evidence.is_meta:
+        return Clones(layers)
+    return Clones(tuple(replace(each, fate=_fate(each, groups, evidence)) for each in layers))
+
+
 def find_copies(model: nn.Module, inventory: Inventory, evidence: Evidence | None = None) -> Copies:
-    """Compare the weights of a model with each other, and the units of each.
+    """Compare the units of each weight of a model with each other.
 
     Left out are: frozen parameters, tensors of one memory, vectors, constants, what is laid out on purpose, and what
-    a plan gives a structure of its own.
+    a plan gives a structure of its own. Of weights that are clones of each other the first is looked at.
 
     Args:
         model: The model.
@@ -78,7 +123,24 @@ def find_copies(model: nn.Module, inventory: Inventory, evidence: Evidence | Non
         The copies that were found.
     """
     names = names_of(model)
-    weights = weights_of(model, names)
+    chosen = _candidates(model, inventory, evidence)
+    groups = equal_tensors({name: tensor.squeeze() for name, tensor in chosen.items()})
+    again = {name for group in groups for name in group[1:]}
+    axes = _axes_of(model, chosen, evidence)
+    slices = {
+        name: equal_slices(tensor.squeeze() if axes[name] is None else tensor, axes[name] or _every_axis(tensor))
+        for name, tensor in chosen.items()
+        if name not in again and sum(length > 1 for length in tensor.shape) >= MIN_AXES
+    }
+    copied = {name: found for name, found in slices.items() if found is not None}
+    harmless = (name for name, found in copied.items() if _is_harmless(model, (name, *names.ties.get(name, ())), found))
+    uniform, constant = _constants(model, inventory, evidence)
+    return Copies(copied, frozenset(harmless), uniform, constant)
+
+
+def _candidates(model: nn.Module, inventory: Inventory, evidence: Evidence | None) -> dict[str, Tensor]:
+    """Return the weights that may be copies, each memory once."""
+    weights = weights_of(model, names_of(model))
     idle = set() if evidence is None else _without_gradient(evidence)
     chosen: dict[str, Tensor] = {}
     memories: set[tuple[object, ...]] = set()
@@ -90,23 +152,33 @@ def find_copies(model: nn.Module, inventory: Inventory, evidence: Evidence | Non
         if memory not in memories:
             memories.add(memory)
             chosen[row.name] = tensor
-    groups = equal_tensors({name: tensor.squeeze() for name, tensor in chosen.items()})
-    again = {name for group in groups for name in group[1:]}
-    axes = _axes_of(model, chosen, evidence)
-    slices = {
-        name: equal_slices(tensor.squeeze() if axes[name] is None else tensor, axes[name] or _every_axis(tensor))
-        for name, tensor in chosen.items()
-        if name not in again
-    }
-    copied = {name: found for name, found in slices.items() if found is not None}
-    harmless = (name for name, found in copied.items() if _is_harmless(model, (name, *names.ties.get(name, ())), found))
-    uniform, constant = _constants(model, inventory, evidence)
-    return Copies(_by_module(groups), copied, frozenset(harmless), uniform, constant)
+    return chosen
+
+
+def _fate(layers: EqualLayers, groups: Sequence[Sequence[str]], evidence: Evidence) -> Fate:
+    """Say whether some of the copies get equal gradients, all of their weights."""
+    own = [group for group in groups if group[0] in layers.weights]
+    pairs = itertools.combinations(range(len(layers.modules)), 2)
+    for one, other in itertools.islice(pairs, MAX_PAIRS):
+        if all(_have_equal_gradients(evidence, group[one], group[other]) for group in own):
+            return "stay"
+    return "part"
+
+
+def _have_equal_gradients(evidence: Evidence, first: str, second: str) -> bool:
+    found = [evidence.step.gradients[name] for name in (first, second)]
+    (one, *_), (other, *_) = found
+    if one is None or other is None or one.shape != other.shape:
+        return False
+    size = torch.linalg.vector_norm(one)
+    return bool(size > 0) and bool(torch.linalg.vector_norm(one - other) <= NEAR_GRADIENT * size)
 
 
 def _is_candidate(row: InventoryRow) -> bool:
     numbers = row.numbers
-    if numbers is None or row.kind != "parameter" or sum(length > 1 for length in row.shape) < MIN_AXES:
+    is_long = len(row.shape) >= MIN_AXES and math.prod(row.shape) >= MIN_NUMBERS
+    is_matrix = is_long or sum(length > 1 for length in row.shape) >= MIN_AXES
+    if numbers is None or row.kind != "parameter" or not is_matrix:
         return False
     return numbers.is_finite and not numbers.is_constant and not _has_structure(row)
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -18,7 +18,8 @@ from isometry.fills.fill import fill
 from isometry.fills.streams import Stream
 from isometry.planning.bounds import Bounds, Moments, bounds_of, moments_of
 from isometry.planning.plan import Draw, Plan, PlanEntry
-from isometry.probes.contents import TensorNumbers, has_one_huge_value, is_huge, numbers_of
+from isometry.probes.contents import TensorNumbers, has_one_huge_value, is_huge, looks_unwritten, numbers_of
+from isometry.probes.evidence import Evidence, NotMeasuredError, probe
 
 Kind = Literal["parameter", "frozen parameter", "buffer", "non-persistent buffer"]
 Memory = Literal["real", "meta", "lazy", "opaque"]
@@ -56,6 +57,7 @@ class InventoryRow:
         moments: Of what the plan draws from, where its elements are independent.
         bounds: Where the numbers lie that are drawn so.
         replay: The plan's numbers against these; None without a seed.
+        is_unwritten: Whether finite numbers in it look like bits of something else.
     """
 
     name: str
@@ -70,6 +72,7 @@ class InventoryRow:
     moments: Moments | None
     bounds: Bounds | None
     replay: Replay | None
+    is_unwritten: bool = False
 
     @property
     def rule(self) -> str:
@@ -92,9 +95,23 @@ class InventoryRow:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All tensors of a model, parameters first, in the order of the model."""
+    """All tensors of a model, parameters first, in the order of the model.
+
+    Attributes:
+        rows: One for each.
+        has_run: Whether the model ran on a batch as well, which tells where a NaN comes from.
+    """
 
     rows: tuple[InventoryRow, ...]
+    has_run: bool = False
+
+
+@probe(Inventory)
+def measure_inventory(evidence: Evidence) -> Inventory:
+    """Take the inventory of a task's model, for rules that hold without a plan."""
+    if not evidence.task.is_fresh:
+        raise NotMeasuredError("the weights are pretrained, and training may leave anything in them")
+    return replace(take_inventory(evidence.task.model), has_run=True)
 
 
 def take_inventory(model: nn.Module, plan: Plan | None = None, *, seed: int | None = None) -> Inventory:
@@ -136,6 +153,7 @@ def take_inventory(model: nn.Module, plan: Plan | None = None, *, seed: int | No
                 entry=entry,
                 writers=writers.get(name, ()) if kind.endswith("parameter") else (),
                 numbers=found,
+                is_unwritten=found is not None and _is_odd(found) and looks_unwritten(tensor),
                 is_mask=found is not None and is_huge(found) and has_one_huge_value(tensor),
                 moments=moments,
                 bounds=None if moments is None or found is None else _bounds(moments, found, tensor, tests=tests),
@@ -145,6 +163,10 @@ def take_inventory(model: nn.Module, plan: Plan | None = None, *, seed: int | No
             )
         )
     return Inventory(tuple(rows))
+
+
+def _is_odd(numbers: TensorNumbers) -> bool:
+    return is_huge(numbers) or numbers.num_subnormal > 0
 
 
 def _moments(entry: PlanEntry, tensor: Tensor) -> Moments | None:
@@ -274,8 +296,8 @@ def share_elements(first: Tensor, second: Tensor) -> bool:
     (one_start, one_end), (other_start, other_end) = _span(first), _span(second)
     if one_end <= other_start or other_end <= one_start:
         return False
-    if all(end - start == each.nbytes for each, (start, end) in ((first, _span(first)), (second, _span(second)))):
-        return True  # without gaps
+    if first.is_contiguous() and second.is_contiguous():
+        return True  # neither has gaps
     start = min(one_start, other_start)
     marked = torch.zeros(max(one_end, other_end) - start, dtype=torch.bool)
     _bytes(marked, first, one_start - start).fill_(True)  # noqa: FBT003 - a value

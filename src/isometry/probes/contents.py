@@ -12,6 +12,8 @@ from isometry._memory import has_memory
 CHUNK = 2**18  # numbers widened at a time, 2 MB; they stay in the cache while they are reduced several times
 SAMPLE = 2**16  # numbers that the typical size is read from, counts
 HUGE = math.sqrt(torch.finfo(torch.float32).max)  # 1.8e19; its square is no float32, and so is no norm or variance
+FADED = 1e-20  # units of the weight; a unit that decayed in training is smaller throughout, and fresh ones are not
+MATRIX_AXES = 2  # counts; a vector has no units
 NORMAL_MEDIAN = 0.6744897501960817  # median of |x| for a standard normal x, dimensionless
 
 
@@ -108,6 +110,29 @@ def has_one_huge_value(tensor: Tensor) -> bool:
     assert values is not None
     huge = values[values.abs() > HUGE].abs()
     return len(huge) > 0 and bool((huge == huge[0]).all()) and not bool(values.isnan().any())
+
+
+def looks_unwritten(tensor: Tensor) -> bool:
+    """Say whether finite numbers of a tensor look like bits of something else: of absurd size, or too small.
+
+    Weights that decayed during training are as small, but all over their unit.
+
+    Args:
+        tensor: Floating-point, with memory.
+
+    Returns:
+        Whether a matrix mixes such numbers with others, or a tensor holds nothing else.
+    """
+    values = _flat(tensor)
+    assert values is not None
+    size = values.abs().nan_to_num(nan=0.0, posinf=0.0)
+    is_small = (size > 0) & (size < _least_full(values.dtype))
+    if bool((size > HUGE).any()) or bool((is_small | (size == 0)).all()):
+        return bool(size.any())
+    if tensor.ndim < MATRIX_AXES:
+        return False
+    rows, is_small = size.reshape(tensor.shape[0], -1), is_small.reshape(tensor.shape[0], -1)
+    return bool((is_small.any(dim=1) & (rows.amax(dim=1) > FADED)).any())
 
 
 def _flat(tensor: Tensor) -> Tensor | None:
