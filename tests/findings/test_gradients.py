@@ -1,11 +1,19 @@
 import pytest
 
 from isometry.findings import RULES
+from isometry.probes.courses import GradientCourse
+from isometry.probes.recurrence import TimeTrace
 from isometry.probes.traces import GradientTrace
 
 
-def trace(*rms: float) -> GradientTrace:
-    return GradientTrace(tuple(f"layer{index}" for index in range(len(rms))), rms)
+def trace(*rms: float) -> GradientCourse:
+    return GradientCourse(GradientTrace(tuple(f"layer{index}" for index in range(len(rms))), rms))
+
+
+def in_time(decades: float, *, steps: int = 50, is_gated: bool = False) -> GradientCourse:
+    """A recurrence whose gradient falls evenly, so many decades in all."""
+    gradient = tuple(10 ** (-decades * step / steps) for step in range(steps + 1))
+    return GradientCourse(None, (TimeTrace("cell", gradient, (1.0,) * (steps + 1), is_gated),))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +69,10 @@ def test_vanishing_gradient_names_the_weakest_layer_the_rate_and_where_the_gradi
 
 
 def test_the_rate_counts_only_layers_that_get_any_gradient() -> None:
-    assert trace(0.0, 0.0, 1e-4, 1e-2, 1.0).factor_per_layer == pytest.approx(1e-2)
+    depth = trace(0.0, 0.0, 1e-4, 1e-2, 1.0).depth
+
+    assert depth is not None
+    assert depth.factor_per_layer == pytest.approx(1e-2)
 
 
 def test_exploding_gradient_names_the_strongest_layer_first() -> None:
@@ -69,3 +80,52 @@ def test_exploding_gradient_names_the_strongest_layer_first() -> None:
 
     assert draft.where[0] == "layer0"
     assert draft.remedy.kind == "init"
+
+
+@pytest.mark.parametrize(
+    ("course", "severities"),
+    [
+        pytest.param(in_time(3.0), [], id="a short memory of three decades"),
+        pytest.param(in_time(12.0), ["note"], id="every step tells something, and 64 steps lose twelve decades"),
+        pytest.param(in_time(20.0), ["warning"], id="twenty decades"),
+        pytest.param(in_time(30.0), ["error"], id="thirty decades"),
+        pytest.param(in_time(30.0, steps=150, is_gated=True), ["note"], id="gates half open over 150 steps"),
+        pytest.param(in_time(30.0, steps=50, is_gated=True), ["warning"], id="gates that are hardly open"),
+        pytest.param(in_time(45.0, steps=50, is_gated=True), ["error"], id="gates that are shut"),
+        pytest.param(in_time(-30.0), [], id="exploding belongs to BWD102"),
+    ],
+)
+def test_a_fall_through_time_is_judged_by_total_and_gates_by_rate(
+    course: GradientCourse, severities: list[str]
+) -> None:
+    assert [draft.severity for draft in RULES["BWD101"](course)] == severities
+
+
+@pytest.mark.parametrize(
+    ("decades", "found"), [pytest.param(-3.0, 0, id="three decades"), pytest.param(-5.0, 1, id="five decades")]
+)
+def test_a_growth_through_time_is_an_explosion(decades: float, found: int) -> None:
+    drafts = list(RULES["BWD102"](in_time(decades)))
+
+    assert [draft.where for draft in drafts] == [("cell",)] * found
+    assert all("through time" in draft.cause for draft in drafts)
+
+
+def test_a_fall_through_time_says_how_many_steps_are_heard() -> None:
+    (draft,) = RULES["BWD101"](in_time(20.0, steps=40))
+
+    assert "of 41 steps the loss hears the nearest 9" in draft.cause
+    assert "20 decades through the 41 steps of 'cell'" in (draft.message or "")
+
+
+def test_the_float_type_that_loses_the_gradient_is_named_with_its_layer() -> None:
+    (draft,) = RULES["BWD101"](trace(1e-12, 1e-9, 1e-6, 1e-3))
+
+    assert "float16 holds nothing of it from 'layer1' on" in draft.cause
+    assert "depth scale of 0.14 layers" in draft.cause
+
+
+def test_thresholds_can_be_set() -> None:
+    rule = RULES["BWD101"].with_thresholds({"max-decay": 8.0, "safe-decay": 7.0})
+
+    assert not list(rule(trace(1e-6, 1e-3, 1.0)))

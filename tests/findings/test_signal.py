@@ -2,6 +2,10 @@ import pytest
 
 from isometry.findings import RULES
 from isometry.probes.activations import ActivationNumbers, ActivationTable
+from isometry.probes.attention import AttentionNumbers, AttentionTable
+from isometry.probes.courses import SignalCourse
+from isometry.probes.recurrence import TimeTrace
+from isometry.probes.saturation import Kind, SaturatedPlace, Saturation
 from isometry.probes.traces import SignalTrace
 
 
@@ -26,7 +30,23 @@ def table(*, silent: float | None = None, saturated: float | None = None, is_gat
     ],
 )
 def test_the_total_change_of_the_signal_decides(rms: tuple[float, ...], codes: list[str]) -> None:
-    assert [code for code in ("FWD101", "FWD102") if list(RULES[code](trace(*rms)))] == codes
+    measured = {"FWD101": trace(*rms), "FWD102": SignalCourse(trace(*rms))}
+
+    assert [code for code in measured if list(RULES[code](measured[code]))] == codes
+
+
+@pytest.mark.parametrize(
+    ("states", "found"),
+    [
+        pytest.param((0.1, 0.5, 1.0, 1.0, 1.0, 1.0), 0, id="it settles"),
+        pytest.param((1.0, 2.0, 4.0, 8.0, 16.0, 1e3), 0, id="three decades"),
+        pytest.param((1.0, 1.0, 1.0, 1.0, 1e3, 1e6), 1, id="six decades"),
+    ],
+)
+def test_a_state_that_grows_through_time_is_an_explosion(states: tuple[float, ...], found: int) -> None:
+    course = SignalCourse(None, (TimeTrace("cell", (1.0,) * len(states), states, is_gated=False),))
+
+    assert [draft.where for draft in RULES["FWD102"](course)] == [("cell",)] * found
 
 
 @pytest.mark.parametrize(
@@ -64,18 +84,34 @@ def test_dying_relu_fires_on_layers_that_are_almost_all_silent(silent: float | N
 
 
 @pytest.mark.parametrize(
-    ("saturated", "is_gate", "severities"),
+    ("share", "severities"),
     [
-        pytest.param(0.4, False, [], id="some"),
-        pytest.param(0.6, False, ["warning"], id="most"),
-        pytest.param(0.9, False, [None], id="almost all, with the rule's own severity"),
-        pytest.param(0.9, True, [], id="a gate may saturate"),
-        pytest.param(None, False, [], id="an unbounded activation"),
+        pytest.param(0.4, [], id="some"),
+        pytest.param(0.6, ["warning"], id="most"),
+        pytest.param(0.9, [None], id="almost all, with the rule's own severity"),
     ],
 )
-def test_saturation_grows_from_a_warning_to_an_error(
-    saturated: float | None, is_gate: bool, severities: list[str | None]
-) -> None:
-    drafts = list(RULES["FWD104"](table(saturated=saturated, is_gate=is_gate)))
+@pytest.mark.parametrize("kind", ["activation", "gate", "recurrence", "attention"])
+def test_saturation_grows_from_a_warning_to_an_error(kind: Kind, share: float, severities: list[str | None]) -> None:
+    places = (SaturatedPlace("quiet", "tanh", kind, 0.1), SaturatedPlace("loud", "tanh", kind, share))
+    drafts = list(RULES["FWD104"](Saturation(places)))
 
     assert [draft.severity for draft in drafts] == severities
+    assert all(draft.where == ("loud",) and "'loud'" in draft.cause for draft in drafts)
+
+
+@pytest.mark.parametrize(
+    ("deviations", "found"),
+    [
+        pytest.param((0.0, 0.0), 1, id="queries of zero"),
+        pytest.param((1e-5, 4e-4), 1, id="hardly any difference"),
+        pytest.param((0.0, 0.05), 0, id="one that tells keys apart"),
+    ],
+)
+def test_uniform_attention_is_a_note_where_no_attention_tells_keys_apart(
+    deviations: tuple[float, ...], found: int
+) -> None:
+    table = AttentionTable(tuple(AttentionNumbers("attention", ("query", "key"), 0.0, each) for each in deviations))
+
+    assert len(list(RULES["FWD107"](table))) == found
+    assert RULES["FWD107"].severity == "note"

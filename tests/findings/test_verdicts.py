@@ -9,7 +9,9 @@ from tests.findings.broken import BROKEN
 from tests.findings.networks import SOUND
 
 FROM_TRANSFORMERS = {"gpt2-of-four-layers", "llama-of-four-layers", "mixtral-with-idle-experts"}
-assert all((broken_outputs, broken_signal, sound, sound_losses, sound_others, sound_signal))  # importing them fills the tables
+assert all(
+    (broken_outputs, broken_signal, sound, sound_losses, sound_others, sound_signal)
+)  # importing them fills the tables
 QUICK = [name for name in SOUND if name not in FROM_TRANSFORMERS]
 
 

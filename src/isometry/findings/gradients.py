@@ -1,10 +1,13 @@
-"""Rules on the gradient's way back through the layers (BWD)."""
+"""Rules on the gradient's way back through the layers, and through the steps of a recurrence (BWD)."""
 
 from collections.abc import Iterator
 
 from isometry.findings.rule import Draft, rule
+from isometry.probes.courses import GradientCourse
+from isometry.probes.recurrence import TimeTrace
 from isometry.probes.traces import GradientTrace
-from isometry.report.finding import Remedy
+from isometry.report.finding import Remedy, Severity
+from isometry.report.phrases import Phrase
 
 # Decades between the last hidden layer and the first. Plain networks that lost less than 3.2 learned; between 3.3 and
 # 3.8 one reached its accuracy late and the next hardly any of it; of those that lost 4 none reached 0.6 of 0.97, and
@@ -12,47 +15,144 @@ from isometry.report.finding import Remedy
 SAFE_TOTAL_DECAY = 3.2
 MAX_TOTAL_DECAY = 4.0
 MAX_TOTAL_GROWTH = 4.0
-REPAIR = Remedy("init", "Initialise at the critical point of the activation: isometry fix.")
+# Decades over all steps of a recurrence that the loss reads at its end: benchmarks/recurrence.md. Whoever must remember
+# the first step fails from 4 on; where every step tells something, 13 cost some accuracy and 40 most of it.
+HEARD_DECAY = 4.0
+SAFE_TIME_DECAY = 16.0
+MAX_TIME_DECAY = 24.0
+# Decades a step. Gates that are half open lose 0.2, and learn to lose less; those that a bias holds shut learn nothing.
+SAFE_GATED_DECAY = 0.5
+MAX_GATED_DECAY = 0.75
+REPAIR = Remedy("init", Phrase("Initialise at the critical point of the activation: isometry fix."))
+REPAIR_TIME = Remedy(
+    "init",
+    Phrase("Start the recurrent weights orthogonal, or the forget gates open (a bias of 1 or more)."),
+    suggestion="nn.init.orthogonal_(rnn.weight_hh_l0)",
+)
+CLIP = Remedy(
+    "init",
+    Phrase("Start the recurrent weights orthogonal; clipping the gradient's norm helps against single steps."),
+    suggestion="nn.init.orthogonal_(rnn.weight_hh_l0)",
+)
 
 
-@rule("BWD101", severity="error", explained_by=("NUM101", "INI101", "FWD103", "FWD104"))
-def vanishing_gradient(trace: GradientTrace) -> Iterator[Draft]:
+@rule(
+    "BWD101",
+    severity="error",
+    explained_by=("NUM101", "INI103", "INI101", "INI105", "LOS102", "FWD103", "FWD104", "NUM102"),
+    is_statistic=True,
+)
+def vanishing_gradient(
+    course: GradientCourse,
+    *,
+    safe_decay: float = SAFE_TOTAL_DECAY,
+    max_decay: float = MAX_TOTAL_DECAY,
+    safe_time_decay: float = SAFE_TIME_DECAY,
+    max_time_decay: float = MAX_TIME_DECAY,
+    safe_gated_decay: float = SAFE_GATED_DECAY,
+    max_gated_decay: float = MAX_GATED_DECAY,
+) -> Iterator[Draft]:
     """Gradients shrink geometrically on the way from the loss to the input.
 
     Why:
         Layers near the input learn slower than those near the loss, and deeper networks more so. A sigmoid's slope
-        is at most 0.25, so 15 such layers leave at most 1e-9 of the gradient.
+        is at most 0.25, so 15 such layers leave at most 1e-9 of the gradient. In a recurrence the same happens from
+        step to step, and what came early is never learned from.
 
     Measured:
         Fall of log10 of the gradient's root mean square from the last hidden layer to the first, along the layers
         that every way to the loss passes; the rate per layer goes into the cause. The total decides: a plain ReLU
         stack at PyTorch's default loses 0.39 decades a layer and still trains at 8 layers. From 3.2 decades on it
-        is a warning, from 4 on an error.
+        is a warning, from 4 on an error. Through time: the fall from the step that the loss reads to the one
+        furthest from it, where every step has an input of its own: a warning from 16 decades on, an error from 24,
+        and a note from 4. Networks with gates are judged by the rate, 0.5 and 0.75 decades a step.
 
     Remedy:
-        Initialise at the critical point of the activation: `isometry fix`. Residual paths and norms help as well.
+        Initialise at the critical point of the activation: `isometry fix`. Residual paths and norms help as well;
+        in recurrences orthogonal weights, or forget gates that start open.
 
     Source:
-        Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv:1611.01232; Glorot, Bengio 2010.
+        Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv:1611.01232; Glorot, Bengio 2010; Bengio, Simard,
+        Frasconi 1994 for recurrences.
     """
-    is_lost = trace.total_decay > MAX_TOTAL_DECAY
-    allowed = MAX_TOTAL_DECAY if is_lost else SAFE_TOTAL_DECAY
+    if course.depth is not None:
+        yield from _vanishing_in_depth(course.depth, safe_decay, max_decay)
+    traces = [trace for trace in course.time if trace.total_decay > HEARD_DECAY]
+    if traces:
+        worst = max(traces, key=lambda trace: trace.total_decay)
+        bounds = (safe_gated_decay, max_gated_decay) if worst.is_gated else (safe_time_decay, max_time_decay)
+        yield _vanishing_in_time(worst, *bounds)
+
+
+def _vanishing_in_depth(trace: GradientTrace, safe_decay: float, max_decay: float) -> Iterator[Draft]:
+    is_lost = trace.total_decay > max_decay
+    allowed = max_decay if is_lost else safe_decay
     # A gradient that is gone at once met something flat, such as a step: that is no-gradient.
-    if min(trace.total_decay, trace.decay_while_alive) > min(allowed, SAFE_TOTAL_DECAY):
+    if min(trace.total_decay, trace.decay_while_alive) > min(allowed, safe_decay):
         yield Draft(
             where=trace.weakest_layers,
             measured=trace.total_decay,
             allowed=allowed,
             unit="decades",
-            cause=f"each layer multiplies the gradient by {trace.factor_per_layer:.3g} on its way back; from "
-            f"{trace.lost_from(allowed)!r} down to the input less than {10**-allowed:.1g} of it is left",
+            cause=_cause_in_depth(trace, allowed),
             remedy=REPAIR,
             severity=None if is_lost else "warning",
         )
 
 
-@rule("BWD102", severity="error", explained_by=("NUM101", "INI101"))
-def exploding_gradient(trace: GradientTrace) -> Iterator[Draft]:
+def _cause_in_depth(trace: GradientTrace, allowed: float) -> Phrase:
+    values: dict[str, object] = {
+        "factor": trace.factor_per_layer,
+        "scale": trace.depth_scale,
+        "layer": repr(trace.lost_from(allowed)),
+        "left": 10**-allowed,
+    }
+    lost = trace.lost_to_format()
+    if lost is None:
+        return Phrase(
+            "each layer multiplies the gradient by {factor:.3g} on its way back, a depth scale of {scale:.2g} layers; "
+            "from {layer} down to the input less than {left:.1g} of it is left",
+            **values,
+        )
+    return Phrase(
+        "each layer multiplies the gradient by {factor:.3g} on its way back, a depth scale of {scale:.2g} layers; "
+        "from {layer} down to the input less than {left:.1g} of it is left, and {format} holds nothing of it from "
+        "{lost} on",
+        **values,
+        format=lost[0],
+        lost=repr(lost[1]),
+    )
+
+
+def _vanishing_in_time(trace: TimeTrace, safe: float, highest: float) -> Draft:
+    value = trace.decay_per_step if trace.is_gated else trace.total_decay
+    severity: Severity = "error" if value > highest else "warning" if value > safe else "note"
+    return Draft(
+        where=(trace.name,),
+        measured=value,
+        allowed=highest if severity == "error" else safe,
+        unit="decades a step" if trace.is_gated else "decades",
+        cause=Phrase(
+            "through time each step multiplies the gradient by {factor:.3g} on its way back; of {steps} steps the loss "
+            "hears the nearest {heard}, the others are fainter by {decades:g} decades or more",
+            factor=trace.factor_per_step,
+            steps=len(trace.gradient),
+            heard=trace.horizon(HEARD_DECAY),
+            decades=HEARD_DECAY,
+        ),
+        remedy=REPAIR_TIME,
+        severity=severity,
+        message=Phrase(
+            "The gradient falls by {measured:.3g} decades through the {steps} steps of {where}.",
+            measured=trace.total_decay,
+            steps=len(trace.gradient),
+            where=repr(trace.name),
+        ),
+    )
+
+
+@rule("BWD102", severity="error", explained_by=("NUM101", "INI103", "INI101", "INI105"), is_statistic=True)
+def exploding_gradient(course: GradientCourse, *, max_growth: float = MAX_TOTAL_GROWTH) -> Iterator[Draft]:
     """Gradients grow geometrically on the way from the loss to the input.
 
     Why:
@@ -61,7 +161,8 @@ def exploding_gradient(trace: GradientTrace) -> Iterator[Draft]:
 
     Measured:
         Growth of log10 of the gradient's root mean square from the last hidden layer to the first, along the layers
-        that every way to the loss passes; the rate per layer goes into the cause.
+        that every way to the loss passes, and likewise from the last step of a recurrence to the first; the rate
+        goes into the cause.
 
     Remedy:
         Initialise at the critical point of the activation: `isometry fix`. Clipping hides the symptom only.
@@ -70,13 +171,39 @@ def exploding_gradient(trace: GradientTrace) -> Iterator[Draft]:
         Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv:1611.01232; Pascanu, Mikolov, Bengio 2013,
         arXiv:1211.5063.
     """
-    growth = -trace.total_decay
-    if growth > MAX_TOTAL_GROWTH:
+    if course.depth is not None and -course.depth.total_decay > max_growth:
         yield Draft(
-            where=trace.strongest_layers,
-            measured=growth,
-            allowed=MAX_TOTAL_GROWTH,
+            where=course.depth.strongest_layers,
+            measured=-course.depth.total_decay,
+            allowed=max_growth,
             unit="decades",
-            cause=f"each layer multiplies the gradient by {trace.factor_per_layer:.3g} on its way back",
+            cause=Phrase(
+                "each layer multiplies the gradient by {factor:.3g} on its way back",
+                factor=course.depth.factor_per_layer,
+            ),
             remedy=REPAIR,
         )
+    for trace in course.time:
+        if -trace.total_decay > max_growth:
+            yield _exploding_in_time(trace, max_growth)
+
+
+def _exploding_in_time(trace: TimeTrace, allowed: float) -> Draft:
+    return Draft(
+        where=(trace.name,),
+        measured=-trace.total_decay,
+        allowed=allowed,
+        unit="decades",
+        cause=Phrase(
+            "through time each step multiplies the gradient by {factor:.3g} on its way back, over {steps} steps",
+            factor=trace.factor_per_step,
+            steps=trace.num_steps,
+        ),
+        remedy=CLIP,
+        message=Phrase(
+            "The gradient grows by {measured:.3g} decades through the {steps} steps of {where}.",
+            measured=-trace.total_decay,
+            steps=len(trace.gradient),
+            where=repr(trace.name),
+        ),
+    )

@@ -67,7 +67,7 @@ def _finding(rule: Rule, draft: Draft) -> Finding:
         measured=finite(draft.measured),
         allowed=finite(draft.allowed),
         unit=draft.unit,
-        message=message(rule.code, where=draft.where, measured=draft.measured, allowed=draft.allowed),
+        message=draft.message or message(rule.code, where=draft.where, measured=draft.measured, allowed=draft.allowed),
         cause=draft.cause,
         because=None,
         proof=None,

@@ -30,7 +30,12 @@ SCALE = Remedy(
 SHRINK = Remedy("init", Phrase("Smaller weights before the gates, or inputs scaled to unit variance."))
 
 
-@rule("FWD101", severity="error", explained_by=("NUM101", "INI101", "BWD101", "FWD103"), is_statistic=True)
+@rule(
+    "FWD101",
+    severity="error",
+    explained_by=("NUM101", "INI103", "INI101", "INI105", "DAT102", "BWD101", "FWD103"),
+    is_statistic=True,
+)
 def vanishing_activation(trace: SignalTrace, *, max_fall: float = MAX_TOTAL_FALL) -> Iterator[Draft]:
     """The signal shrinks geometrically on its way to the loss.
 
@@ -59,7 +64,12 @@ def vanishing_activation(trace: SignalTrace, *, max_fall: float = MAX_TOTAL_FALL
         )
 
 
-@rule("FWD102", severity="error", explained_by=("NUM101", "INI101", "BWD102"), is_statistic=True)
+@rule(
+    "FWD102",
+    severity="error",
+    explained_by=("NUM101", "INI103", "INI101", "INI105", "DAT101", "BWD102"),
+    is_statistic=True,
+)
 def exploding_activation(course: SignalCourse, *, max_rise: float = MAX_TOTAL_RISE) -> Iterator[Draft]:
     """The signal grows geometrically on its way to the loss.
 
@@ -118,7 +128,7 @@ def _rate(trace: SignalTrace) -> Phrase:
 @rule(
     "FWD105",
     severity="warning",
-    explained_by=("NUM101", "INI101", "BWD101", "FWD101", "FWD103", "FWD104"),
+    explained_by=("NUM101", "INI103", "INI101", "DAT102", "DAT104", "DAT101", "BWD101", "FWD101", "FWD103", "FWD104"),
     is_statistic=True,
 )
 def rank_collapse(trace: SignalTrace, *, max_collapse: float = MAX_COLLAPSE) -> Iterator[Draft]:
@@ -151,7 +161,12 @@ def rank_collapse(trace: SignalTrace, *, max_collapse: float = MAX_COLLAPSE) -> 
         )
 
 
-@rule("FWD103", severity="error", explained_by=("NUM101", "INI101"), is_statistic=True)
+@rule(
+    "FWD103",
+    severity="error",
+    explained_by=("NUM101", "INI103", "INI101", "INI105", "DAT101", "DAT102", "LOS102"),
+    is_statistic=True,
+)
 def dying_relu(table: ActivationTable, *, max_silent_share: float = MAX_SILENT_SHARE) -> Iterator[Draft]:
     """Almost all units of a layer are silent on every sample.
 
@@ -185,7 +200,12 @@ def dying_relu(table: ActivationTable, *, max_silent_share: float = MAX_SILENT_S
         )
 
 
-@rule("FWD104", severity="error", explained_by=("NUM101", "INI101", "FWD102", "BWD102"), is_statistic=True)
+@rule(
+    "FWD104",
+    severity="error",
+    explained_by=("NUM101", "INI103", "INI101", "INI105", "DAT101", "LOS102", "FWD102", "BWD102"),
+    is_statistic=True,
+)
 def saturated_activation(
     saturation: Saturation, *, max_share: float = MAX_SATURATED_SHARE, lost_share: float = LOST_SATURATED_SHARE
 ) -> Iterator[Draft]:
@@ -214,7 +234,7 @@ def saturated_activation(
         worst = max(flat, key=lambda place: place.share)
         is_lost = worst.share > lost_share
         yield Draft(
-            where=tuple(dict.fromkeys([worst.layer, *(place.layer for place in flat)])),
+            where=tuple(dict.fromkeys([worst.layer, *worst.beside, *(place.layer for place in flat)])),
             measured=worst.share,
             allowed=lost_share if is_lost else max_share,
             unit="share of queries" if worst.kind == "attention" else "share of outputs",

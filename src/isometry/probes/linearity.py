@@ -72,7 +72,7 @@ class Linearity:
 def measure_linearity(evidence: Evidence) -> Linearity:
     """Read from the tape which layers have nothing nonlinear between them."""
     anatomy, tape = evidence.anatomy, evidence.step.tape
-    layers = {layer.operation: layer for layer in anatomy.layers if not layer.kind.startswith("embedding")}
+    layers = {layer.operation: layer for layer in anatomy.layers if _is_layer(tape.operations[layer.operation])}
     hidden = [layer for layer in layers.values() if not layer.is_head]
     if not hidden or not anatomy.heads:
         raise NotMeasuredError("no layer reads what another layer makes")
@@ -100,7 +100,7 @@ def _reader(
             return None
         operation = tape.operations[following[0]]
         if operation.index in layers:
-            return layers[operation.index] if len(operation.inputs) == 1 else None
+            return layers[operation.index]
         if len(operation.inputs) != 1 or not _is_linear(operation):
             return None
         value = operation.outputs[0]
@@ -190,14 +190,17 @@ def _is_affine(tape: Tape, heads: list[int]) -> bool:
     """Say whether all that the heads read is an affine function of the data."""
     affine = {value.index for value in tape.values if value.producer is None}
     for operation in tape.operations:
-        is_map = _is_linear(operation) or _is_layer(operation)
+        is_map = _is_linear(operation) or _is_layer(operation) or operation.name.startswith("embedding")
         if is_map and affine.issuperset(operation.inputs):
             affine.update(operation.outputs)
     return all(affine.issuperset(tape.operations[head].inputs) for head in heads)
 
 
 def _is_layer(operation: Operation) -> bool:
-    is_product = operation.name in WEIGHTED or operation.name in PRODUCTS
+    """Say whether an operation multiplies one stream by a weight; a recurrence and a lookup do something else."""
+    is_product = (operation.name in WEIGHTED and not operation.name.startswith("embedding")) or (
+        operation.name in PRODUCTS
+    )
     return is_product and bool(operation.weights) and len(operation.inputs) == 1
 
 

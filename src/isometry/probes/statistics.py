@@ -12,6 +12,7 @@ from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
 
 SATURATED_SLOPE = 0.05  # of the activation's largest slope; sigmoid beyond |x| = 4.4, tanh beyond |x| = 2.2
+MIDDLES = {"sigmoid": 0.5, "hardsigmoid": 0.5}  # between the two ends of a bounded activation, if that is not 0
 CHUNK = 2**20  # numbers widened at a time, 8 MB
 MIN_ROWS = 16  # samples and places a unit is seen on; on fewer a sound unit is silent by chance
 MAKES_ZEROS = ACTIVATIONS | {"clamp", "maximum", "mul", "where"}
@@ -27,6 +28,7 @@ class OutputNumbers:
         spread: Root mean square of what differs between samples and places, unit by unit.
         zero_share: Share of outputs that are exactly zero, in [0, 1].
         saturated_share: Share of a bounded activation's outputs whose slope is almost gone, in [0, 1].
+        high_share: The part of that share that lies at the upper end, in [0, 1].
         gradient_rms: Root mean square of the loss's gradient at the output.
         data_rms: Root mean square of what a layer reads, where that is data and carries no gradient.
         num_nonfinite: Numbers among the output that are NaN or infinite, counts.
@@ -37,6 +39,7 @@ class OutputNumbers:
     spread: float | None = None
     zero_share: float | None = None
     saturated_share: float | None = None
+    high_share: float | None = None
     gradient_rms: float | None = None
     data_rms: float | None = None
     num_nonfinite: float | None = None
@@ -87,7 +90,9 @@ class OutputStatistics:
                 self._keep(index, "spread", _spread(output, size, rows))
         slope = relative_slope(operation.name, output)
         if slope is not None:
-            self._keep(index, "saturated_share", (slope < SATURATED_SLOPE).double().mean())
+            is_flat = slope < SATURATED_SLOPE
+            self._keep(index, "saturated_share", is_flat.double().mean())
+            self._keep(index, "high_share", (is_flat & (output > MIDDLES.get(operation.name, 0.0))).double().mean())
 
     def _measure_data(self, operation: Operation, call: Call) -> None:
         others = [tensor for tensor in call.inputs if not isinstance(tensor, nn.Parameter)]

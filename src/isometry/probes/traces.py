@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
 from isometry.probes.openings import Openings
+from isometry.probes.recurrence import MIN_STEPS, loops
 
 SMALLEST = 1e-45  # the least positive float32; a gradient of exactly 0 is at most this
+SMALLEST_OF = {"float32": 1e-45, "bfloat16": 9e-41, "float16": 6e-8}  # the least positive number of each type
 MIN_LAYERS = 2
 
 
@@ -41,6 +43,20 @@ class GradientTrace:
         """By what a layer multiplies the gradient on its way back, geometric mean while any is left, dimensionless."""
         num_alive = sum(rms > 0 for rms in self.rms)
         return 10 ** (-self.decay_while_alive / max(num_alive - 1, 1))
+
+    @property
+    def depth_scale(self) -> float:
+        """Layers over which the gradient changes by a factor e, counts; infinite where it does not change."""
+        rate = abs(math.log(self.factor_per_layer)) if self.factor_per_layer > 0 else math.inf
+        return 1 / rate if rate else math.inf
+
+    def lost_to_format(self) -> tuple[str, str] | None:
+        """Return the widest float type that loses a gradient, and the layer nearest to the loss where it does."""
+        for name, smallest in SMALLEST_OF.items():
+            lost = [layer for layer, rms in zip(self.layers, self.rms, strict=True) if rms < smallest]
+            if lost:
+                return name, lost[-1]
+        return None
 
     @property
     def weakest_layers(self) -> tuple[str, ...]:
@@ -99,12 +115,11 @@ class SignalTrace:
 def trace_gradients(evidence: Evidence) -> GradientTrace:
     """Read the gradient's root mean squares from the evidence, along the trunk where they change most."""
     traces: list[GradientTrace] = []
-    waiting = measure(evidence, Openings).before
+    waiting, gradients = measure(evidence, Openings).before, _gradients(evidence)
     for trunk in _hidden_trunks(evidence):
-        points = [point for point in trunk if point not in waiting or evidence.numbers[point].gradient_rms]
-        values = [evidence.numbers[point].gradient_rms for point in points]
-        names = [_name(evidence, point) for point, value in zip(points, values, strict=True) if value is not None]
-        traces.append(GradientTrace(tuple(names), tuple(value for value in values if value is not None)))
+        points = [point for point in trunk if point in gradients and (point not in waiting or gradients[point])]
+        names = tuple(_name(evidence, point) for point in points)
+        traces.append(GradientTrace(names, tuple(gradients[point] for point in points)))
     traces = [trace for trace in traces if len(trace.layers) >= MIN_LAYERS]
     if not traces:
         raise NotMeasuredError("there are no two hidden layers in a row that a gradient reaches")
@@ -143,10 +158,24 @@ def _hidden_trunks(evidence: Evidence) -> list[list[int]]:
     # Embeddings mix nothing: the gradient at one only says how small its rows are, which a norm makes up for.
     layers = evidence.anatomy.layers
     left_out = {layer.operation for layer in layers if layer.is_head or layer.kind.startswith("embedding")}
+    left_out |= {use for uses in loops(evidence) for use in uses[:-1]}  # steps in time, which are no layers in depth
     return [
         [point for point in trunk if point not in left_out and point in evidence.numbers]
         for trunk in evidence.anatomy.trunks
     ]
+
+
+def _gradients(evidence: Evidence) -> dict[int, float]:
+    """Return the gradient at each operation; a layer used at every step of a sequence learns from the strongest."""
+    found = {index: each.gradient_rms for index, each in evidence.numbers.items() if each.gradient_rms is not None}
+    uses: dict[tuple[str, ...], list[int]] = {}
+    for layer in evidence.anatomy.layers:
+        if layer.operation in found:
+            uses.setdefault(layer.weight, []).append(layer.operation)
+    for each in uses.values():
+        if len(each) > MIN_STEPS:
+            found |= dict.fromkeys(each, max(found[use] for use in each))
+    return found
 
 
 def _name(evidence: Evidence, point: int) -> str:

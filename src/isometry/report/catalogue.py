@@ -37,6 +37,7 @@ MESSAGES: dict[str, str] = {
     "NUM102": "{where} comes to the end of its type of floats: {measured} ({allowed} allowed).",
     "NUM103": "float16 loses {measured} of the gradient, most of all that of {where} ({allowed} allowed).",
     "PAR101": "{measured} trainable parameters get no gradient, first {where}.",
+    "PAR102": "The optimiser does not hold {measured} parameters that get a gradient, first {where}.",
     "TRN101": "A learning rate of {measured} undoes what it learns; {allowed} learns.",
     "TRN102": "A learning rate of {measured} moves nothing; {allowed} learns.",
 }
