@@ -38,8 +38,9 @@ class Verdict:
         return any(each.name in case.labels for each in self.said)
 
     def has_blamed(self, case: Faulty) -> bool:
-        """Say whether a true finding names one of the places of the fault."""
-        return any(set(each.where) & set(case.modules) for each in self.said if each.name in case.labels)
+        """Say whether a true finding names one of the places of the fault, or a part of one."""
+        named = [place for each in self.said if each.name in case.labels for place in each.where]
+        return any(place == module or place.startswith(f"{module}.") for place in named for module in case.modules)
 
     def wrong(self, case: Faulty) -> tuple[Said, ...]:
         return tuple(each for each in self.said if each.name not in case.labels)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from isometry.anatomy.listening import listen
 from isometry.anatomy.names import ParameterNames
 from isometry.anatomy.reading import Anatomy
 from isometry.anatomy.record import record_step
@@ -111,7 +112,7 @@ class _GradientScaler:
             return None
 
         if link is not None or index in self._seconds:
-            output.register_hook(see)
+            listen(output, see)
 
     def _end_of_chain(self, index: int) -> int:
         while index in self._link_from:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from isometry.anatomy.listening import listen
 from isometry.anatomy.operations import GATES, RECURRENT
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
@@ -124,7 +125,7 @@ class RecurrentRuns:
         self.runs[operation.index] = run = RecurrentRun(inputs, states, layout.weights, layout.settings, signal)
         for position, tensor in enumerate(call.outputs):
             if tensor.requires_grad:
-                tensor.register_hook(_Keep(run, position, layout))
+                listen(tensor, _Keep(run, position, layout))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry._memory import has_memory
+from isometry.anatomy.listening import listen
 from isometry.anatomy.operations import ACTIVATIONS, RESHAPES, SUMS
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
@@ -62,7 +63,7 @@ class OutputStatistics:
             def keep(gradient: Tensor) -> None:
                 self._keep(operation.index, "gradient_rms", self._moments(gradient)[0])
 
-            output.register_hook(keep)
+            listen(output, keep)
         with torch.no_grad():
             self._measure(operation, output.detach())
             if operation.weights:

@@ -190,16 +190,16 @@ class TinyGpt(nn.Module):
 
 @faulty("start-loss", modules=("head", "head.weight", "tokens.weight", "tokens"), steps=40)
 def tied_embedding_of_deviation_one(*, broken: bool) -> Task:
-    model = TinyGpt(40)
+    model = TinyGpt(300, 128)
     if not broken:
         nn.init.normal_(model.tokens.weight, std=0.02)
-    rows = text()
+    rows = text(vocabulary=300)
     return make_task(
         model,
         rows[:, :-1],
         rows[:, 1:],
         loss=lambda out, y: F.cross_entropy(out.flatten(0, 1), y.flatten()),
-        optimizer_factory=adam(3e-3),
+        optimizer_factory=adam(1e-3),
     )
 
 
