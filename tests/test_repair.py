@@ -147,7 +147,7 @@ def test_a_regression_far_from_zero_gets_its_targets_mean() -> None:
 def test_one_bad_layer_of_a_deep_stack_does_not_cost_the_others_their_weights() -> None:
     torch.manual_seed(0)
     model = he(stack(16, *[64] * 12, 10))
-    model[12].weight.data *= 1e-5
+    model[12].weight.data *= 1e-9
     _, touched = fixed(classify(model))
 
     assert "12.weight" in touched
@@ -185,14 +185,28 @@ def test_what_may_not_be_written_is_not_and_the_summary_says_so(prepare: Callabl
     assert words in repair.summary
 
 
-def test_what_new_weights_cannot_cure_is_said_without_advising_new_weights() -> None:
+def test_what_new_weights_cannot_cure_is_left_as_it_is_and_said_without_advising_new_weights() -> None:
     torch.manual_seed(0)
-    repair, _ = fixed(BROKEN["batch-norm-without-residuals-60"][1]())
+    repair, touched = fixed(BROKEN["batch-norm-without-residuals-60"][1]())
 
+    assert not touched
     assert repair.after.verdict == "broken"
-    assert "the verdict is still broken" in repair.summary
+    assert repair.summary.startswith("Nothing was changed")
     assert "New weights do not cure" in repair.summary
     assert "isometry fix" not in repair.summary
+
+
+def test_a_change_to_the_code_is_printed_and_not_made() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 10), nn.Softmax(dim=1))
+    inputs = torch.randn(64, 16)
+    repair, touched = fixed(make_task(model, inputs, inputs[:, :10].argmax(1), loss=F.cross_entropy))
+
+    assert not touched
+    assert repair.before.findings[0].name == "wrong-output-activation"
+    assert repair.suggestions == ("nn.CrossEntropyLoss takes logits: leave out the softmax (module '3')",)
+    assert repair.suggestions[0] in repair.summary
+    assert json.loads(repair.to_json())["suggestions"] == list(repair.suggestions)
 
 
 def test_a_plan_leaves_what_passes_the_signal_on_alone() -> None:
@@ -231,7 +245,7 @@ def test_the_document_of_a_repair_is_json(name: str) -> None:
     torch.manual_seed(0)
     document = json.loads(fix((SOUND | {key: build for key, (_, build) in BROKEN.items()})[name]()).to_json())
 
-    assert set(document) == {"schema", "summary", "before", "plan", "after", "race"}
+    assert set(document) == {"schema", "summary", "before", "plan", "after", "race", "suggestions"}
     assert document["schema"] == 1
 
 

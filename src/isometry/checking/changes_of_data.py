@@ -1,4 +1,4 @@
-"""Experiments on what is fed and how far is stepped: data standardised or reshaped, number formats, step sizes."""
+"""Experiments on what is fed and how far is stepped: data standardised or cleaned, number formats, step sizes."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -10,31 +10,24 @@ from torch import Tensor, nn
 
 from isometry.anatomy.task import Batch, Task, map_tensors, tensors_in
 from isometry.checking.change import Change
+from isometry.checking.changes_of_losses import targets_standardised
 from isometry.probes.evidence import Evidence
-from isometry.probes.training import copied
+from isometry.probes.training import LEARNING_RATE, copied
 from isometry.report.finding import Finding
 from isometry.report.phrases import Phrase
 
 LOW = frozenset({torch.float16, torch.bfloat16})
 SMALLER_STEPS = (0.1, 0.01, 0.001)
-LARGER_STEPS = (10.0, 100.0, 1000.0)
+LARGER_STEPS = (1e3, 1e5, 10.0)
 TABLE = 2  # axes of a table of samples and features
 TARGETS = "targets"  # what findings on the targets name
 
 
 def standardised(finding: Finding, evidence: Evidence) -> Iterator[Change]:
-    """Yield the batch with its inputs, or its targets where they are named, at mean 0 and deviation 1."""
+    """Yield the batch with its inputs, or the loss with its targets where they are named, at mean 0 and deviation 1."""
     task = evidence.task
     if TARGETS in finding.where:
-        if isinstance(task.batch, Batch) and isinstance(task.batch.targets, Tensor):
-            targets = _standardised(task.batch.targets)
-            yield Change(
-                words=Phrase("the targets standardised"),
-                make=lambda: _with_batch(task, replace(task.batch, targets=targets)),
-                is_evident=True,
-                keeps_loss=False,
-                suggestion="targets = (targets - targets.mean(0)) / targets.std(0)",
-            )
+        yield from targets_standardised(evidence)
         return
     yield Change(
         words=Phrase("the inputs standardised"),
@@ -42,37 +35,6 @@ def standardised(finding: Finding, evidence: Evidence) -> Iterator[Change]:
         is_evident=True,
         suggestion="inputs = (inputs - inputs.mean(0)) / inputs.std(0)",
     )
-
-
-def targets_reshaped(_: Finding, evidence: Evidence) -> Iterator[Change]:
-    """Yield the targets in the shape of the outputs, (N, 1) for (N) and the other way round."""
-    batch = evidence.task.batch
-    if isinstance(batch, Batch) and isinstance(batch.targets, Tensor):
-        targets = batch.targets
-        is_flat = targets.ndim == 1
-        yield Change(
-            words=Phrase("the targets in the shape of the outputs"),
-            make=lambda: _with_batch(
-                evidence.task, replace(batch, targets=targets.unsqueeze(-1) if is_flat else targets.squeeze(-1))
-            ),
-            keeps_loss=False,
-            suggestion="loss(outputs, targets.unsqueeze(1))" if is_flat else "loss(outputs, targets.squeeze(1))",
-        )
-
-
-def targets_in_range(_: Finding, evidence: Evidence) -> Iterator[Change]:
-    """Yield the targets moved into [0, 1], which losses on probabilities need."""
-    batch = evidence.task.batch
-    if isinstance(batch, Batch) and isinstance(batch.targets, Tensor) and batch.targets.is_floating_point():
-        targets = batch.targets
-        low, high = targets.min(), targets.max()
-        yield Change(
-            words=Phrase("the targets moved into [0, 1]"),
-            make=lambda: _with_batch(
-                evidence.task, replace(batch, targets=(targets - low) / (high - low).clamp_min(1e-12))
-            ),
-            keeps_loss=False,
-        )
 
 
 def cleaned(_: Finding, evidence: Evidence) -> Iterator[Change]:
@@ -97,16 +59,16 @@ def in_full_precision(_: Finding, evidence: Evidence) -> Iterator[Change]:
     yield Change(words=Phrase("all of it in float32"), make=widened)
 
 
-def averaged(_: Finding, evidence: Evidence) -> Iterator[Change]:
-    """Yield the task with its loss divided by the number of samples."""
+def averaged(finding: Finding, evidence: Evidence) -> Iterator[Change]:
+    """Yield the task with its loss divided by how many times too large its gradient is."""
     task = evidence.task
-    count = max((len(tensor) for tensor in tensors_in(task.batch) if tensor.ndim), default=1)
+    count = max(finding.measured or 1.0, 1.0)
 
     def mean(model: nn.Module, batch: Any) -> Tensor:
         return task.step(model, batch) / count
 
     yield Change(
-        words=Phrase("the loss divided by the {count} samples", count=count),
+        words=Phrase("the loss divided by {count:.4g}", count=count),
         make=lambda: replace(task, step=mean),
         is_evident=True,
         keeps_loss=False,
@@ -120,8 +82,14 @@ def smaller_steps(_: Finding, evidence: Evidence) -> Iterator[Change]:
 
 
 def larger_steps(_: Finding, evidence: Evidence) -> Iterator[Change]:
-    """Yield larger learning rates."""
-    yield from (_step_size(evidence.task, factor) for factor in LARGER_STEPS)
+    """Yield larger learning rates, and where none of them is large enough an optimiser with a usual one."""
+    task = evidence.task
+    yield from (_step_size(task, factor) for factor in LARGER_STEPS)
+    yield Change(
+        words=Phrase("Adam with a rate of {rate}", rate=LEARNING_RATE),
+        make=lambda: replace(task, optimizer_factory=None),
+        is_evident=True,
+    )
 
 
 def _step_size(task: Task, factor: float) -> Change:

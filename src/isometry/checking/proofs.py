@@ -11,15 +11,9 @@ from isometry.checking.changes_of_data import (
     larger_steps,
     smaller_steps,
     standardised,
-    targets_in_range,
-    targets_reshaped,
 )
-from isometry.checking.changes_of_operations import (
-    gradient_let_through,
-    nonlinearity_inserted,
-    operand_guarded,
-    output_exchanged,
-)
+from isometry.checking.changes_of_losses import output_exchanged, targets_in_domain, targets_reshaped
+from isometry.checking.changes_of_operations import gradient_let_through, nonlinearity_inserted, operand_guarded
 from isometry.checking.experiments import Bench, Outcome
 from isometry.checking.treatment import SIGNAL_FAMILIES, redrawn
 from isometry.findings.rule import Rule
@@ -33,7 +27,7 @@ CHANGES: Mapping[str, tuple[Changes, ...]] = {
     "DAT103": (targets_reshaped,),
     "FWD106": (nonlinearity_inserted,),
     "LOS102": (output_exchanged,),
-    "LOS103": (targets_in_range,),
+    "LOS103": (targets_in_domain,),
     "LOS104": (averaged,),
     "NUM101": (cleaned, operand_guarded, redrawn),
     "NUM102": (in_full_precision,),
@@ -42,12 +36,17 @@ CHANGES: Mapping[str, tuple[Changes, ...]] = {
     "TRN101": (smaller_steps,),
     "TRN102": (larger_steps,),
 }
+UNIT_BY_UNIT = frozenset({"FWD103", "FWD104"})  # which blame what one activation reads, not the way through layers
 DEFAULT_CHANGES: tuple[Changes, ...] = (redrawn,)  # where the remedy is of the kind `init`
 # What lies nearer to the ground comes first where each of two changes removes the other finding.
 GROUNDS = ("DAT", "NUM102", "NUM103", "INI", "LOS102", "LOS103", "LOS104", "FWD106", "NUM", "FWD", "BWD", "LOS", "PAR")
 NOT_BY_WEIGHTS = Remedy(
     "model",
     Phrase("New weights do not cure this network of it: give it residual paths or a norm, or take layers out."),
+)
+NOT_BY_WEIGHTS_BEFORE = Remedy(
+    "model",
+    Phrase("New weights do not cure this network of it: scale what the activation reads, or put a norm before it."),
 )
 
 
@@ -93,7 +92,7 @@ def _tested(finding: Finding, outcome: Outcome | None, suggestion: str) -> Findi
     """Return a finding with its proof, and a remedy that fits what the experiment showed."""
     remedy = finding.remedy
     if outcome is not None and _is_incurable(finding, outcome):
-        remedy = NOT_BY_WEIGHTS
+        remedy = NOT_BY_WEIGHTS_BEFORE if finding.code in UNIT_BY_UNIT else NOT_BY_WEIGHTS
     elif suggestion and not remedy.suggestion:
         remedy = replace(remedy, suggestion=suggestion)
     return replace(finding, proof=None if outcome is None else outcome.proof(finding), remedy=remedy)
@@ -101,7 +100,7 @@ def _tested(finding: Finding, outcome: Outcome | None, suggestion: str) -> Findi
 
 def _is_incurable(finding: Finding, outcome: Outcome) -> bool:
     """Say whether new weights leave the signal or the gradient as far off as it was allowed to be."""
-    is_left = finding.code not in outcome.gone
+    is_left = finding.code not in outcome.gone and not finding.remedy.suggestion
     return is_left and bool(outcome.change.redrawn) and finding.code.startswith(SIGNAL_FAMILIES)
 
 

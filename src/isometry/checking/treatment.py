@@ -33,14 +33,19 @@ def treatment(evidence: Evidence, findings: Iterable[Finding]) -> Plan:
     treated = list(findings)
     troubled = layers_blamed(evidence, treated)
     if any(finding.code.startswith(SIGNAL_FAMILIES) for finding in treated):
-        troubled |= unhealthy_layers(evidence)
+        # Where the way through layers is healthy the trouble is in time, and the recurrence is named.
+        troubled |= unhealthy_layers(evidence) or layers_named(evidence, _names(treated))
     return guarded(automatic_entries(evidence, troubled), evidence.task, evidence.step.names, seed=evidence.seed)
 
 
 def layers_blamed(evidence: Evidence, findings: Iterable[Finding]) -> frozenset[int]:
     """Return the operations of the layers that findings name, but for those that name all layers of a trunk."""
     local = (finding for finding in findings if finding.code not in ALONG_THE_TRUNK)
-    return layers_named(evidence, frozenset(name for finding in local for name in finding.where))
+    return layers_named(evidence, _names(local))
+
+
+def _names(findings: Iterable[Finding]) -> frozenset[str]:
+    return frozenset(name for finding in findings for name in finding.where)
 
 
 def redrawn(finding: Finding, evidence: Evidence) -> Iterator[Change]:
