@@ -4,13 +4,21 @@ import torch
 from isometry.checking.check import check, diagnose
 from isometry.findings import AUDIT_RULES, RULES
 from isometry.report.catalogue import MESSAGES
-from tests.findings import broken_outputs, broken_signal, sound, sound_losses, sound_others, sound_signal
+from tests.findings import (
+    broken_arithmetic,
+    broken_outputs,
+    broken_signal,
+    sound,
+    sound_losses,
+    sound_others,
+    sound_signal,
+)
 from tests.findings.broken import BROKEN
 from tests.findings.networks import SOUND
 
 FROM_TRANSFORMERS = {"gpt2-of-four-layers", "llama-of-four-layers", "mixtral-with-idle-experts"}
 assert all(
-    (broken_outputs, broken_signal, sound, sound_losses, sound_others, sound_signal)
+    (broken_arithmetic, broken_outputs, broken_signal, sound, sound_losses, sound_others, sound_signal)
 )  # importing them fills the tables
 QUICK = [name for name in SOUND if name not in FROM_TRANSFORMERS]
 

@@ -15,6 +15,32 @@ from isometry.probes.nonfinite import NonFiniteOrigin
 from tests.anatomy.layers import mean_square
 
 
+class LogForward(torch.autograd.Function):
+    """A logarithm with a derivative of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004 - autograd's signature
+        return x.log()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 - autograd's signature
+        return gradient
+
+
+class RootBackward(torch.autograd.Function):
+    """A rectified root, whose derivative divides by zero."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp_min(0).sqrt()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient / x.clamp_min(0).sqrt()
+
+
 class Net(nn.Module):
     """Two layers with names, and what is done with them."""
 
@@ -57,6 +83,10 @@ FORWARD: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "power": (lambda m, x: m.second(m.first(x) ** 0.5), "pow"),
     "fully masked softmax": (lambda m, x: causal(m, x, rows=2), "softmax"),
     "times infinity": (lambda m, x: m.second(m.first(x) * math.inf), "mul"),
+    "in place": (lambda m, x: m.second(m.first(x).clone().log_()), "log"),
+    "in a custom function": (lambda m, x: m.second(LogForward.apply(m.first(x))), "log"),
+    "one of two that are masked": (lambda m, x: m.second(m.first(x)) + (m.first(x).log() * 0), "log"),
+    "of parameters alone": (lambda m, x: m.second(x) * torch.log(m.second.bias * 0), "log"),
 }
 
 
@@ -81,10 +111,26 @@ def test_finite_losses_are_silent(forward: Callable[[Any, Tensor], Any]) -> None
     assert origin_of(forward) == NonFiniteOrigin(None)
 
 
+def penalty(m: Any, x: Tensor) -> Tensor:
+    """The norm of a gradient that is zero."""
+    x = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad((m.first(x) * 0).sum(), x, create_graph=True)
+    return (gradient.square().sum(1, keepdim=True).sqrt() - 1).square()
+
+
 BACKWARD: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "root at zero": (lambda m, x: m.second(x) + torch.sqrt((m.first(x) * 0).sum()), "sqrt"),
     "power at zero": (lambda m, x: m.second(x) + (m.first(x) * 0).sum() ** 0.5, "pow"),
     "where": (lambda m, x: m.second(torch.where(m.first(x) > 0, m.first(x).sqrt(), 0.0)), "sqrt"),
+    "root of a parameter": (lambda m, x: m.second(x) + torch.sqrt(m.first.bias * 0), "sqrt"),
+    "custom function": (lambda m, x: m.second(RootBackward.apply(m.first(x))), "RootBackward"),
+    "masked root": (lambda m, x: m.second((m.first(x) * 0).sqrt().masked_fill(x < 9, 0.0)), "sqrt"),
+    "inside a norm of its own": (
+        lambda m, x: m.second(x) / (1 + (m.first(x) * 0).square().sum(1, keepdim=True).sqrt()),
+        "sqrt",
+    ),
+    "gradient penalty": (lambda m, x: m.second(x) + penalty(m, x), "sqrt"),
+    "singular vectors": (lambda m, x: torch.linalg.svd(torch.eye(4) + 0 * m.first(x)[:4])[0], "linalg_svd"),
     "arc cosine at one": (lambda m, x: m.second(x) + torch.acos((m.first(x) * 0).sum() + 1), "acos"),
 }
 
@@ -161,3 +207,102 @@ def test_the_largest_number_that_was_read_is_told() -> None:
 
     assert found.largest_input == pytest.approx(1000.0)
     assert (found.count, found.total) == (32, 32)
+
+
+def test_a_nan_of_a_backward_pass_inside_the_step_is_named_by_its_operation() -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = (x * 0).requires_grad_()
+        (gradient,) = torch.autograd.grad(m.second(m.first(x) + x.sqrt()).sum(), x, create_graph=True)
+        return gradient
+
+    found = origin_of(forward)
+
+    assert (found.during, found.operation) == ("backward", "sqrt")
+
+
+def test_a_parameter_is_named_where_no_data_was_read() -> None:
+    assert origin_of(lambda m, x: m.second(x) * torch.log(m.second.bias * 0)).where == "second.bias"
+
+
+def test_a_function_of_the_users_is_told_from_torchs() -> None:
+    assert origin_of(lambda m, x: m.second(RootBackward.apply(m.first(x)))).is_custom
+
+
+def test_the_layers_before_an_operation_are_told() -> None:
+    found = origin_of(lambda m, x: (m.second(x) + m.first(x).relu()).log())
+
+    assert set(found.upstream) == {"first", "second"}
+
+
+def half(scale: float) -> Task:
+    torch.manual_seed(0)
+    model = Net(lambda m, x: m.second(m.first(x)))
+    return Task(
+        model=model,
+        batch=torch.randn(8, 4),
+        step=lambda model, batch: model(batch).float().square().sum() * scale,
+        context=lambda: torch.autocast("cpu", dtype=torch.float16),
+    )
+
+
+@pytest.mark.parametrize(
+    ("scale", "during"),
+    [
+        pytest.param(1.0, None, id="no scale"),
+        pytest.param(2.0**16, None, id="a loss scale, whose scaler skips such steps"),
+        pytest.param(77777.0, "backward", id="a large loss"),
+    ],
+)
+def test_gradients_that_overflow_by_a_loss_scale_are_meant(scale: float, during: str | None) -> None:
+    task = half(scale)
+
+    assert measure(gather(task, [NonFiniteOrigin]), NonFiniteOrigin).during == during
+
+
+def later(
+    loss: Callable[[Tensor], Tensor], *, rate: float, steps: int = 20, dtype: torch.dtype = torch.float32
+) -> NonFiniteOrigin:
+    """The origin in the first steps of gradient descent on a loss of one layer's outputs."""
+    torch.manual_seed(0)
+    task = Task(
+        model=nn.Linear(4, 3).to(dtype),
+        batch=torch.randn(16, 4).to(dtype),
+        step=lambda model, batch: loss(model(batch)),
+        optimizer_factory=lambda parameters: torch.optim.Adam(parameters, lr=rate),
+    )
+    return measure(gather(task, [NonFiniteOrigin], steps=steps), NonFiniteOrigin)
+
+
+def entropy(out: Tensor) -> Tensor:
+    shares = (40 * out).softmax(1)
+    return -(shares * shares.log()).sum(1).mean()
+
+
+def test_an_operation_that_leaves_the_numbers_after_a_few_steps_is_named() -> None:
+    found = later(entropy, rate=0.2)
+
+    assert (found.during, found.operation) == ("forward", "log")
+    assert 0 < found.steps < 20
+
+
+@pytest.mark.parametrize(
+    ("loss", "rate", "steps"),
+    [
+        pytest.param(entropy, 0.2, 0, id="no trial"),
+        pytest.param(entropy, 1e-5, 20, id="small steps"),
+        pytest.param(lambda out: (1e3 * out).pow(4).mean(), 1e9, 20, id="growth until it overflows"),
+        pytest.param(lambda out: out.log_softmax(1)[:, 0].exp().mean(), 1.0, 20, id="a loss that stays finite"),
+    ],
+)
+def test_steps_are_to_blame_for_what_only_grows(loss: Callable[[Tensor], Tensor], rate: float, steps: int) -> None:
+    assert later(loss, rate=rate, steps=steps).during is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "during"), [(torch.float16, "update"), (torch.bfloat16, None), (torch.float32, None)]
+)
+def test_the_optimiser_is_named_where_its_constant_is_zero(dtype: torch.dtype, during: str | None) -> None:
+    found = later(lambda out: out.float().square().mean() * 1e-2, rate=1e-3, dtype=dtype)
+
+    assert found.during == during
+    assert found.operation == ("" if during is None else "Adam")

@@ -17,7 +17,7 @@ CASTS = frozenset({"half", "to", "type", "type_as"})
 NUM_SHOWN = 3  # operations in the note's list; more hide the first
 
 
-@rule("NUM102", severity="error", is_statistic=True)
+@rule("NUM102", severity="error", is_statistic=True, explained_by=("INI103", "INI105"))
 def low_precision_overflow(headroom: Headroom, *, min_headroom: float = MIN_HEADROOM) -> Iterator[Draft]:
     """A result does not fit into the narrow type it is computed in, or barely does.
 
@@ -53,7 +53,7 @@ def low_precision_overflow(headroom: Headroom, *, min_headroom: float = MIN_HEAD
         yield _tight(tight[0], min_headroom)
 
 
-@rule("NUM103", severity="error", explained_by=("BWD101",), is_statistic=True)
+@rule("NUM103", severity="error", explained_by=("BWD101", "FWD101"), is_statistic=True)
 def gradient_underflow(underflow: GradientUnderflow, *, max_lost_share: float = MAX_LOST_SHARE) -> Iterator[Draft]:
     """float16 flushes gradients to zero that a loss scale would save.
 
@@ -112,6 +112,16 @@ def _broken(result: Result, *, does_harm: bool) -> Draft:
             "Use a constant that {dtype} holds, such as 1e-4, or compute this part in float32: x.float().",
             dtype=result.dtype,
         )
+    elif result.is_gradient:
+        cause = Phrase(
+            "the derivative of {operation} in {where!r} makes {count} gradients infinite; {dtype} ends at {limit:.5g}",
+            operation=result.operation,
+            where=result.where,
+            count=result.infinite,
+            dtype=result.dtype,
+            limit=limit_of(result.dtype),
+        )
+        remedy = Phrase("Take the mean instead of the sum in the loss, or run in bfloat16.")
     else:
         cause = Phrase(
             "{operation} in {where!r} makes {count} of {total} numbers infinite; {dtype} ends at {limit:.5g}",

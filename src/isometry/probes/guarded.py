@@ -1,4 +1,4 @@
-"""Operations that can leave the numbers, kept inside their domain: for experiments that tell what they are guilty of."""
+"""Operations that can leave the numbers, kept inside their domain, to be put in the place of the bare ones."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,6 +1,7 @@
 """How far the result of every operation is from the largest number of a narrow type of floats."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -10,17 +11,14 @@ from isometry.anatomy.operations import RESHAPES
 from isometry.anatomy.record import record
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation, Tape
-from isometry.probes.evidence import Evidence, probe
+from isometry.probes.domains import is_at_edge
+from isometry.probes.evidence import Evidence, measure, probe
 from isometry.probes.operands import Operand, can_be_read, count_bad, is_inexact, summarise
-from isometry.probes.origin import MASKS, layers_before
+from isometry.probes.origin import MASKS, NonFiniteOrigin, layers_before
 from isometry.probes.statistics import has_floats, to_floats
 
 NARROW = frozenset({torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2})
-# Operations that leave the numbers in any type, at an edge of their domain.
-EDGED = frozenset({"acos", "asin", "atanh", "ctc_loss", "erfinv", "log", "log10", "log1p", "log2", "logit", "nll_loss"})
-EDGED_BY_ZEROS = frozenset({"div", "fmod", "reciprocal", "remainder", "rsqrt"})
-EDGED_BY_SIZE = frozenset({"cross_entropy", "log_softmax", "mean", "scaled_dot_product_attention", "softmax", "sqrt"})
-AT_AN_EDGE = EDGED | EDGED_BY_SIZE | {"std", "var", "xlogy"}
+_NARROW_NAMES = frozenset(str(each).removeprefix("torch.") for each in NARROW)
 LARGE = 1e4  # what is added to scores to mask them is at least as far below zero
 HIDES_MASKS = frozenset({"softmax", "log_softmax", "logsumexp", "max", "amax", "exp", "sigmoid"})
 
@@ -40,6 +38,7 @@ class Result:
         is_edge: Whether it left the numbers in a way that no wider type can cure.
         upstream: The nearest layers before it.
         only_negative: Whether all of them are -inf, as a mask is.
+        is_gradient: Whether these are not its results but the gradients that its derivative makes.
     """
 
     where: str
@@ -52,6 +51,7 @@ class Result:
     is_edge: bool = False
     upstream: tuple[str, ...] = ()
     only_negative: bool = False
+    is_gradient: bool = False
 
     @property
     def share(self) -> float:
@@ -125,8 +125,11 @@ def measure_headroom(evidence: Evidence) -> Headroom:
     observer, tape = evidence.observer(NarrowResults), evidence.step.tape
     if observer.results:
         found = [_narrow(tape, observer, index) for index in observer.results]
+        is_ill = _is_ill(evidence)
+        if is_ill and not any(each.infinite for each in found):
+            found.extend(_in_backward_pass(measure(evidence, NonFiniteOrigin)))
         found.sort(key=lambda each: (not each.infinite, 0 if each.infinite else -each.share))
-        return Headroom(tuple(found), is_narrow=True, does_harm=_is_ill(evidence))
+        return Headroom(tuple(found), is_narrow=True, does_harm=is_ill)
     if _is_ill(evidence) or not _may_be_large(evidence):
         return Headroom((), is_narrow=False)
     exact = Extremes()
@@ -190,22 +193,28 @@ def _narrow(tape: Tape, observer: NarrowResults, index: int) -> Result:
         infinite=own,
         total=output.total,
         vanished=lost if own else None,
-        is_edge=lost is None and (_is_at_edge(operation, inputs)),
+        is_edge=lost is None and (is_at_edge(operation.name, operation.settings, inputs)),
         upstream=layers_before(tape, index) if own else (),
         only_negative=output.nan == 0 and output.only_negative,
     )
 
 
-def _is_at_edge(operation: Operation, inputs: tuple[Operand, ...]) -> bool:
-    """Say whether what an operation read is no number to it in any type."""
-    if operation.name in EDGED_BY_ZEROS:
-        return any(each.zeros for each in inputs[:2][-1:])
-    if operation.name == "pow":
-        exponent = operation.settings.get("1", 2)
-        is_whole = isinstance(exponent, int | float) and exponent == int(exponent)
-        is_inverse = isinstance(exponent, int | float) and exponent < 0
-        return any((each.negative and not is_whole) or (each.zeros and is_inverse) for each in inputs[:1])
-    return operation.name in AT_AN_EDGE
+def _in_backward_pass(origin: NonFiniteOrigin) -> Iterator[Result]:
+    """Yield the gradient that does not fit into a narrow type, if that is what went wrong."""
+    types = [origin.dtype, *(each.dtype for each in origin.operands)]
+    narrow = next((each for each in types if each in _NARROW_NAMES), None)
+    at_edge = is_at_edge(origin.operation, origin.settings, origin.operands, is_backward=True) or origin.is_custom
+    if origin.during == "backward" and narrow is not None and not at_edge:
+        yield Result(
+            origin.where,
+            origin.operation,
+            narrow,
+            origin.largest_input or 0.0,
+            infinite=origin.count,
+            total=max(origin.total, origin.count),
+            upstream=origin.upstream,
+            is_gradient=True,
+        )
 
 
 def _adds_a_mask(tape: Tape, index: int) -> bool:

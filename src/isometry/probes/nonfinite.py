@@ -9,10 +9,11 @@ from isometry._errors import ModelError
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.substitution import with_substitution
 from isometry.anatomy.task import Task
+from isometry.probes.domains import is_at_edge
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
 from isometry.probes.guarded import GUARDED
 from isometry.probes.operands import count_bad
-from isometry.probes.origin import EDGED, NonFiniteOrigin, origin_in
+from isometry.probes.origin import NonFiniteOrigin, origin_in
 from isometry.probes.training import Training
 from isometry.probes.trial import course_of
 from isometry.probes.trial_result import Failure, TrialResult
@@ -60,7 +61,10 @@ def _origin_after(evidence: Evidence, failure: Failure) -> NonFiniteOrigin:
 
 def _is_to_blame(origin: NonFiniteOrigin) -> bool:
     """Say whether it is the operation's doing; what only grows until it overflows is the step size's."""
-    return origin.operation in EDGED or origin.is_custom
+    is_backward = origin.during == "backward"
+    is_exponential = origin.operation in GUARDED  # a guard tells whether it is to blame
+    at_edge = is_at_edge(origin.operation, origin.settings, origin.operands, is_backward=is_backward)
+    return at_edge or is_exponential or origin.is_custom
 
 
 def _goes_well(evidence: Evidence, origin: NonFiniteOrigin) -> bool:

@@ -26,8 +26,8 @@ from isometry.probes.operands import Operand, can_be_read, count_bad, is_inexact
 Pass = Literal["batch", "parameter", "forward", "backward", "update"]
 MASKS = frozenset({"masked_fill", "where", "full", "full_like", "triu", "tril", "setitem"})
 SELECTIONS = RESHAPES | {"gather", "index_select", "masked_select", "take_along_dim"}  # their numbers are the input's
-# Functions that can leave the numbers at an ordinary value of what they read.
-EDGED = frozenset(
+# Functions of parameters alone that are named before what else was done to them.
+POINTED = frozenset(
     {"log", "log2", "log10", "log1p", "sqrt", "rsqrt", "pow", "div", "reciprocal", "exp", "acos", "logit"}
 )
 MIN_SCALE = 128.0  # loss scales of mixed precision are powers of two from here on; dimensionless
@@ -143,7 +143,7 @@ class OperandWatch:
     def _with_stray(worst: Operand, inputs: tuple[Operand, ...], stray: Tensor) -> Seen:
         nodes = nodes_behind(stray.grad_fn)
         names = [name_of(node) for node in nodes]
-        edged = [name for name in names if name in EDGED]
+        edged = [name for name in names if name in POINTED]
         return Seen(worst, inputs, (edged or names[:1])[-1], tuple(leaves_behind(stray.grad_fn)))
 
 
@@ -195,13 +195,15 @@ class _Search:
     def overflows_by_scale(self, breakage: Breakage) -> bool:
         """Say whether gradients overflow a narrow type because the loss was scaled: the scaler skips such steps."""
         producer = self.tape.values[self.tape.loss].producer
-        if producer is None or self.tape.operations[producer].name not in {"mul", "div"}:
+        while producer is not None and self.tape.operations[producer].name in RESHAPES:
+            producer = next(iter(self._makers(producer)), None)
+        if producer is None or self.tape.operations[producer].name != "mul":
             return False
         scales = [each.high for each in self.watch.seen[producer].inputs if each.total == 1]
         scales += [value for value in self.tape.operations[producer].settings.values() if isinstance(value, float)]
         is_scaled = any(scale >= MIN_SCALE and scale.hex().startswith("0x1.0000000000000p") for scale in scales)
         seen = self.watch.seen.get(breakage.operation)
-        return is_scaled and seen is not None and seen.output.dtype == "float16"
+        return is_scaled and seen is not None and "float16" in {each.dtype for each in (seen.output, *seen.inputs)}
 
     def outside(self) -> NonFiniteOrigin | None:
         """Look at the batch, the parameters and the buffers."""
