@@ -231,7 +231,7 @@ def constant_data(variety: Variety, *, min_alike: float = MIN_ALIKE) -> Iterator
 MIN_NUMBERS = 3  # over two, each becomes -1 or 1 whatever it was
 
 
-@rule("DAT104", severity="error")
+@rule("DAT104", severity="error", explained_by=("NUM101",))
 def single_sample_norm(norms: NormTable) -> Iterator[Draft]:
     """A norm normalises over one number alone.
 

@@ -10,15 +10,36 @@ from isometry.report.phrases import Phrase
 
 # Times the constant predictor's loss; 5 cost next to nothing, 10 cost accuracy: benchmarks/thresholds.md.
 MAX_START_RATIO = 6.0
+# The like for squared errors: outputs five of the targets' deviations off, which a few hundred steps make up for.
+MAX_SQUARE_RATIO = 30.0
+SQUARED = frozenset({"mse_loss", "squared difference"})
+DISTANCES = SQUARED | {"l1_loss", "smooth_l1_loss", "huber_loss", "absolute difference"}
+MIN_ERROR = 10.0  # of a regression, output units; outputs near 1 come that far in a few hundred steps of a thousandth
 
 
 @rule(
     "LOS101",
     severity="warning",
-    explained_by=("NUM101", "LOS102", "LOS103", "DAT101", "DAT103", "INI101", "INI105", "FWD102", "BWD102", "FWD103"),
-    is_statistic=True,
+    explained_by=(
+        "NUM101",
+        "LOS102",
+        "LOS103",
+        "DAT103",
+        "DAT101",
+        "DAT102",
+        "LOS104",
+        "INI103",
+        "INI101",
+        "INI105",
+        "FWD102",
+        "BWD102",
+        "FWD103",
+        "FWD104",
+    ),
 )
-def start_loss(start: LossStart, *, max_ratio: float = MAX_START_RATIO) -> Iterator[Draft]:
+def start_loss(
+    start: LossStart, *, max_ratio: float = MAX_START_RATIO, max_square_ratio: float = MAX_SQUARE_RATIO
+) -> Iterator[Draft]:
     """The loss starts far above that of a predictor that ignores its input.
 
     Why:
@@ -27,9 +48,10 @@ def start_loss(start: LossStart, *, max_ratio: float = MAX_START_RATIO) -> Itera
 
     Measured:
         The loss over that of a constant predictor: ln K for K classes, ln 2 for binary targets, the targets'
-        variance for squared errors and their deviation for absolute ones. The cause is what brings it down when it is
-        left out: the targets' mean, the outputs' mean, or their scale. Networks without hidden layers are convex and
-        are left in peace.
+        variance for squared errors and their deviation for absolute ones. Six times is allowed, thirty times of squares
+        and any error below ten, which a few hundred steps make up for. The cause is what brings the loss down when it
+        is left out: the targets' mean, the outputs' mean, or their scale. Networks without hidden layers are convex
+        and are left in peace.
 
     Remedy:
         A small head, with its bias at the targets' mean or the log of the label prior: `isometry fix`.
@@ -39,8 +61,11 @@ def start_loss(start: LossStart, *, max_ratio: float = MAX_START_RATIO) -> Itera
         scratch; Karpathy 2019, A Recipe for Training Neural Networks.
     """
     reading, gap = start.reading, start.gap
-    ratio = reading.value / reading.constant
-    if not start.has_hidden_layers or ratio <= max_ratio:
+    is_squared = reading.name in SQUARED
+    allowed = (max_square_ratio if is_squared else max_ratio) * reading.constant
+    if reading.name in DISTANCES:
+        allowed = max(allowed, MIN_ERROR**2 if is_squared else MIN_ERROR)
+    if not start.has_hidden_layers or not reading.value > allowed:
         return
     cause = Phrase(
         "{loss} starts at {value:.4g}, a constant predictor has {constant:.4g}",
@@ -53,7 +78,7 @@ def start_loss(start: LossStart, *, max_ratio: float = MAX_START_RATIO) -> Itera
     yield Draft(
         where=start.heads if gap is None else gap.where,
         measured=reading.value,
-        allowed=max_ratio * reading.constant,
+        allowed=allowed,
         unit="loss",
         cause=cause,
         remedy=Remedy("init", Phrase("Make the head small and its bias the targets' mean or log prior: isometry fix.")),
@@ -69,7 +94,7 @@ LOST_STEP_RATIO = 20.0
 MAX_END = 0.9  # of the first loss; a trial whose steps suit it leaves less
 
 
-@rule("LOS104", severity="warning", explained_by=("NUM101", "LOS103", "DAT103"))
+@rule("LOS104", severity="warning", explained_by=("LOS103", "DAT103"))
 def summed_loss(
     reading: SummedReading, *, min_times: float = MIN_TIMES, max_step_ratio: float = MAX_STEP_RATIO
 ) -> Iterator[Draft]:

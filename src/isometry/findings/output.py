@@ -66,6 +66,7 @@ def wrong_output_activation(
             or _squeezed_binary(reading, max_least_loss)
             or _no_log_probabilities(reading, max_log_total)
             or _out_of_reach(reading, max_out_of_reach)
+            or _rate_out_of_reach(reading)
         )
         if draft is not None:
             yield draft
@@ -259,4 +260,31 @@ def _out_of_reach(reading: OutputReading, max_out_of_reach: float) -> Draft | No
             "model", Phrase("Leave {activation} out at the end of a regression.", activation=reach.activation)
         ),
         severity=None if cost > LOST_REACH_COST else "warning",
+    )
+
+
+def _rate_out_of_reach(reading: OutputReading) -> Draft | None:
+    """Counts whose mean no rate can reach: the loss takes the rate's logarithm, unless it is told otherwise."""
+    comparison, reach = reading.comparison, reading.reach
+    if comparison.family != "rate" or comparison.targets is None or not reach.activation:
+        return None
+    mean = float(comparison.targets.double().mean())
+    low, high = (math.exp(min(bound, 700.0)) if reading.is_log_rate else bound for bound in (reach.low, reach.high))
+    if low <= mean <= high and not (reading.is_log_rate and reach.activation == "exp"):
+        return None
+    return Draft(
+        where=reading.where,
+        measured=mean,
+        allowed=high if mean > high else low,
+        unit="mean count",
+        cause=Phrase(
+            "behind {activation} {loss} can have rates in [{low:.3g}, {high:.3g}], and the mean count is {mean:.3g}",
+            activation=reach.activation,
+            loss=comparison.name,
+            low=low,
+            high=high,
+            mean=mean,
+        ),
+        remedy=Remedy("model", Phrase("Give the bare outputs, as logarithms of rates, or say log_input=False.")),
+        severity=None if not low <= mean <= high else "warning",
     )

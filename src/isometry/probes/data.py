@@ -136,6 +136,8 @@ def measure_inputs(evidence: Evidence) -> InputScale:
         operation = evidence.step.tape.operations[index]
         if index in evidence.anatomy.flow.before and index in layers and moved.isdisjoint(operation.inputs):
             layer = layers[index]
+            if not math.isfinite(largest):
+                continue  # nan-inf says so
             inputs.append(_input(layer.name, is_normalised=layer.is_normalised, sizes=sizes, means=means, top=largest))
     goals = _goals(evidence)
     if not inputs and not goals:
@@ -169,7 +171,8 @@ def _goals(evidence: Evidence) -> tuple[GoalReading, ...]:
             heads = () if each.prediction is None else layers_before(evidence, each.prediction)
             sizes = [targets.square().mean().sqrt(), targets.mean(), targets.std(correction=0)]
             size, mean, deviation, given = to_floats([*sizes, outputs.square().mean().sqrt()])
-            found.append(GoalReading(heads, size, mean, deviation, given))
+            if math.isfinite(size) and math.isfinite(given):
+                found.append(GoalReading(heads, size, mean, deviation, given))
     return tuple(found)
 
 
@@ -206,16 +209,19 @@ def measure_variety(evidence: Evidence) -> Variety:
     inputs = [each for each in tensors_in(batch.inputs) if each.ndim and len(each) == len(targets)]
     if not inputs:
         raise NotMeasuredError("no input has as many samples as the targets")
-    has_equal_targets, count = _is_alike(targets), len(targets)
+    has_equal_targets, count, value = _is_alike(targets), len(targets), targets
     more = _more_targets(evidence, count) if has_equal_targets else None
     if more is not None:
         has_equal_targets, count = _is_alike(more), len(more)
-    choices, is_direct = _choices(evidence, targets)
+    compared = _compared(evidence, count)
+    if not has_equal_targets and compared and all(_is_alike(each) for each in compared):
+        has_equal_targets, value = True, compared[0]  # the loss reads something else than what it was given
+    choices, is_direct = _choices(evidence, value)
     return Variety(
         num_samples=count,
         has_equal_inputs=all(_is_alike(each) for each in inputs),
         has_equal_targets=has_equal_targets,
-        target=float(targets.flatten()[0]) if has_equal_targets else None,
+        target=float(value.flatten()[0]) if has_equal_targets else None,
         num_choices=choices,
         is_direct=is_direct,
     )
@@ -229,6 +235,12 @@ def _more_targets(evidence: Evidence, count: int) -> Tensor | None:
     batch = examples.take(range(0, examples.count, stride))
     targets = batch.targets if isinstance(batch, Batch) else None
     return targets if isinstance(targets, Tensor) and len(targets) else None
+
+
+def _compared(evidence: Evidence, count: int) -> list[Tensor]:
+    """Return the targets of the losses that are known, one for each sample."""
+    found = (each.targets for each in measure(evidence, ComparisonTable).comparisons)
+    return [each for each in found if each is not None and each.ndim and len(each) == count]
 
 
 def _is_alike(tensor: Tensor) -> bool:

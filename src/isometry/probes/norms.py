@@ -49,14 +49,31 @@ def find_norms(evidence: Evidence) -> NormTable:
 
 def _group(evidence: Evidence, operation: Operation) -> NormGroup | None:
     tape = evidence.step.tape
-    if operation.name not in {"batch_norm", "group_norm", "layer_norm"} or not operation.outputs:
+    if operation.name not in {"batch_norm", "group_norm", "layer_norm", "sub"} or not operation.outputs:
         return None
     shape = tape.values[operation.outputs[0]].shape
-    count = _count(operation, shape)
+    if operation.name == "sub":
+        count = 1 if len(shape) > 1 and _is_less_own_mean(evidence, operation) else None
+    else:
+        count = _count(operation, shape)
     if count is None:
         return None
     where = operation.module or tape.label(operation)
-    return NormGroup(where, operation.name, count, shape[0], is_over_batch=operation.name == "batch_norm")
+    name = "a difference from the mean" if operation.name == "sub" else operation.name
+    return NormGroup(where, name, count, shape[0], is_over_batch=operation.name == "batch_norm")
+
+
+def _is_less_own_mean(evidence: Evidence, operation: Operation) -> bool:
+    """Say whether a subtraction takes from numbers the mean over an axis of length 1, which is themselves."""
+    tape = evidence.step.tape
+    match operation.inputs:
+        case (whole, mean):
+            producer = tape.values[mean].producer
+        case _:
+            return False
+    is_mean = producer is not None and tape.operations[producer].name == "mean"
+    is_own = producer is not None and tape.operations[producer].inputs == (whole,)
+    return is_mean and is_own and math.prod(tape.values[mean].shape) == math.prod(tape.values[whole].shape) > 1
 
 
 def _count(operation: Operation, shape: tuple[int, ...]) -> int | None:

@@ -63,6 +63,7 @@ class OutputReading:
         is_distribution: Whether the outputs of every sample are at least 0 and sum to 1.
         log_total: Median over samples of the logarithm of the sum of the outputs' exponentials, 0 for logarithms of
             probabilities; None for outputs that are no classes.
+        is_log_rate: Whether the loss takes the exponential of its outputs, as that of counts does.
     """
 
     comparison: Comparison
@@ -71,6 +72,7 @@ class OutputReading:
     num_choices: int | None
     is_distribution: bool
     log_total: float | None
+    is_log_rate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,13 @@ def _reading(evidence: Evidence, comparison: Comparison) -> OutputReading:
         num_choices=comparison.shape[comparison.class_axis] if is_classes and comparison.shape else None,
         is_distribution=_is_distribution(comparison.outputs) if comparison.outputs.ndim > 1 else False,
         log_total=None if rows is None else float(rows.logsumexp(-1).median()),
+        is_log_rate=comparison.family == "rate" and _takes_logarithm(evidence, comparison),
     )
+
+
+def _takes_logarithm(evidence: Evidence, comparison: Comparison) -> bool:
+    settings = evidence.step.tape.operations[comparison.operation].settings
+    return settings.get("log_input", settings.get("2", True)) is not False
 
 
 def _is_distribution(outputs: Tensor) -> bool:

@@ -64,6 +64,7 @@ def measure_start(evidence: Evidence) -> LossStart:
     known = {reading.operation for reading in readings}
     others = (_distance(each) for each in compared.values() if each.operation not in known)
     readings += [reading for reading in others if reading is not None]
+    readings = [reading for reading in readings if math.isfinite(reading.value)]
     if not readings:
         raise NotMeasuredError("the loss is none whose constant predictor is known (cross-entropy or a distance)")
     worst = max(readings, key=lambda reading: reading.value / reading.constant)
