@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from isometry.findings.rule import Draft, rule
 from isometry.planning.copies import Clones
+from isometry.probes.fans import WrongFans
 from isometry.probes.twins import Fate, TwinTable, TwinUnits
 from isometry.probes.weights import WeightNumbers, WeightTable
 from isometry.report.finding import Remedy
@@ -14,6 +15,9 @@ BREAK = Remedy("init", Phrase("Draw the weights at random, which breaks the symm
 # the digits, which is no reason to keep them, 94 % a tenth of it, and 97 % more than half.
 MAX_LOST_SHARE = 0.5
 MAX_DOUBLED_SHARE = 0.1
+LOST_FACTOR = 3.0  # decades; where plain networks learn late or not at all (benchmarks/thresholds.md)
+MAX_FACTOR = 1.0  # decades; a plain network at 0.3 of He's deviation lost a third of the accuracy in 3.7 decades
+TRUE_FAN = Remedy("init", Phrase("Draw with the number of connections into one unit: isometry fix."))
 
 
 @rule("INI101", severity="error", explained_by=("INI103",))
@@ -157,6 +161,46 @@ def _cause(twins: TwinUnits, *, has_dropout: bool) -> Phrase:
     if has_dropout:
         return Phrase("{units}, yet dropout gives the others gradients of their own and parts them", units=units)
     return Phrase("{units}, yet the others get gradients of their own, and the first step parts them", units=units)
+
+
+@rule("INI112", severity="error", explained_by=("NUM101", "INI103", "INI101"), is_statistic=True)
+def wrong_fan(fans: WrongFans, *, max_factor: float = MAX_FACTOR, lost_factor: float = LOST_FACTOR) -> Iterator[Draft]:
+    """Weights are drawn for another number of connections than their units have.
+
+    Why:
+        `nn.init` reads fans from the shape of a tensor, as a linear layer stores it. In x @ W, in transposed and
+        grouped convolutions and in stacks of matrices they lie elsewhere, and the signal grows or shrinks by the root
+        of the mistaken fan over the true one, layer by layer.
+
+    Measured:
+        Weights whose deviation fits a rule (He's, LeCun's, PyTorch's default) for such a fan within 2 %, and none for
+        their own; the factors along the layers that all data pass, multiplied, in decades. From 3 on it is an error,
+        from 1 a warning, from a third a note. What a norm makes up for is left out.
+
+    Remedy:
+        Draw with the true fan: `isometry init` reads it from the operation.
+
+    Source:
+        He, Zhang, Ren, Sun 2015, arXiv:1502.01852, section 2.2; PyTorch documentation of torch.nn.init.
+    """
+    decades = abs(fans.decades) if fans.weights else 0.0
+    if decades > max_factor / 3:
+        first = max(fans.weights, key=lambda each: abs(each.decades))
+        yield Draft(
+            where=tuple(dict.fromkeys(each.layer for each in (first, *fans.weights))),
+            measured=decades,
+            allowed=max_factor,
+            unit="decades",
+            cause=Phrase(
+                "the deviation of {name} is {rule} for {fan:.0f} connections, but its units have {true_fan:.0f}",
+                name=repr(first.name),
+                rule=first.rule,
+                fan=first.fan,
+                true_fan=first.true_fan,
+            ),
+            remedy=TRUE_FAN,
+            severity=None if decades > lost_factor else "warning" if decades > max_factor else "note",
+        )
 
 
 def _must_differ(weight: WeightNumbers) -> bool:

@@ -131,8 +131,11 @@ def looks_unwritten(tensor: Tensor) -> bool:
         return bool(size.any())
     if tensor.ndim < MATRIX_AXES:
         return False
-    rows, is_small = size.reshape(tensor.shape[0], -1), is_small.reshape(tensor.shape[0], -1)
-    return bool((is_small.any(dim=1) & (rows.amax(dim=1) > FADED)).any())
+    for axis in (0, 1):  # what decayed did so along a unit of this layer or of the one before
+        lines = size.reshape(tensor.shape).movedim(axis, 0).flatten(1)
+        largest = lines.amax(dim=1).reshape(-1, *(1,) * (tensor.ndim - 1)).movedim(0, axis)
+        is_small = is_small.reshape(tensor.shape) & (largest > FADED)
+    return bool(is_small.any())
 
 
 def _flat(tensor: Tensor) -> Tensor | None:

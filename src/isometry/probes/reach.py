@@ -159,8 +159,13 @@ class _Ways:
             is_on_trunk=not learns
             or bool(self._evidence.step.refused_by)
             or any(not behind.isdisjoint(layer.inputs) for layer in self._hungry),
-            is_meant=any(cut.name in STOPS or cut.is_blind for cut in cuts),
+            is_meant=any(cut.name in STOPS or cut.is_blind or self._reads_stopped(cut, name) for cut in cuts),
         )
+
+    def _reads_stopped(self, operation: Operation, name: str) -> bool:
+        """Say whether an operation that has a derivative reads a parameter that was detached before."""
+        reads = any(name in use.names for use in operation.parameters)
+        return reads and all(self._tape.values[out].dtype.is_floating_point for out in operation.outputs)
 
     def _cuts_of(self, name: str) -> list[Operation]:
         """Return the first operation on each way from a parameter to the loss whose output carries no gradient."""

@@ -29,6 +29,8 @@ MESSAGES: dict[str, str] = {
     "INI109": "{where} is written {measured} times; {allowed} is enough.",
     "INI110": "{where} is all zeros, and no plan says so.",
     "INI111": "{where} is constant, and no plan says so.",
+    "INI112": "The weights of {where} are drawn for another fan, and the signal is off by {measured} decades "
+    "({allowed} allowed).",
     "LOS101": "The loss starts at {measured}; up to {allowed} is a sensible start.",
     "LOS102": "The last activation, at {where}, does not belong to the loss: {measured} ({allowed} allowed).",
     "LOS103": "A share of {measured} of {where} is outside of what the loss takes ({allowed} allowed).",
