@@ -8,17 +8,29 @@ from tests.findings import (
     broken_arithmetic,
     broken_outputs,
     broken_signal,
+    broken_weights,
     sound,
     sound_losses,
     sound_others,
     sound_signal,
+    sound_weights,
 )
 from tests.findings.broken import BROKEN
 from tests.findings.networks import SOUND
 
 FROM_TRANSFORMERS = {"gpt2-of-four-layers", "llama-of-four-layers", "mixtral-with-idle-experts"}
 assert all(
-    (broken_arithmetic, broken_outputs, broken_signal, sound, sound_losses, sound_others, sound_signal)
+    (
+        broken_arithmetic,
+        broken_outputs,
+        broken_signal,
+        broken_weights,
+        sound,
+        sound_losses,
+        sound_others,
+        sound_signal,
+        sound_weights,
+    )
 )  # importing them fills the tables
 QUICK = [name for name in SOUND if name not in FROM_TRANSFORMERS]
 

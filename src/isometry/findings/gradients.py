@@ -39,7 +39,7 @@ CLIP = Remedy(
 @rule(
     "BWD101",
     severity="error",
-    explained_by=("NUM101", "INI103", "INI101", "INI105", "LOS102", "FWD103", "FWD104", "NUM102"),
+    explained_by=("NUM101", "INI103", "INI101", "INI105", "INI112", "LOS102", "FWD103", "FWD104", "NUM102"),
     is_statistic=True,
 )
 def vanishing_gradient(
@@ -151,7 +151,7 @@ def _vanishing_in_time(trace: TimeTrace, safe: float, highest: float) -> Draft:
     )
 
 
-@rule("BWD102", severity="error", explained_by=("NUM101", "INI103", "INI101", "INI105"), is_statistic=True)
+@rule("BWD102", severity="error", explained_by=("NUM101", "INI103", "INI101", "INI105", "INI112"), is_statistic=True)
 def exploding_gradient(course: GradientCourse, *, max_growth: float = MAX_TOTAL_GROWTH) -> Iterator[Draft]:
     """Gradients grow geometrically on the way from the loss to the input.
 

@@ -33,7 +33,7 @@ SHRINK = Remedy("init", Phrase("Smaller weights before the gates, or inputs scal
 @rule(
     "FWD101",
     severity="error",
-    explained_by=("NUM101", "INI103", "INI101", "INI105", "DAT102", "BWD101", "FWD103"),
+    explained_by=("NUM101", "INI103", "INI101", "INI105", "INI112", "DAT102", "BWD101", "FWD103"),
     is_statistic=True,
 )
 def vanishing_activation(trace: SignalTrace, *, max_fall: float = MAX_TOTAL_FALL) -> Iterator[Draft]:
@@ -67,7 +67,7 @@ def vanishing_activation(trace: SignalTrace, *, max_fall: float = MAX_TOTAL_FALL
 @rule(
     "FWD102",
     severity="error",
-    explained_by=("NUM101", "INI103", "INI101", "INI105", "DAT101", "BWD102"),
+    explained_by=("NUM101", "INI103", "INI101", "INI105", "INI112", "DAT101", "BWD102"),
     is_statistic=True,
 )
 def exploding_activation(course: SignalCourse, *, max_rise: float = MAX_TOTAL_RISE) -> Iterator[Draft]:
