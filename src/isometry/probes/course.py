@@ -48,7 +48,9 @@ class Course:
         failure: Where the first number came up that is not finite; None if none did.
         optimizer: The optimiser with its settings, in words.
         learning_rate: Of its first group; None if it has none.
+        momentum: Of its first group; 0 if it has none.
         is_warming_up: Whether a schedule holds the learning rate below what it will be.
+        held: How many parameters of the model the optimiser holds; counts.
         strangers: How many tensors the optimiser holds that are no parameters of the model; counts.
         missed: Names of trainable parameters that got a gradient and that the optimiser does not hold.
         has_gradients: Whether any parameter of the copy got a gradient that is not zero.
@@ -60,7 +62,9 @@ class Course:
     failure: Failure | None
     optimizer: str
     learning_rate: float | None
+    momentum: float
     is_warming_up: bool
+    held: int
     strangers: int
     missed: tuple[str, ...]
     has_gradients: bool
@@ -163,7 +167,9 @@ class _Runner:
             failure=failure,
             optimizer=told,
             learning_rate=None if rate is None else float(rate),
+            momentum=float(group.get("momentum") or 0.0),
             is_warming_up=is_warming_up,
+            held=self._held(),
             strangers=self.training.strangers,
             missed=missed,
             has_gradients=has_gradients,
@@ -200,6 +206,10 @@ class _Runner:
                 moved = float(torch.linalg.vector_norm(parameter.detach().double() - old.double()))
                 found.append(UpdateRatio(self.names.get(id(parameter), ""), moved / size))
         return tuple(found)
+
+    def _held(self) -> int:
+        own = {id(each) for each in self.training.task.model.parameters()}
+        return sum(id(each) in own for group in self.training.optimizer.param_groups for each in group["params"])
 
     def _missed(self) -> tuple[str, ...]:
         held = {id(each) for group in self.training.optimizer.param_groups for each in group["params"]}

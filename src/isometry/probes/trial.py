@@ -34,8 +34,11 @@ def measure_trial(evidence: Evidence) -> TrialResult:
         learning_rate=course.learning_rate,
         updates=course.updates,
         learns=learns(course),
+        remaining=min((_remaining(each) for each in course.progress), default=None),
         failure=course.failure,
+        momentum=course.momentum,
         is_warming_up=course.is_warming_up,
+        num_held=course.held,
         num_strangers=course.strangers,
         missed=course.missed,
     )
@@ -99,6 +102,11 @@ def _is_learning(progress: Progress) -> bool:
         return False
     has_grown = after >= MIN_GROWTH * abs(before) or after >= PLAIN_GAIN * constant
     return after >= MIN_GAIN * constant and after > before and has_grown
+
+
+def _remaining(progress: Progress) -> float:
+    constant = constant_of(progress.reading)
+    return progress.reading.value / constant if constant > 0 else math.inf
 
 
 def constant_loss(progress: Sequence[Progress]) -> float | None:

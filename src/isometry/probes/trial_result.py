@@ -42,8 +42,12 @@ class TrialResult:
         updates: How far the first step moved each parameter that is not zero.
         learns: Whether the losses show that the network learns to tell its samples apart: no statistic of the
             start weighs more than this.
+        remaining: The loss at the end over that of the best predictor that ignores its input, the least of the loss
+            calls, dimensionless; None if it is not known.
         failure: Where the first number came up that is not finite; None if all stayed finite.
+        momentum: Of the optimiser's first group, dimensionless; 0 if it has none.
         is_warming_up: Whether a schedule holds the learning rate below what it will be.
+        num_held: How many parameters of the model the optimiser holds, counts.
         num_strangers: How many tensors the user's optimiser holds that are no parameters of the model; counts.
         missed: Names of trainable parameters that get a gradient and that the user's optimiser does not hold.
     """
@@ -55,7 +59,10 @@ class TrialResult:
     learning_rate: float | None
     updates: tuple[UpdateRatio, ...]
     learns: bool
+    remaining: float | None = None
     failure: Failure | None = None
+    momentum: float = 0.0
     is_warming_up: bool = False
+    num_held: int = 0
     num_strangers: int = 0
     missed: tuple[str, ...] = ()

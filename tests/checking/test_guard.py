@@ -1,0 +1,158 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import nn
+
+from isometry.anatomy.task import OptimizerFactory, Task, make_task
+from isometry.checking.check import diagnose
+from isometry.checking.guard import guarded
+from isometry.checking.settings import Settings
+from isometry.findings.rule import RULES, Draft, Rule
+from isometry.probes.evidence import gather
+from isometry.probes.trial_result import TrialResult
+from isometry.report.finding import Finding, Remedy, Severity
+
+
+def task_of(factory: OptimizerFactory | None = None, *, can_learn: bool = True) -> Task:
+    """Labels that a network can tell from its inputs, or from nothing."""
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 8)
+    model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 3))
+    targets = inputs[:, :3].argmax(1)
+    return make_task(
+        model, inputs if can_learn else torch.ones(64, 8), targets, loss=F.cross_entropy, optimizer_factory=factory
+    )
+
+
+def finding_of(code: str, severity: Severity = "error") -> Finding:
+    return Finding(
+        code=code,
+        name=code.lower(),
+        severity=severity,
+        where=("0",),
+        measured=5.0,
+        allowed=4.0,
+        unit="decades",
+        message="The gradient falls.",
+        cause="each layer halves it",
+        because=None,
+        proof=None,
+        remedy=Remedy("none", ""),
+    )
+
+
+def nothing() -> Iterator[Draft]:
+    yield from ()
+
+
+RULES_HERE = (
+    Rule("BWD101", "error", (), nothing, is_statistic=True),
+    Rule("FWD104", "error", (), nothing, is_statistic=True),
+    Rule("PAR101", "error", (), nothing),
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "severities"),
+    [
+        pytest.param([finding_of("BWD101")], ["note"], id="a statistic"),
+        pytest.param([finding_of("BWD101", "warning")], ["note"], id="a statistic that warns"),
+        pytest.param([finding_of("PAR101")], ["error"], id="no statistic"),
+        pytest.param([finding_of("BWD101"), finding_of("PAR101")], ["note", "error"], id="one of each"),
+        pytest.param([finding_of("FWD104")], ["error"], id="one that makes learning slow"),
+    ],
+)
+def test_a_network_that_learns_gets_notes_for_statistics(found: list[Finding], severities: list[Severity]) -> None:
+    evidence = gather(task_of(), [], steps=20)
+
+    assert [each.severity for each in guarded(found, RULES_HERE, evidence)] == severities
+
+
+def test_a_network_that_learns_fast_refutes_what_makes_learning_slow() -> None:
+    evidence = gather(task_of(lambda given: torch.optim.Adam(given, lr=0.03)), [], steps=20)
+
+    assert guarded([finding_of("FWD104")], RULES_HERE, evidence)[0].severity == "note"
+
+
+def test_a_network_that_does_not_learn_keeps_its_errors() -> None:
+    evidence = gather(task_of(can_learn=False), [], steps=20)
+
+    assert guarded([finding_of("BWD101")], RULES_HERE, evidence) == [finding_of("BWD101")]
+
+
+def test_the_note_says_what_the_trial_showed() -> None:
+    found = guarded([finding_of("BWD101")], RULES_HERE, gather(task_of(), [], steps=20))[0]
+
+    assert found.cause.startswith("each layer halves it; all the same it learns: after 20 steps of Adam(lr=0.001)")
+
+
+@pytest.mark.parametrize(
+    ("task", "found", "is_made"),
+    [
+        pytest.param(task_of, [], False, id="nothing hangs on it"),
+        pytest.param(task_of, [finding_of("BWD101", "note")], False, id="a note"),
+        pytest.param(task_of, [finding_of("PAR101")], False, id="no statistic"),
+        pytest.param(task_of, [finding_of("BWD101", "warning")], True, id="a statistic"),
+        pytest.param(lambda: task_of(torch.optim.Adam), [], True, id="an optimiser was given"),
+    ],
+)
+def test_the_trial_is_made_where_something_hangs_on_it(
+    task: Callable[[], Task], found: list[Finding], is_made: bool
+) -> None:
+    evidence = gather(task(), [], steps=20)
+    guarded(found, RULES_HERE, evidence)
+
+    assert (TrialResult in evidence.measured) == is_made
+
+
+def test_without_steps_no_trial_is_made_and_nothing_is_refuted() -> None:
+    evidence = gather(task_of(), [], steps=0)
+
+    assert guarded([finding_of("BWD101")], RULES_HERE, evidence) == [finding_of("BWD101")]
+
+
+def vgg() -> nn.Module:
+    """A small one without norms: its gradient loses three decades."""
+    layers: list[nn.Module] = []
+    into = 1
+    for out in (16, 16, 32, 32, 64, 64, 64):
+        layers += [nn.Conv2d(into, out, 3, padding=1), nn.ReLU()]
+        into = out
+    head = [nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head)
+
+
+def images(model: nn.Module) -> Task:
+    """A pattern per class under noise."""
+    patterns = torch.randn(4, 1, 8, 8)
+    labels = torch.randint(4, (32,))
+    return make_task(model, patterns[labels] + 0.3 * torch.randn(32, 1, 8, 8), labels, loss=F.cross_entropy)
+
+
+def test_a_small_plain_convolutional_network_that_learns_is_healthy() -> None:
+    torch.manual_seed(0)
+    task = images(vgg())
+
+    assert diagnose(task).verdict == "healthy"
+    assert diagnose(task, settings=Settings(steps=0)).verdict != "healthy"
+
+
+def test_thirty_sigmoid_layers_stay_broken_and_the_diagnosis_holds_the_trial() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Sequential(nn.Linear(32, 32), nn.Sigmoid()) for _ in range(30)]
+    inputs = torch.randn(64, 32)
+    model = nn.Sequential(*layers, nn.Linear(32, 3))
+    diagnosis = diagnose(make_task(model, inputs, inputs[:, :3].argmax(1), loss=F.cross_entropy))
+
+    assert diagnosis.verdict == "broken"
+    assert diagnosis.trial is not None
+    assert not diagnosis.trial.learns
+
+
+def test_the_rules_that_are_statistics_say_so() -> None:
+    statistics = {code for code, rule in RULES.items() if rule.is_statistic}
+
+    assert {"BWD101", "BWD102", "FWD101", "FWD102", "FWD103", "FWD104", "FWD105"} <= statistics
+    assert not {"PAR101", "NUM101", "INI101", "INI102", "TRN101", "TRN102", "LOS102"} & statistics
