@@ -25,7 +25,7 @@ def table(*, silent: float | None = None, saturated: float | None = None, is_gat
         pytest.param((1.0, 1e-1, 1e-3), [], id="three decades down"),
         pytest.param((1.0, 1e-3, 1e-5), ["FWD101"], id="five decades down"),
         pytest.param((7.0, 1e-3, 0.0), ["FWD101"], id="down to zero"),
-        pytest.param((1e-5, 1e-3, 1e-2), [], id="three decades up"),
+        pytest.param((1e-4, 1e-3, 0.9e-1), [], id="almost three decades up"),
         pytest.param((1e-5, 1e-1, 1.0), ["FWD102"], id="five decades up"),
     ],
 )
@@ -63,6 +63,35 @@ def test_rank_collapse_is_measured_against_what_differed_at_first(spread: tuple[
     assert len(list(RULES["FWD105"](trace(1.0, 1.0, 1.0, spread=spread)))) == found
 
 
+@pytest.mark.parametrize(
+    ("places", "found"),
+    [
+        pytest.param((0.9, 0.5, 0.1), 0, id="they come nearer"),
+        pytest.param((0.9, 1e-3, 1e-6), 1, id="tokens become one"),
+        pytest.param((None, 1e-3, 1e-6), 0, id="no rows at first"),
+        pytest.param((), 0, id="no rows at all"),
+    ],
+)
+def test_tokens_that_become_one_are_a_rank_collapse(places: tuple[float | None, ...], found: int) -> None:
+    drafts = list(RULES["FWD105"](SignalTrace(("a", "b", "c"), (1.0, 1.0, 1.0), (0.9, 0.9, 0.9), places)))
+
+    assert len(drafts) == found
+    assert all("attention" in draft.cause and draft.remedy.kind == "model" for draft in drafts)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.85, 0.95])
+def test_gates_and_outputs_may_be_nearer_to_their_ends_than_activations(share: float) -> None:
+    verdicts = {
+        kind: [
+            draft.severity or "error" for draft in RULES["FWD104"](Saturation((SaturatedPlace("a", "b", kind, share),)))
+        ]
+        for kind in ("activation", "gate")
+    }
+
+    assert verdicts["activation"] == ["warning" if share < 0.8 else "error"]
+    assert verdicts["gate"] == ([] if share < 0.8 else ["warning"] if share < 0.9 else ["error"])
+
+
 def test_a_signal_that_shrinks_as_a_whole_is_no_rank_collapse() -> None:
     assert not list(RULES["FWD105"](trace(1.0, 1e-5, 1e-9, spread=(0.5, 5e-6, 5e-10))))
 
@@ -91,7 +120,7 @@ def test_dying_relu_fires_on_layers_that_are_almost_all_silent(silent: float | N
         pytest.param(0.9, [None], id="almost all, with the rule's own severity"),
     ],
 )
-@pytest.mark.parametrize("kind", ["activation", "gate", "recurrence", "attention"])
+@pytest.mark.parametrize("kind", ["activation", "recurrence", "attention"])
 def test_saturation_grows_from_a_warning_to_an_error(kind: Kind, share: float, severities: list[str | None]) -> None:
     places = (SaturatedPlace("quiet", "tanh", kind, 0.1), SaturatedPlace("loud", "tanh", kind, share))
     drafts = list(RULES["FWD104"](Saturation(places)))

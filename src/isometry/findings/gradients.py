@@ -14,12 +14,13 @@ from isometry.report.phrases import Phrase
 # at 7 they stay at chance. The like for growth, if less sharply: benchmarks/thresholds.md and benchmarks/repair.md.
 SAFE_TOTAL_DECAY = 3.2
 MAX_TOTAL_DECAY = 4.0
+SAFE_TOTAL_GROWTH = 3.0
 MAX_TOTAL_GROWTH = 4.0
 # Decades over all steps of a recurrence that the loss reads at its end: benchmarks/recurrence.md. Whoever must remember
 # the first step fails from 4 on; where every step tells something, 13 cost some accuracy and 40 most of it.
 HEARD_DECAY = 4.0
-SAFE_TIME_DECAY = 16.0
-MAX_TIME_DECAY = 24.0
+SAFE_TIME_DECAY = 9.0
+MAX_TIME_DECAY = 16.0
 # Decades a step. Gates that are half open lose 0.2, and learn to lose less; those that a bias holds shut learn nothing.
 SAFE_GATED_DECAY = 0.5
 MAX_GATED_DECAY = 0.75
@@ -64,7 +65,7 @@ def vanishing_gradient(
         that every way to the loss passes; the rate per layer goes into the cause. The total decides: a plain ReLU
         stack at PyTorch's default loses 0.39 decades a layer and still trains at 8 layers. From 3.2 decades on it
         is a warning, from 4 on an error. Through time: the fall from the step that the loss reads to the one
-        furthest from it, where every step has an input of its own: a warning from 16 decades on, an error from 24,
+        furthest from it, where every step has an input of its own: a warning from 9 decades on, an error from 16,
         and a note from 4. Networks with gates are judged by the rate, 0.5 and 0.75 decades a step.
 
     Remedy:
@@ -152,7 +153,9 @@ def _vanishing_in_time(trace: TimeTrace, safe: float, highest: float) -> Draft:
 
 
 @rule("BWD102", severity="error", explained_by=("NUM101", "INI103", "INI101", "INI105", "INI112"), is_statistic=True)
-def exploding_gradient(course: GradientCourse, *, max_growth: float = MAX_TOTAL_GROWTH) -> Iterator[Draft]:
+def exploding_gradient(
+    course: GradientCourse, *, safe_growth: float = SAFE_TOTAL_GROWTH, max_growth: float = MAX_TOTAL_GROWTH
+) -> Iterator[Draft]:
     """Gradients grow geometrically on the way from the loss to the input.
 
     Why:
@@ -161,8 +164,8 @@ def exploding_gradient(course: GradientCourse, *, max_growth: float = MAX_TOTAL_
 
     Measured:
         Growth of log10 of the gradient's root mean square from the last hidden layer to the first, along the layers
-        that every way to the loss passes, and likewise from the last step of a recurrence to the first; the rate
-        goes into the cause.
+        that every way to the loss passes; the rate goes into the cause. From 3 decades on it is a warning, from 4
+        on an error. Likewise from the last step of a recurrence to the first, an error from 4 decades on.
 
     Remedy:
         Initialise at the critical point of the activation: `isometry fix`. Clipping hides the symptom only.
@@ -171,17 +174,19 @@ def exploding_gradient(course: GradientCourse, *, max_growth: float = MAX_TOTAL_
         Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv:1611.01232; Pascanu, Mikolov, Bengio 2013,
         arXiv:1211.5063.
     """
-    if course.depth is not None and -course.depth.total_decay > max_growth:
+    if course.depth is not None and -course.depth.total_decay > min(safe_growth, max_growth):
+        is_lost = -course.depth.total_decay > max_growth
         yield Draft(
             where=course.depth.strongest_layers,
             measured=-course.depth.total_decay,
-            allowed=max_growth,
+            allowed=max_growth if is_lost else safe_growth,
             unit="decades",
             cause=Phrase(
                 "each layer multiplies the gradient by {factor:.3g} on its way back",
                 factor=course.depth.factor_per_layer,
             ),
             remedy=REPAIR,
+            severity=None if is_lost else "warning",
         )
     for trace in course.time:
         if -trace.total_decay > max_growth:

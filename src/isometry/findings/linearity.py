@@ -59,7 +59,7 @@ def _severity(linearity: Linearity, max_linear_share: float) -> Severity | None:
         return "error" if is_pointless else "note"
     if not redundant:
         return None
-    is_habit = len(linearity.pairs) > max_linear_share * linearity.num_hidden or not linearity.has_activation
+    is_habit = len(redundant) > max_linear_share * linearity.num_hidden or not linearity.has_activation
     is_inside = any(pair.is_inside for pair in redundant)
     is_serious = linearity.is_plain and linearity.has_offsets and (is_inside or is_habit)
     return "warning" if is_serious else "note"

@@ -14,6 +14,8 @@ from isometry.anatomy.tape import Operation
 
 SATURATED_SLOPE = 0.05  # of the activation's largest slope; sigmoid beyond |x| = 4.4, tanh beyond |x| = 2.2
 MIDDLES = {"sigmoid": 0.5, "hardsigmoid": 0.5}  # between the two ends of a bounded activation, if that is not 0
+MIN_PLACES, MAX_PLACES = 4, 16  # samples and places of each that are looked at for what differs between them
+_ROW_AXES = 2  # samples and places, in either order, before the units
 CHUNK = 2**20  # numbers widened at a time, 8 MB
 MIN_ROWS = 16  # samples and places a unit is seen on; on fewer a sound unit is silent by chance
 MAKES_ZEROS = ACTIVATIONS | {"clamp", "maximum", "mul", "where"}
@@ -27,6 +29,7 @@ class OutputNumbers:
         rms: Root mean square of the output.
         mean: Mean of the output.
         spread: Root mean square of what differs between samples and places, unit by unit.
+        place_spread: Of rows of tokens, the smaller of what differs between samples and between places, likewise.
         zero_share: Share of outputs that are exactly zero, in [0, 1].
         saturated_share: Share of a bounded activation's outputs whose slope is almost gone, in [0, 1].
         high_share: The part of that share that lies at the upper end, in [0, 1].
@@ -38,6 +41,7 @@ class OutputNumbers:
     rms: float | None = None
     mean: float | None = None
     spread: float | None = None
+    place_spread: float | None = None
     zero_share: float | None = None
     saturated_share: float | None = None
     high_share: float | None = None
@@ -89,6 +93,10 @@ class OutputStatistics:
             rows = other_axes(output, unit_axis(operation, output))
             if rows and output.numel() > output.shape[unit_axis(operation, output)]:
                 self._keep(index, "spread", _spread(output, size, rows))
+            if len(rows) == _ROW_AXES == max(rows) + 1 and min(output.shape[:_ROW_AXES]) >= MIN_PLACES:
+                some = output[:MAX_PLACES, :MAX_PLACES]
+                spreads = [_spread(some, size, (axis,)) for axis in rows]
+                self._keep(index, "place_spread", torch.minimum(*spreads))
         slope = relative_slope(operation.name, output)
         if slope is not None:
             is_flat = slope < SATURATED_SLOPE

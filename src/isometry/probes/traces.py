@@ -87,11 +87,14 @@ class SignalTrace:
         layers: Names, from the input to the loss.
         rms: Root mean square of each layer's output, in the units of the data.
         spread: The part of it that differs between samples, likewise; None where there is one sample only.
+        place_spread: Of rows of tokens, the smaller of what differs between samples and between places; empty or None
+            where there are no such rows.
     """
 
     layers: tuple[str, ...]
     rms: tuple[float, ...]
     spread: tuple[float | None, ...]
+    place_spread: tuple[float | None, ...] = ()
 
     @property
     def total_growth(self) -> float:
@@ -106,9 +109,12 @@ class SignalTrace:
     @property
     def total_collapse(self) -> float | None:
         """Fall of log10 of the share that differs between samples from the first hidden layer to the last, decades."""
-        if self.spread[0] is None or self.spread[-1] is None:
-            return None
-        return _decades(self.spread[0] / max(self.rms[0], SMALLEST), self.spread[-1] / max(self.rms[-1], SMALLEST))
+        return _collapse(self.rms, self.spread) if self.spread[-1] is not None else None
+
+    @property
+    def place_collapse(self) -> float | None:
+        """The same fall between samples at each place or between the places of each sample, the larger; decades."""
+        return _collapse(self.rms, self.place_spread)
 
 
 @probe(GradientTrace)
@@ -143,6 +149,7 @@ def trace_signal(evidence: Evidence) -> SignalTrace:
                 layers=tuple(_name(evidence, point) for point, _ in measured),
                 rms=tuple(numbers.rms or 0.0 for _, numbers in measured),
                 spread=tuple(numbers.spread for _, numbers in measured),
+                place_spread=tuple(numbers.place_spread for _, numbers in measured),
             )
         )
     traces = [trace for trace in traces if len(trace.layers) >= MIN_LAYERS]
@@ -150,7 +157,11 @@ def trace_signal(evidence: Evidence) -> SignalTrace:
         raise NotMeasuredError("there are no two hidden layers in a row")
     if not all(math.isfinite(value) for trace in traces for value in trace.rms):
         raise NotMeasuredError("a signal is not finite")
-    return max(traces, key=lambda trace: max(abs(trace.total_growth), trace.total_collapse or 0))
+    return max(traces, key=_largest_change)
+
+
+def _largest_change(trace: SignalTrace) -> float:
+    return max(abs(trace.total_growth), trace.total_collapse or 0.0, trace.place_collapse or 0.0)
 
 
 def _hidden_trunks(evidence: Evidence) -> list[list[int]]:
@@ -180,6 +191,13 @@ def _gradients(evidence: Evidence) -> dict[int, float]:
 
 def _name(evidence: Evidence, point: int) -> str:
     return evidence.step.tape.label(evidence.step.tape.operations[point])
+
+
+def _collapse(sizes: tuple[float, ...], spread: tuple[float | None, ...]) -> float | None:
+    """Return the fall of log10 of the share that differs, where it is known: not at a pool or in another stretch."""
+    known = [part / max(size, SMALLEST) for size, part in zip(sizes, spread, strict=False) if part is not None]
+    is_known = bool(spread) and spread[0] is not None
+    return _decades(known[0], known[-1]) if is_known and len(known) >= MIN_LAYERS else None
 
 
 def _decades(high: float, low: float) -> float:

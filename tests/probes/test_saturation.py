@@ -1,0 +1,170 @@
+"""Which bounded functions are saturated, wherever they stand, and which attentions look at one key or at all."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+from isometry.anatomy.task import Task, make_task
+from isometry.probes.attention import AttentionTable
+from isometry.probes.evidence import NotMeasuredError, gather, measure
+from isometry.probes.saturation import Saturation
+from tests.anatomy.layers import mean_square
+from tests.findings.broken_signal import set_gates
+from tests.findings.networks import Function
+
+
+def shares(model: nn.Module, x: Tensor) -> dict[str, float]:
+    """From each function's kind to its largest saturated share; nothing where nothing is bounded at both ends."""
+    try:
+        places = measure(gather(Task(model=model, batch=x, step=mean_square), [Saturation]), Saturation).places
+    except NotMeasuredError:
+        return {}
+    return {place.kind: max(each.share for each in places if each.kind == place.kind) for place in places}
+
+
+class Gated(nn.Module):
+    """A gated unit whose gates a bias may hold shut."""
+
+    def __init__(self, *, scale: float = 1.0, bias: float = 0.0) -> None:
+        super().__init__()
+        self.value, self.gate, self.head = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+        self.gate.weight.data.mul_(scale)
+        nn.init.constant_(self.gate.bias, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.value(x) * self.gate(x).sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("scale", "bias", "is_saturated"),
+    [
+        pytest.param(1.0, 0.0, False, id="half open"),
+        pytest.param(1.0, -8.0, False, id="held shut by a bias"),
+        pytest.param(100.0, 0.0, True, id="torn to both ends by its weights"),
+    ],
+)
+def test_a_gate_is_saturated_only_at_both_ends(scale: float, bias: float, is_saturated: bool) -> None:
+    torch.manual_seed(0)
+    found = shares(Gated(scale=scale, bias=bias), torch.randn(64, 16))
+
+    assert (found.get("gate", 0.0) > 0.8) is is_saturated
+
+
+@pytest.mark.parametrize(
+    ("bias", "is_saturated"),
+    [pytest.param(0.0, True, id="at both ends"), pytest.param(-60.0, False, id="at the rare class's prior")],
+)
+def test_an_output_is_saturated_only_at_both_ends(bias: float, is_saturated: bool) -> None:
+    torch.manual_seed(0)
+    head = nn.Linear(32, 4)
+    head.weight.data.mul_(1 if bias else 60)
+    nn.init.constant_(head.bias, bias)
+    found = shares(nn.Sequential(nn.Linear(16, 32), nn.ReLU(), head, nn.Sigmoid()), torch.randn(64, 16))
+
+    assert (found.get("gate", 0.0) > 0.5) is is_saturated
+
+
+def cells(kind: Callable[..., nn.RNNBase], change: Callable[[nn.RNNBase], object]) -> nn.Module:
+    made = kind(8, 32, batch_first=True)
+    change(made)
+    return nn.Sequential(made, Function(lambda out: out[0][:, -1]), nn.Linear(32, 3))  # pyright: ignore[reportArgumentType] - a recurrent module returns a pair
+
+
+def leave(made: nn.RNNBase) -> None:
+    """Change nothing."""
+    assert made.all_weights
+
+
+def open_gates(made: nn.RNNBase) -> None:
+    assert isinstance(made, nn.LSTM)
+    set_gates(made, forget=torch.tensor(9.0))
+
+
+def enlarge(made: nn.RNNBase) -> None:
+    made.all_weights[0][0].data.mul_(200)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "is_saturated"),
+    [
+        pytest.param(nn.LSTM, leave, False, id="LSTM as torch draws it"),
+        pytest.param(nn.LSTM, enlarge, True, id="LSTM with huge weights"),
+        pytest.param(nn.LSTM, open_gates, False, id="forget gates open"),
+        pytest.param(nn.GRU, leave, False, id="GRU as torch draws it"),
+        pytest.param(nn.GRU, enlarge, True, id="GRU with huge weights"),
+        pytest.param(nn.RNN, leave, False, id="RNN as torch draws it"),
+        pytest.param(nn.RNN, enlarge, True, id="RNN with huge weights"),
+    ],
+)
+def test_gates_inside_of_recurrences_are_seen(
+    kind: Callable[..., nn.RNNBase], change: Callable[[nn.RNNBase], object], is_saturated: bool
+) -> None:
+    torch.manual_seed(0)
+    found = shares(cells(kind, change), torch.randn(16, 12, 8))
+
+    assert (found.get("recurrence", 0.0) > 0.8) is is_saturated
+
+
+class Attention(nn.Module):
+    """One of several ways to attend, with scores at a scale."""
+
+    def __init__(self, way: str, scale: float) -> None:
+        super().__init__()
+        self.query, self.key, self.value = nn.Linear(32, 32), nn.Linear(32, 32), nn.Linear(32, 32)
+        self.way, self.scale = way, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (
+            each(x).unflatten(-1, (4, 8)).transpose(1, 2) for each in (self.query, self.key, self.value)
+        )
+        if self.way == "opaque":
+            return F.scaled_dot_product_attention(query * self.scale, key, value).sum(1)
+        if self.way == "causal":
+            return F.scaled_dot_product_attention(query * self.scale, key, value, is_causal=True).sum(1)
+        if self.way == "masked":
+            mask = torch.ones(12, 12).tril().bool()
+            return F.scaled_dot_product_attention(query * self.scale, key, value, attn_mask=mask).sum(1)
+        scores = query @ key.transpose(-1, -2) * self.scale / 8**0.5
+        return (scores.softmax(-1) @ value).sum(1)
+
+
+def attention(way: str, scale: float) -> tuple[float, float]:
+    torch.manual_seed(0)
+    model = Attention(way, scale)
+    task = make_task(model, torch.randn(8, 12, 32), torch.randn(8, 12, 8), loss=F.mse_loss)
+    (numbers,) = measure(gather(task, [AttentionTable]), AttentionTable).attentions
+    return numbers.one_hot_share, numbers.deviation
+
+
+@pytest.mark.parametrize("way", ["by hand", "opaque", "causal", "masked"])
+def test_attention_is_one_hot_at_large_scores_and_even_at_small_ones(way: str) -> None:
+    one_hot, usual, even = attention(way, 1000.0), attention(way, 1.0), attention(way, 1e-6)
+
+    assert one_hot[0] > 0.9
+    assert usual[0] == even[0] == 0.0
+    assert even[1] < 1e-4 < usual[1] < 1.0 < one_hot[1]
+
+
+def test_opaque_attention_is_measured_as_that_by_hand() -> None:
+    # Of opaque attention two samples are measured, and of the other all eight.
+    assert attention("opaque", 3.0) == pytest.approx(attention("by hand", 3.0), rel=0.1)
+    assert attention("causal", 3.0) == pytest.approx(attention("masked", 3.0), rel=1e-4)
+
+
+def test_a_softmax_that_weighs_no_data_is_no_attention() -> None:
+    model = nn.Sequential(nn.Linear(16, 8), Function(lambda x: x.softmax(-1)), nn.Linear(8, 2))
+    with pytest.raises(NotMeasuredError, match="no attention"):
+        measure(
+            gather(Task(model=model, batch=torch.randn(4, 5, 16), step=mean_square), [AttentionTable]), AttentionTable
+        )
+
+
+def test_attention_names_the_layers_that_make_its_scores() -> None:
+    model = Attention("by hand", 1.0)
+    task = make_task(model, torch.randn(8, 12, 32), torch.randn(8, 12, 8), loss=F.mse_loss)
+    (numbers,) = measure(gather(task, [AttentionTable]), AttentionTable).attentions
+
+    assert set(numbers.layers) == {"query", "key"}
