@@ -1,7 +1,9 @@
 import importlib.util
 
 import pytest
+import torch
 
+from isometry.repair import fix
 from tests.suite import architectures_graph, architectures_text, architectures_vision
 from tests.suite.architecture import ARCHITECTURES
 from tests.suite.known import ALARMED
@@ -17,6 +19,21 @@ pytestmark = [
 
 TABLES = (architectures_graph, architectures_text, architectures_vision)  # reading them has filled the table
 
+UNTOUCHED = (
+    "BertForMaskedLM",
+    "GPTNeoXForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "GemmaForCausalLM",
+    "MambaForCausalLM",
+    "T5ForConditionalGeneration",
+    "ViTForImageClassification",
+    "ConvNextForImageClassification",
+    "ResNetForImageClassification",
+    "SwinForImageClassification",
+    "MobileNetV2ForImageClassification",
+)
+
 
 def cases() -> list[object]:
     return [
@@ -30,3 +47,12 @@ def test_a_real_architecture_at_its_own_start_gets_no_alarm(name: str) -> None:
     verdict = verdict_of(ARCHITECTURES[name], seed=0)
 
     assert verdict == Verdict()
+
+
+@pytest.mark.parametrize("name", UNTOUCHED)
+def test_a_repair_leaves_a_real_architecture_as_it_is(name: str) -> None:
+    torch.manual_seed(0)
+    repair = fix(ARCHITECTURES[name]())
+
+    assert repair.before.verdict == "healthy"
+    assert not repair.plan.changes

@@ -41,7 +41,7 @@ def weights_of_deviation_a_hundredth(*, broken: bool) -> Task:
     return make_task(model, *digits(), loss=F.cross_entropy, optimizer_factory=sgd(0.05, 0.9))
 
 
-@faulty(*FADING)
+@faulty(*FADING, steps=60)
 def convolutions_of_deviation_a_thousandth(*, broken: bool) -> Task:
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU()]
     for _ in range(6):
@@ -50,7 +50,7 @@ def convolutions_of_deviation_a_thousandth(*, broken: bool) -> Task:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.trunc_normal_(layer.weight, std=1e-3 if broken else math.sqrt(2 / (9 * layer.in_channels)))
-    return make_task(model, *images(), loss=F.cross_entropy, optimizer_factory=sgd(0.05, 0.9))
+    return make_task(model, *images(), loss=F.cross_entropy, optimizer_factory=adam(3e-4))
 
 
 @faulty(*FADING, steps=80)
