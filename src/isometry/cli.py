@@ -66,6 +66,7 @@ Isolated = Annotated[bool, typer.Option("--isolated", help="Read no pyproject.to
 Select = Annotated[list[str] | None, typer.Option(help="Run only these rules: codes, beginnings (FWD) or names.")]
 Ignore = Annotated[list[str] | None, typer.Option(help="Do not run these rules.")]
 Assign = Annotated[list[str] | None, typer.Option("--set", help="Set a threshold, such as BWD101.max-decay=5.")]
+Lang = Annotated[str | None, typer.Option(help="Language of the report: en or vi.")]
 Steps = Annotated[int | None, typer.Option(min=0, help="Most steps of the trial on a copy; 0 switches it off.")]
 Html = Annotated[Path | None, typer.Option(help="Write a report with pictures to this file.")]
 
@@ -86,6 +87,7 @@ def check(
     config: Config = None,
     isolated: Isolated = False,
     form: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.text,
+    lang: Lang = None,
     as_json: AsJson = False,
     html: Html = None,
 ) -> None:
@@ -96,9 +98,14 @@ def check(
         _require_places(html)
         from isometry.checking.check import diagnose
         from isometry.checking.configuration import with_words
+        from isometry.report.language import catalogue
+        from isometry.report.terminal import TerminalReport
 
+        configuration = _configuration(config, isolated=isolated)
+        lang = lang or configuration.lang
+        catalogue(lang)  # a language that nobody speaks is told before the work
         settings = with_words(
-            _configuration(config, isolated=isolated).settings,
+            configuration.settings,
             select=select or (),
             ignore=ignore or (),
             assignments=assign or (),
@@ -108,11 +115,11 @@ def check(
         )
         diagnosis = diagnose(_load(model, input_words, batch_size=batch_size, seed=seed), seed=seed, settings=settings)
         if html is not None:
-            diagnosis.save_html(html)
+            diagnosis.save_html(html, lang=lang)
         if document is not None:
             _write_line(document, _in_format(form, diagnosis, model))
         else:
-            _console().print(diagnosis)
+            _console().print(TerminalReport(diagnosis, lang))
     raise typer.Exit(BROKEN if diagnosis.verdict == "broken" else 0)
 
 

@@ -56,6 +56,8 @@ SCHEMA_1 = {
     "layers": [LAYER],
     "cost": {"seconds": (float,), "step_seconds": (float,), "peak_bytes": (int, type(None))},
     "warnings": [(str,)],
+    "trial": (dict, type(None)),
+    "jacobian": (dict, type(None)),
 }
 PROOF = {
     "change": (str,),

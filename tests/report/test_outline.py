@@ -46,8 +46,10 @@ def test_numbers_of_a_finding_come_with_their_unit() -> None:
     assert measured_against(replace(VANISHING, allowed=None)) == "19 decades"
     assert measured_against(SLOW_START) == ""
     assert VANISHING.proof is not None
-    assert proof_sentence(VANISHING.proof, "decades").endswith("from 19 to 0.31 decades, confirmed")
-    assert proof_sentence(replace(VANISHING.proof, confirmed=False), "").endswith("to 0.31, not confirmed")
+    assert proof_sentence(VANISHING.proof, "decades") == (
+        "confirmed: with orthogonal weights of gain 4 it goes from 19 to 0.31 decades"
+    )
+    assert proof_sentence(replace(VANISHING.proof, confirmed=False), "").startswith("not confirmed: with")
 
 
 def test_many_places_are_counted() -> None:

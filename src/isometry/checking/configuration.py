@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from isometry._errors import SettingsError
 from isometry.checking.settings import Settings
+from isometry.report.language import LANGUAGES
 
 FILE = "pyproject.toml"
-LANGUAGES = ("en", "vi")
 WORDS = frozenset({"select", "ignore"})
 RULES_TABLE = "rules"
 

@@ -44,6 +44,7 @@ class MeanField:
         mean_square: Predicted for the whole network, from each layer's own variances.
         hidden_mean_square: The like from the first hidden layer to the last; None unless they are of one width.
         hidden_spread: Predicted spread of that Jacobian; None like it.
+        edge: Points (weight variance, bias variance) of the line between order and chaos, for a picture.
     """
 
     activation: str
@@ -56,6 +57,7 @@ class MeanField:
     mean_square: float
     hidden_mean_square: float | None
     hidden_spread: float | None
+    edge: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

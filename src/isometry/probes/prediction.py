@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,11 +13,12 @@ from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence
 from isometry.probes.jacobian_result import MeanField
 from isometry.theory.criticality import length_map, susceptibility
-from isometry.theory.meanfield import depths, relative_spread, slope_moments
+from isometry.theory.meanfield import depths, edge_of_chaos, relative_spread, slope_moments
 
 KINDS = frozenset({"linear", "matmul", "mm", "addmm", "conv1d", "conv2d", "conv3d"})
 MIN_LAYERS = 3  # two hidden layers and a head; fewer have no depth to speak of
 MAX_MEAN = 5.0  # standard errors of a weight's mean from 0
+EDGE_LENGTHS = tuple(float(10**exponent) for exponent in np.linspace(-3, 1, 25))  # mean squares, for the line
 IS_ORTHOGONAL = 1e-3  # largest departure of W W^T from a multiple of the identity, relative to it
 
 
@@ -65,6 +67,7 @@ def predict(evidence: Evidence) -> tuple[MeanField | None, str]:
         mean_square=variances[0].weight * math.prod(factors),
         hidden_mean_square=math.prod(factors[:-1]) if is_square else None,
         hidden_spread=relative_spread(moments, is_orthogonal=is_orthogonal) if is_square else None,
+        edge=edge_of_chaos(activation, EDGE_LENGTHS),
     ), ""
 
 

@@ -23,13 +23,23 @@ class Diagnosis(Facts):
         """Return the diagnosis as one JSON document of schema 1."""
         return to_json(self)
 
-    def save_html(self, path: str | os.PathLike[str]) -> None:
+    def save_html(self, path: str | os.PathLike[str], *, lang: str = "en") -> None:
         """Writes the report as one HTML file that needs no network.
 
         Args:
             path: Where to write; an existing file is replaced at once, and only when the new one is whole.
+            lang: The language, `en` or `vi`.
         """
-        write_text_atomically(path, page(self))
+        write_text_atomically(path, page(self, lang=lang))
+
+    def to_text(self, *, width: int = DEFAULT_WIDTH, lang: str = "en") -> str:
+        """Return the report as plain text without colour.
+
+        Args:
+            width: Cells a line may take.
+            lang: The language, `en` or `vi`.
+        """
+        return terminal_text(self, width=width, lang=lang)
 
     def __str__(self) -> str:
         width = min(shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns, MAX_WIDTH)

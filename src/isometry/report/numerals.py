@@ -2,6 +2,8 @@
 
 import math
 
+from isometry.report.language import say
+
 PLAIN_FROM = 1e-3  # smaller magnitudes are written with a power of ten
 PLAIN_BELOW = 1e6
 MINUTE_SECONDS = 60.0
@@ -67,7 +69,7 @@ def memory(num_bytes: int) -> str:
 
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun in the right number, such as `1 error` or `3 errors`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {say(noun if count == 1 else f'{noun}s')}"
 
 
 def finite(value: float | None) -> float | None:

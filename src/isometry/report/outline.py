@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from isometry.probes.jacobian_result import JacobianResult, Spectrum
+from isometry.probes.trial_result import TrialResult
 from isometry.report.facts import Cost, Facts, Skipped
 from isometry.report.finding import SEVERITIES, Finding, Proof
+from isometry.report.language import say
 from isometry.report.numerals import counted, duration, memory, numeral
 
 NOT_FINITE = "NUM101"  # the finding that a loss is no number
@@ -43,28 +46,88 @@ def causes(findings: Sequence[Finding]) -> tuple[Cause, ...]:
 def tally(findings: Sequence[Finding]) -> str:
     """Return how many findings of each severity, such as `1 error, 2 warnings`."""
     counts = {severity: sum(finding.severity == severity for finding in findings) for severity in SEVERITIES}
-    return ", ".join(counted(count, severity) for severity, count in counts.items() if count) or "no findings"
+    return ", ".join(counted(count, severity) for severity, count in counts.items() if count) or say("no findings")
 
 
 def places(where: Sequence[str]) -> str:
     """Return the first names and the number of the others."""
     rest = len(where) - MAX_PLACES
-    return ", ".join(where[:MAX_PLACES]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(where[:MAX_PLACES]) + (" " + say("and {count} more", count=rest) if rest > 0 else "")
 
 
 def measured_against(finding: Finding) -> str:
     """Return the measured number and the allowed one with their unit; empty if the finding has no measured number."""
     if finding.measured is None:
         return ""
-    measured = f"{numeral(finding.measured)} {finding.unit}".rstrip()
-    return measured if finding.allowed is None else f"{measured}, allowed {numeral(finding.allowed)}"
+    measured = f"{numeral(finding.measured)} {say(finding.unit)}".rstrip()
+    if finding.allowed is None:
+        return measured
+    return say("{measured}, allowed {allowed}", measured=measured, allowed=numeral(finding.allowed))
 
 
 def proof_sentence(proof: Proof, unit: str) -> str:
     """Return what the counterfactual experiment changed and what the measured number then did."""
-    verdict = "confirmed" if proof.confirmed else "not confirmed"
-    change = f"from {numeral(proof.before)} to {numeral(proof.after)} {unit}".rstrip()
-    return f"with {proof.change}: {change}, {verdict}"
+    sentence = say(
+        "{verdict}: with {change} it goes from {before} to {after}",
+        verdict="confirmed" if proof.confirmed else "not confirmed",
+        change=proof.change,
+        before=numeral(proof.before),
+        after=f"{numeral(proof.after)} {say(proof.unit or unit)}".rstrip(),
+    )
+    if proof.loss_before is None or proof.loss_after is None or proof.loss_before == proof.before:
+        return sentence
+    losses = (numeral(proof.loss_before), numeral(proof.loss_after))
+    return sentence + say(
+        "; after a few steps the loss is {after} instead of {before}", before=losses[0], after=losses[1]
+    )
+
+
+def trial_sentence(trial: TrialResult) -> str:
+    """Return what the trial did and what came of it."""
+    first, last = trial.losses[0], trial.losses[-1]
+    sentence = say(
+        "{steps} of {optimizer} on one batch: the loss goes from {first} to {last}",
+        steps=counted(len(trial.losses) - 1, "step"),
+        optimizer=trial.optimizer,
+        first=numeral(first),
+        last=numeral(last),
+    )
+    if trial.constant is not None:
+        sentence += say(", a constant predictor has {constant}", constant=numeral(trial.constant))
+    verdict = "the network learns" if trial.learns else "that shows nothing learned yet"
+    return f"{sentence}; {say(verdict)}"
+
+
+def jacobian_rows(jacobian: JacobianResult) -> list[tuple[str, str]]:
+    """Return the Jacobian's numbers and the theory's beside them, each with its label."""
+    rows = [(say("input to output"), _spectrum_words(jacobian.whole))]
+    theory = jacobian.theory
+    if theory is None:
+        return [*rows, (say("theory"), say(jacobian.why_no_theory))]
+    rows.append((say("predicted"), say("mean square {value}", value=numeral(theory.mean_square))))
+    if jacobian.hidden is not None:
+        rows.append((say("hidden layers"), _spectrum_words(jacobian.hidden)))
+    point = say(
+        "{activation} at weight variance {weight}, bias variance {bias}: {phase}, a layer multiplies the squared "
+        "gradient by {slope}, depth scale {depth} layers",
+        activation=theory.activation,
+        weight=numeral(theory.weight_variance),
+        bias=numeral(theory.bias_variance),
+        phase=theory.phase,
+        slope=numeral(theory.slope),
+        depth=numeral(theory.depth_scale),
+    )
+    return [*rows, (say("theory"), point)]
+
+
+def _spectrum_words(spectrum: Spectrum) -> str:
+    return say(
+        "largest {largest}, smallest {smallest}, mean square {mean}, relative spread {spread}",
+        largest=numeral(spectrum.largest),
+        smallest="not known" if spectrum.smallest is None else numeral(spectrum.smallest),
+        mean=numeral(spectrum.mean_square),
+        spread=numeral(spectrum.spread),
+    )
 
 
 def skipped_rows(skipped: Iterable[Skipped]) -> list[tuple[str, str]]:
@@ -72,7 +135,7 @@ def skipped_rows(skipped: Iterable[Skipped]) -> list[tuple[str, str]]:
     codes: dict[str, list[str]] = {}
     for row in skipped:
         codes.setdefault(row.reason, []).append(row.code)
-    return [(counted(len(each), "rule"), f"{reason} ({', '.join(each)})") for reason, each in codes.items()]
+    return [(counted(len(each), "rule"), f"{say(reason)} ({', '.join(each)})") for reason, each in codes.items()]
 
 
 def loss_sentence(diagnosis: Facts) -> str:
@@ -80,15 +143,17 @@ def loss_sentence(diagnosis: Facts) -> str:
     is_broken = any(finding.code == NOT_FINITE for finding in diagnosis.findings)
     missing = "not finite" if is_broken else "not computed"
     value = missing if diagnosis.loss is None else numeral(diagnosis.loss)
-    return f"loss {value} ({diagnosis.loss_name})"
+    return say("loss {value} ({name})", value=value, name=diagnosis.loss_name)
 
 
 def cost_sentence(cost: Cost) -> str:
     """Return what the check took, and the watched step of training in it."""
-    sentence = f"checked in {duration(cost.seconds)}"
+    parts = [say("checked in {time}", time=duration(cost.seconds))]
     if cost.step_seconds > 0:
-        sentence += f", {duration(cost.step_seconds)} of it in one watched step"
-    return sentence if cost.peak_bytes is None else f"{sentence}, peak {memory(cost.peak_bytes)}"
+        parts.append(say("{time} of it in one watched step", time=duration(cost.step_seconds)))
+    if cost.peak_bytes is not None:
+        parts.append(say("peak {memory}", memory=memory(cost.peak_bytes)))
+    return ", ".join(parts)
 
 
 def _root(finding: Finding, because: Mapping[str, str | None]) -> str | None:

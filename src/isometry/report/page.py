@@ -5,9 +5,11 @@ from importlib.resources import files
 
 from isometry.probes.race_result import RaceResult
 from isometry.report.alignment import paired
+from isometry.report.course_pictures import jacobian_pictures, jacobian_table, trial_pictures
 from isometry.report.facts import Facts
+from isometry.report.language import say, speaking
 from isometry.report.markup import EMPTY, SPACE, Column, Markup, code, element, escaped, joined, table
-from isometry.report.outline import cost_sentence, loss_sentence, skipped_rows, tally
+from isometry.report.outline import cost_sentence, loss_sentence, skipped_rows, tally, trial_sentence
 from isometry.report.page_findings import findings_markup, sign_and_word
 from isometry.report.page_tables import key_numbers, layer_table, plan_table, race_table
 from isometry.report.pictures import layer_pictures, race_pictures
@@ -25,6 +27,7 @@ def page(
     race: RaceResult | None = None,
     plan_rows: Sequence[Mapping[str, str]] = (),
     title: str = "",
+    lang: str = "en",
 ) -> str:
     """The whole report as an HTML document.
 
@@ -34,22 +37,36 @@ def page(
         race: What training both for a short time showed.
         plan_rows: The plan of the initialisation, a row a parameter; keys are the headings.
         title: What the browser's tab says; by default the model's name.
+        lang: The language, `en` or `vi`.
 
     Returns:
         A document that loads nothing and runs nothing.
     """
+    with speaking(lang):
+        return _document(before, after=after, race=race, plan_rows=plan_rows, title=title, lang=lang)
+
+
+def _document(
+    before: Facts,
+    *,
+    after: Facts | None,
+    race: RaceResult | None,
+    plan_rows: Sequence[Mapping[str, str]],
+    title: str,
+    lang: str,
+) -> str:
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
-        element("title", escaped(title or f"{before.model}: {before.verdict}")),
+        element("title", escaped(title or f"{before.model}: {say(before.verdict)}")),
     )
     body = element(
         "body", Markup(fragment(before, after=after, race=race, plan_rows=plan_rows)), class_="isometry-page"
     )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang=lang)}\n"
 
 
 def fragment(
@@ -77,6 +94,8 @@ def fragment(
         *_findings(before, after),
         *_numbers_and_pictures(before, after),
         *_race(race),
+        *_trials([before] if after is None else [before, after]),
+        *_jacobians([before] if after is None else [before, after]),
         *_section("Plan", plan_table(plan_rows) if plan_rows else EMPTY),
         *_layers(before, after),
         *_remarks([before] if after is None else [before, after]),
@@ -92,14 +111,14 @@ def _headline(before: Facts, after: Facts | None) -> Markup:
         lines.append(_verdict(after, "after"))
     return element(
         "header",
-        element("p", escaped("isometry: can this network train?"), class_="eyebrow"),
+        element("p", escaped(say("isometry: can this network train?")), class_="eyebrow"),
         element("h1", escaped(before.model)),
         *lines,
     )
 
 
 def _verdict(diagnosis: Facts, name: str) -> Markup:
-    label = element("span", escaped(name), SPACE, class_="side") if name else EMPTY
+    label = element("span", escaped(say(name)), SPACE, class_="side") if name else EMPTY
     rest = element("span", escaped(tally(diagnosis.findings)), class_="tally")
     return element("p", label, sign_and_word(diagnosis.verdict), SPACE, rest, class_="verdict")
 
@@ -123,16 +142,33 @@ def _race(race: RaceResult | None) -> Iterator[Markup]:
     if race is None:
         return
     content = (
-        element("p", element("strong", escaped(f"{winner_sentence(race)}.")), SPACE, escaped(race.reason)),
+        element("p", element("strong", escaped(f"{winner_sentence(race)}.")), SPACE, escaped(say(race.reason))),
         element("div", *map(_figure, race_pictures(race)), class_="figures"),
         element(
-            "p", escaped("Thin lines: training loss. Marked lines: loss on the examples named above."), class_="note"
+            "p",
+            escaped(say("Thin lines: training loss. Marked lines: loss on the examples named above.")),
+            class_="note",
         ),
         race_table(race),
         element("p", escaped(f"{finals_sentence(race.first)}; {finals_sentence(race.second)}."), class_="note"),
         element("p", escaped(f"{settings_sentence(race)}."), class_="note"),
     )
     yield from _section("Race", joined(content))
+
+
+def _trials(diagnoses: Sequence[Facts]) -> Iterator[Markup]:
+    sentences = [trial_sentence(each.trial) for each in diagnoses if each.trial is not None]
+    figures = [_figure(picture) for picture in trial_pictures(diagnoses)]
+    content = (*(element("p", escaped(f"{each}.")) for each in sentences), element("div", *figures, class_="figures"))
+    yield from _section("Trial", joined(content) if sentences else EMPTY)
+
+
+def _jacobians(diagnoses: Sequence[Facts]) -> Iterator[Markup]:
+    for each in diagnoses:
+        if each.jacobian is not None:
+            figures = map(_figure, jacobian_pictures(each.jacobian))
+            content = (jacobian_table(each.jacobian), element("div", *figures, class_="figures"))
+            yield from _section("Jacobian, singular values", joined(content))
 
 
 def _layers(before: Facts, after: Facts | None) -> Iterator[Markup]:
@@ -143,34 +179,38 @@ def _layers(before: Facts, after: Facts | None) -> Iterator[Markup]:
 def _remarks(diagnoses: Sequence[Facts]) -> Iterator[Markup]:
     """Yield what was skipped and what is to be known about the measurement; what both have in common is said once."""
     skipped = skipped_rows(dict.fromkeys(row for diagnosis in diagnoses for row in diagnosis.skipped))
-    columns = (Column("rules"), Column("reason"))
-    yield from _section("Skipped rules", table("Rules that were not judged", columns, skipped) if skipped else EMPTY)
+    columns = (Column(say("rules")), Column(say("reason")))
+    yield from _section(
+        "Skipped rules", table(say("Rules that were not judged"), columns, skipped) if skipped else EMPTY
+    )
     warnings = dict.fromkeys(warning for diagnosis in diagnoses for warning in diagnosis.warnings)
-    items = (element("li", escaped(warning)) for warning in warnings)
+    items = (element("li", escaped(say(warning))) for warning in warnings)
     yield from _section("Warnings", element("ul", *items) if warnings else EMPTY)
 
 
 def _measurement(before: Facts, after: Facts | None) -> Markup:
     versions = Markup(", ".join(code(f"{name} {version}") for name, version in before.versions.items()))
     sentences = (
-        [_conditions(before)] if after is None else [f"before: {_conditions(before)}", f"after: {_conditions(after)}"]
+        [_conditions(before)]
+        if after is None
+        else [f"{say('before')}: {_conditions(before)}", f"{say('after')}: {_conditions(after)}"]
     )
     return element(
         "footer",
-        element("h2", escaped("How this was measured")),
+        element("h2", escaped(say("How this was measured"))),
         *(element("p", escaped(f"{sentence}.")) for sentence in sentences),
         element("p", versions),
     )
 
 
 def _conditions(diagnosis: Facts) -> str:
-    return "; ".join((loss_sentence(diagnosis), f"seed {diagnosis.seed}", cost_sentence(diagnosis.cost)))
+    return "; ".join((loss_sentence(diagnosis), say("seed {seed}", seed=diagnosis.seed), cost_sentence(diagnosis.cost)))
 
 
 def _section(title: str, content: Markup) -> Iterator[Markup]:
     """Yield a section with its heading; nothing if it is empty."""
     if content:
-        yield element("section", element("h2", escaped(title)), content)
+        yield element("section", element("h2", escaped(say(title))), content)
 
 
 def _figure(picture: Picture) -> Markup:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from isometry.report.facts import Facts
 from isometry.report.finding import Finding
 from isometry.report.glyphs import UNICODE
+from isometry.report.language import say
 from isometry.report.markup import EMPTY, SPACE, Markup, code, element, escaped, joined
 from isometry.report.numerals import counted
 from isometry.report.outline import MAX_PLACES, Cause, causes, measured_against, proof_sentence
@@ -22,7 +23,7 @@ def findings_markup(diagnosis: Facts, *, prefix: str = "") -> Markup:
         An article a cause, or a sentence if there are no findings.
     """
     if not diagnosis.findings:
-        return element("p", escaped("No findings: every rule that was judged holds."))
+        return element("p", escaped(say("No findings: every rule that was judged holds.")))
     anchor = _numbered_anchors(prefix)
     return joined(_article(cause, anchor) for cause in causes(diagnosis.findings))
 
@@ -30,7 +31,7 @@ def findings_markup(diagnosis: Facts, *, prefix: str = "") -> Markup:
 def sign_and_word(word: str) -> Markup:
     """Return a verdict or severity as sign and word; colour is added by the style, never instead."""
     sign = element("span", escaped(UNICODE.signs[word]), aria_hidden="true")
-    return element("span", sign, SPACE, escaped(word), class_=f"badge {word}")
+    return element("span", sign, SPACE, escaped(say(word)), class_=f"badge {word}")
 
 
 def _numbered_anchors(prefix: str) -> Callable[[str], str]:
@@ -50,7 +51,7 @@ def _article(cause: Cause, anchor: Callable[[str], str]) -> Markup:
     return element(
         "article",
         _heading(finding, anchor(finding.code)),
-        element("p", escaped(finding.message), class_="message"),
+        element("p", escaped(say(finding.message)), class_="message"),
         _facts(finding),
         _symptoms(cause.symptoms, anchor),
         class_=f"finding {finding.severity}",
@@ -67,16 +68,16 @@ def _facts(finding: Finding) -> Markup:
 
 
 def _fact(label: str, content: Markup) -> Markup:
-    return element("div", element("dt", escaped(label)), element("dd", content))
+    return element("div", element("dt", escaped(say(label))), element("dd", content))
 
 
 def _labelled(finding: Finding) -> Iterator[tuple[str, Markup]]:
     yield "where", _where(finding.where)
     yield "measured", escaped(measured_against(finding))
-    yield "cause", escaped(finding.cause)
+    yield "cause", escaped(say(finding.cause))
     yield "because", code(finding.because) if finding.because else EMPTY
     yield "tested", EMPTY if finding.proof is None else escaped(proof_sentence(finding.proof, finding.unit))
-    yield "remedy", escaped(finding.remedy.text)
+    yield "remedy", escaped(say(finding.remedy.text))
 
 
 def _where(where: tuple[str, ...]) -> Markup:
@@ -85,7 +86,9 @@ def _where(where: tuple[str, ...]) -> Markup:
     rest = where[MAX_PLACES:]
     if not rest:
         return shown
-    return joined((shown, element("details", element("summary", escaped(f"and {len(rest)} more")), _names(rest))))
+    return joined(
+        (shown, element("details", element("summary", escaped(say("and {count} more", count=len(rest)))), _names(rest)))
+    )
 
 
 def _names(names: Iterable[str]) -> Markup:
@@ -96,7 +99,8 @@ def _symptoms(symptoms: tuple[Finding, ...], anchor: Callable[[str], str]) -> Ma
     if not symptoms:
         return EMPTY
     names = ", ".join(symptom.name for symptom in symptoms)
-    summary = element("summary", escaped(f"explains {counted(len(symptoms), 'more finding')}: {names}"))
+    words = say("explains {count}: {names}", count=counted(len(symptoms), "more finding"), names=names)
+    summary = element("summary", escaped(words))
     return element("details", summary, *(_symptom(symptom, anchor(symptom.code)) for symptom in symptoms))
 
 
@@ -104,7 +108,7 @@ def _symptom(finding: Finding, anchor: str) -> Markup:
     return element(
         "section",
         element("h4", sign_and_word(finding.severity), SPACE, code(finding.code), SPACE, escaped(finding.name)),
-        element("p", escaped(finding.message)),
+        element("p", escaped(say(finding.message))),
         _facts(finding),
         id=anchor,
         class_="symptom",

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from isometry.probes.race_result import Evaluation, RaceResult
 from isometry.report.alignment import LayerPair
 from isometry.report.facts import Facts, LayerRow
+from isometry.report.language import say
 from isometry.report.markup import Column, Markup, table
 from isometry.report.numerals import column_numeral, finite, numeral, percentage
-from isometry.report.race import accuracy_numeral, checkpoints, has_accuracy, loss_numeral
+from isometry.report.race import accuracy_numeral, checkpoints, examples_of, has_accuracy, loss_numeral
 
 MISSING = "–"
 
@@ -25,16 +26,16 @@ def key_numbers(diagnoses: Sequence[Facts], names: Sequence[str]) -> Markup:
         The table.
     """
     rows: list[tuple[str, Callable[[Facts], str]]] = [
-        ("verdict", lambda diagnosis: diagnosis.verdict),
+        ("verdict", lambda diagnosis: say(diagnosis.verdict)),
         ("loss at the start", lambda diagnosis: loss_numeral(diagnosis.loss)),
         ("gradient, lowest layer", lambda diagnosis: _extreme(_gradients(diagnosis), min)),
         ("gradient, highest layer", lambda diagnosis: _extreme(_gradients(diagnosis), max)),
         ("activation, lowest layer", lambda diagnosis: _extreme(_activations(diagnosis), min)),
         ("activation, highest layer", lambda diagnosis: _extreme(_activations(diagnosis), max)),
     ]
-    columns = (Column("number"), *(Column(name, is_number=True) for name in names))
-    body = ((label, *(number(diagnosis) for diagnosis in diagnoses)) for label, number in rows)
-    return table("Key numbers; those of layers are root mean squares", columns, body)
+    columns = (Column(say("number")), *(Column(say(name), is_number=True) for name in names))
+    body = ((say(label), *(number(diagnosis) for diagnosis in diagnoses)) for label, number in rows)
+    return table(say("Key numbers; those of layers are root mean squares"), columns, body)
 
 
 def layer_table(pairs: Sequence[LayerPair], *, is_comparison: bool) -> Markup:
@@ -45,9 +46,9 @@ def layer_table(pairs: Sequence[LayerPair], *, is_comparison: bool) -> Markup:
 def plan_table(rows: Sequence[Mapping[str, str]]) -> Markup:
     """Return the plan as its own columns say, in the order in which the columns first appear."""
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
-    columns = [Column(heading) for heading in headings]
+    columns = [Column(say(heading)) for heading in headings]
     body = ([row.get(heading, MISSING) for heading in headings] for row in rows)
-    return table("How each parameter is initialised", columns, body)
+    return table(say("How each parameter is initialised"), columns, body)
 
 
 def race_table(race: RaceResult) -> Markup:
@@ -56,14 +57,14 @@ def race_table(race: RaceResult) -> Markup:
     if has_accuracy(race):
         kinds.append(("accuracy", lambda seen: accuracy_numeral(seen.accuracy)))
     names = (race.first.name, race.second.name)
-    columns = [Column("step", is_number=True)]
-    columns += [Column(f"{name}, {kind}", is_number=True) for name in names for kind, _ in kinds]
+    columns = [Column(say("step"), is_number=True)]
+    columns += [Column(f"{name}, {say(kind)}", is_number=True) for name in names for kind, _ in kinds]
     body = (
         [str(step), *(MISSING if seen is None else number(seen) for seen in sides for _, number in kinds)]
         for step, *sides in checkpoints(race)
     )
-    examples = f"{race.held_out} examples held out" if race.held_out else "the training batch"
-    return table(f"Loss and accuracy on {examples}" if len(kinds) > 1 else f"Loss on {examples}", columns, body)
+    title = "Loss and accuracy on {examples}" if len(kinds) > 1 else "Loss on {examples}"
+    return table(say(title, examples=examples_of(race)), columns, body)
 
 
 def _single_table(layers: Sequence[LayerRow]) -> Markup:
@@ -78,18 +79,23 @@ def _single_table(layers: Sequence[LayerRow]) -> Markup:
         ("zeros", lambda layer: _portion(layer.zero_share)),
         ("saturated", lambda layer: _portion(layer.saturated_share)),
     )
-    columns = (Column("layer"), Column("no.", is_number=True), Column("kind"), *_numbers(name for name, _ in amounts))
+    columns = (
+        Column(say("layer")),
+        Column(say("no."), is_number=True),
+        Column(say("kind")),
+        *_numbers(name for name, _ in amounts),
+    )
     body = (
         (layer.name, str(number), layer.kind, *(amount(layer) for _, amount in amounts))
         for number, layer in enumerate(layers, start=1)
     )
-    return table("Layers in the order of execution; sizes are root mean squares", columns, body)
+    return table(say("Layers in the order of execution; sizes are root mean squares"), columns, body)
 
 
 def _comparison_table(pairs: Sequence[LayerPair]) -> Markup:
     headings = ("activation before", "activation after", "gradient before", "gradient after")
     columns = (
-        *(Column("layer"), Column("no.", is_number=True), Column("kind")),
+        *(Column(say("layer")), Column(say("no."), is_number=True), Column(say("kind"))),
         *_numbers(("fan in", "fan out", *headings)),
     )
     body = (
@@ -100,11 +106,11 @@ def _comparison_table(pairs: Sequence[LayerPair]) -> Markup:
         )
         for number, pair in enumerate(pairs, start=1)
     )
-    return table("Layers in the order of execution; sizes are root mean squares", columns, body)
+    return table(say("Layers in the order of execution; sizes are root mean squares"), columns, body)
 
 
 def _numbers(headings: Iterable[str]) -> list[Column]:
-    return [Column(heading, is_number=True) for heading in headings]
+    return [Column(say(heading), is_number=True) for heading in headings]
 
 
 def _gradients(diagnosis: Facts) -> list[float | None]:

@@ -7,9 +7,10 @@ from isometry.probes.race_result import Evaluation, RaceResult, RaceSide
 from isometry.report.alignment import LayerPair
 from isometry.report.axes import Axis, counting_axis, logarithmic_axis, loss_axis, share_axis
 from isometry.report.facts import LayerRow
+from isometry.report.language import say
 from isometry.report.numerals import finite, numeral, percentage
 from isometry.report.plot import Curve, Look, Picture, Point
-from isometry.report.race import has_accuracy
+from isometry.report.race import examples_of, has_accuracy
 
 MAX_POINTS = 240  # of a training curve; more cannot be told apart at this width
 
@@ -37,9 +38,9 @@ def layer_pictures(pairs: Sequence[LayerPair], *, names: Sequence[str]) -> Itera
         if any(finite(value) is not None for value in values):
             yield Picture(
                 key=f"picture-{key}",
-                title=title,
+                title=say(title),
                 description=" ".join(map(_course, curves)),
-                x_title="layer, in the order of execution",
+                x_title=say("layer, in the order of execution"),
                 x_axis=counting_axis(1, len(pairs)),
                 y_axis=logarithmic_axis(values),
                 curves=curves,
@@ -49,14 +50,18 @@ def layer_pictures(pairs: Sequence[LayerPair], *, names: Sequence[str]) -> Itera
 
 def race_pictures(race: RaceResult) -> Iterator[Picture]:
     """Yield loss and accuracy over the steps, in that order; accuracy if the task has one."""
-    examples = f"{race.held_out} examples held out" if race.held_out else "the training batch"
+    examples = examples_of(race)
     courses = tuple(_training_curve(side, look) for side, look in _sides(race))
     looks = tuple(_evaluation_curve(side, look, lambda seen: seen.loss) for side, look in _sides(race))
     losses = [point.value for curve in (*courses, *looks) for point in curve.points]
-    yield _race_picture(race, "loss", f"Loss on {examples}", curves=(*courses, *looks), y_axis=loss_axis(losses))
+    yield _race_picture(
+        race, "loss", say("Loss on {examples}", examples=examples), curves=(*courses, *looks), y_axis=loss_axis(losses)
+    )
     if has_accuracy(race):
         shares = tuple(_evaluation_curve(side, look, lambda seen: seen.accuracy) for side, look in _sides(race))
-        picture = _race_picture(race, "accuracy", f"Accuracy on {examples}", curves=shares, y_axis=share_axis())
+        picture = _race_picture(
+            race, "accuracy", say("Accuracy on {examples}", examples=examples), curves=shares, y_axis=share_axis()
+        )
         yield replace(picture, wording=percentage)
 
 
@@ -66,11 +71,11 @@ def _layer_curves(pairs: Sequence[LayerPair], quantity: Quantity, names: Sequenc
     sides = [pair.before for pair in pairs], [pair.after for pair in pairs]
     for name, look, layers in zip(names, looks, sides, strict=False):
         points = (
-            Point(number, quantity(layer), f"layer {number} {layer.name}")
+            Point(number, quantity(layer), say("layer {number} {name}", number=number, name=layer.name))
             for number, layer in enumerate(layers, start=1)
             if layer is not None
         )
-        yield Curve(name, look, tuple(points))
+        yield Curve(say(name), look, tuple(points))
 
 
 def _short(value: float) -> str:
@@ -81,11 +86,19 @@ def _course(curve: Curve) -> str:
     """Return a curve in words."""
     shown = [(point, value) for point in curve.points if (value := finite(point.value)) is not None]
     if not shown:
-        return f"{curve.name}: nothing measured."
+        return say("{name}: nothing measured.", name=curve.name)
     (first, start), (last, end) = shown[0], shown[-1]
     lowest, highest = (numeral(choose(value for _, value in shown)) for choose in (min, max))
-    ends = f"from {numeral(start)} at {first.label} to {numeral(end)} at {last.label}"
-    return f"{curve.name}: {ends}; lowest {lowest}, highest {highest}."
+    return say(
+        "{name}: from {start} at {first} to {end} at {last}; lowest {lowest}, highest {highest}.",
+        name=curve.name,
+        start=numeral(start),
+        first=first.label,
+        end=numeral(end),
+        last=last.label,
+        lowest=lowest,
+        highest=highest,
+    )
 
 
 def _sides(race: RaceResult) -> tuple[tuple[RaceSide, Look], tuple[RaceSide, Look]]:
@@ -97,7 +110,7 @@ def _race_picture(race: RaceResult, key: str, title: str, *, curves: tuple[Curve
         key=f"picture-race-{key}",
         title=title,
         description=" ".join(_course(curve) for curve in curves if not curve.is_faint),
-        x_title="optimiser step",
+        x_title=say("optimiser step"),
         x_axis=counting_axis(0, race.steps),
         y_axis=y_axis,
         curves=curves,
@@ -105,7 +118,7 @@ def _race_picture(race: RaceResult, key: str, title: str, *, curves: tuple[Curve
 
 
 def _evaluation_curve(side: RaceSide, look: Look, number: Callable[[Evaluation], float | None]) -> Curve:
-    points = (Point(seen.step, number(seen), f"step {seen.step}") for seen in side.evaluations)
+    points = (Point(seen.step, number(seen), say("step {number}", number=seen.step)) for seen in side.evaluations)
     return Curve(side.name, look, tuple(points))
 
 
@@ -116,5 +129,5 @@ def _training_curve(side: RaceSide, look: Look) -> Curve:
     for first in range(0, len(side.losses), stretch):
         losses = [loss for loss in map(finite, side.losses[first : first + stretch]) if loss is not None]
         is_whole = len(losses) == len(side.losses[first : first + stretch])
-        points.append(Point(first, sum(losses) / len(losses) if is_whole else None, f"step {first}"))
+        points.append(Point(first, sum(losses) / len(losses) if is_whole else None, say("step {number}", number=first)))
     return Curve(side.name, look, tuple(points), is_faint=True)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from isometry.probes.race_result import Evaluation, RaceResult, RaceSide
 from isometry.report.glyphs import ASCII, Glyphs, glyphs_for
+from isometry.report.language import say
 from isometry.report.numerals import column_numeral, counted, duration, finite, percentage
 from isometry.report.terminal import plain_text
 
@@ -30,8 +31,8 @@ class RaceReport:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         glyphs = glyphs_for(options.encoding)
-        yield Text.assemble(("Race", "bold"), ": ", (glyphs.printable(winner_sentence(self.race)), "bold"))
-        yield Padding(glyphs.text(self.race.reason), (0, 0, 1, 2))
+        yield Text.assemble((say("Race"), "bold"), ": ", (glyphs.printable(winner_sentence(self.race)), "bold"))
+        yield Padding(glyphs.text(say(self.race.reason)), (0, 0, 1, 2))
         yield Padding(_table(self.race, glyphs), (0, 0, 1, 2))
         for side in (self.race.first, self.race.second):
             yield Padding(glyphs.text(finals_sentence(side)), (0, 0, 0, 2))
@@ -56,22 +57,27 @@ def race_text(race: RaceResult, *, width: int = 80, encoding: str = "utf-8") -> 
 def winner_sentence(race: RaceResult) -> str:
     """Return who ended lower."""
     winners = {"first": race.first.name, "second": race.second.name}
-    return f"{winners[race.winner]} ended lower" if race.winner in winners else "no difference"
+    return say("{name} ended lower", name=winners[race.winner]) if race.winner in winners else say("no difference")
 
 
 def finals_sentence(side: RaceSide) -> str:
     """Return the last losses of all repeats of one side."""
     losses = ", ".join(loss_numeral(loss) for loss in side.finals) or MISSING
-    return f"final losses, {side.name}: {losses}"
+    return say("final losses, {name}: {losses}", name=side.name, losses=losses)
 
 
 def settings_sentence(race: RaceResult) -> str:
     """Return under which conditions both sides ran."""
-    batch = "the given batch" if race.batch_size is None else f"batches of {race.batch_size}"
-    judged = f"{race.held_out} examples held out" if race.held_out else "judged on the training batch"
-    return (
-        f"{counted(race.steps, 'step')} of {race.optimiser} on {batch}, {counted(race.repeats, 'data order')}"
-        f" from seed {race.seed}, {judged}, {duration(race.seconds)}"
+    size, held_out = race.batch_size, race.held_out
+    return say(
+        "{steps} of {optimiser} on {batch}, {repeats} from seed {seed}, {judged}, {time}",
+        steps=counted(race.steps, "step"),
+        optimiser=race.optimiser,
+        batch="the given batch" if size is None else say("batches of {count}", count=size),
+        repeats=counted(race.repeats, "data order"),
+        seed=race.seed,
+        judged=say("{count} examples held out", count=held_out) if held_out else "judged on the training batch",
+        time=duration(race.seconds),
     )
 
 
@@ -83,6 +89,11 @@ def checkpoints(race: RaceResult) -> tuple[Checkpoint, ...]:
     return tuple((step, first.get(step), second.get(step)) for step in steps)
 
 
+def examples_of(race: RaceResult) -> str:
+    """Return which examples the looks are taken on."""
+    return say("{count} examples held out", count=race.held_out) if race.held_out else say("the training batch")
+
+
 def has_accuracy(race: RaceResult) -> bool:
     """Return whether any look at either side has an accuracy."""
     looks = (*race.first.evaluations, *race.second.evaluations)
@@ -91,7 +102,7 @@ def has_accuracy(race: RaceResult) -> bool:
 
 def loss_numeral(loss: float | None) -> str:
     """Return a loss, or the words for one that is not finite."""
-    return NOT_FINITE if finite(loss) is None or loss is None else column_numeral(loss, digits=3)
+    return say(NOT_FINITE) if finite(loss) is None or loss is None else column_numeral(loss, digits=3)
 
 
 def accuracy_numeral(accuracy: float | None) -> str:
@@ -108,9 +119,9 @@ def spread(steps: Sequence[int], most: int) -> list[int]:
 
 def _table(race: RaceResult, glyphs: Glyphs) -> Table:
     with_accuracy = has_accuracy(race)
-    labels = "loss".rjust(CELL_WIDTH) + ("accuracy".rjust(CELL_WIDTH) if with_accuracy else "")
+    labels = say("loss").rjust(CELL_WIDTH) + (say("accuracy").rjust(CELL_WIDTH) if with_accuracy else "")
     table = Table(box=ASCII.head_line(), show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    table.add_column("step", justify="right", vertical="bottom", no_wrap=True)
+    table.add_column(say("step"), justify="right", vertical="bottom", no_wrap=True)
     for side in (race.first, race.second):
         name = glyphs.shortened(side.name, len(labels)).rjust(len(labels))
         table.add_column(Text(f"{name}\n{labels}"), no_wrap=True)

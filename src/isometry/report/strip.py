@@ -10,6 +10,7 @@ from rich.text import Text
 
 from isometry.report.facts import LayerRow
 from isometry.report.glyphs import Glyphs
+from isometry.report.language import say
 from isometry.report.numerals import column_numeral, finite, numeral
 
 MAX_ROWS = 24  # rows of the table, the one that counts the layers left out among them
@@ -49,14 +50,14 @@ def layer_strip(layers: Sequence[LayerRow], glyphs: Glyphs, *, width: int) -> Ta
     gradients = _amounts([layer.gradient_rms for layer in layers], glyphs, bar_width)
     kinds = [glyphs.shortened(layer.kind, MAX_KIND_WIDTH) for layer in layers]
     fans = [_fans(layer, glyphs) for layer in layers]
-    taken = sum(_widest(column) + GAP for column in (["kind", *kinds], ["fans", *fans])) + 2 * (
+    taken = sum(_widest(column) + GAP for column in ([say("kind"), *kinds], [say("fans"), *fans])) + 2 * (
         NUMBER_WIDTH + 1 + bar_width + GAP
     )
     name_width = max(MIN_NAME_WIDTH, width - taken)
     names = [glyphs.shortened(layer.name, name_width) for layer in layers]
     table = Table(box=glyphs.head_line(), show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for heading in ("layer", "kind", "fans", "activation", "gradient"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(say(heading), no_wrap=True)
     rows = list(zip(names, kinds, fans, activations, gradients, strict=True))
     for row in _elided(rows, glyphs, name_width):
         table.add_row(*(Text(cell) for cell in row))
@@ -73,8 +74,10 @@ def strip_caption(layers: Sequence[LayerRow]) -> str:
         decades = decades_of(values)
         if decades is not None:
             low, high = (numeral(float(f"1e{end}")) for end in (decades.low, decades.high))
-            ranges.append(f"{quantity} {low} to {high}")
-    return f"Bars are logarithmic: {', '.join(ranges)}." if ranges else "Nothing was measured at the layers."
+            ranges.append(say("{quantity} {low} to {high}", quantity=quantity, low=low, high=high))
+    if not ranges:
+        return say("Nothing was measured at the layers.")
+    return say("Bars are logarithmic: {ranges}.", ranges=", ".join(ranges))
 
 
 def decades_of(values: Iterable[float | None], *, least: int = MIN_DECADES) -> Decades | None:
@@ -112,9 +115,10 @@ def _elided(rows: Sequence[tuple[str, ...]], glyphs: Glyphs, name_width: int) ->
         return list(rows)
     tail = MAX_ROWS // 2
     head = MAX_ROWS - 1 - tail
-    note = f"{glyphs.ellipsis} {len(rows) - head - tail} more layers {glyphs.ellipsis}"
+    rest = len(rows) - head - tail
+    note = f"{glyphs.ellipsis} {say('{count} more layers', count=rest)} {glyphs.ellipsis}"
     if cell_len(note) > name_width:
-        note = f"{glyphs.ellipsis} {len(rows) - head - tail} more"
+        note = f"{glyphs.ellipsis} {say('{count} more', count=rest)}"
     return [*rows[:head], (note, "", "", "", ""), *rows[-tail:]]
 
 

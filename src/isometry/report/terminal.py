@@ -12,16 +12,19 @@ from rich.text import Text
 from isometry.report.facts import Facts
 from isometry.report.finding import Finding
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
+from isometry.report.language import say, speaking
 from isometry.report.outline import (
     Cause,
     causes,
     cost_sentence,
+    jacobian_rows,
     loss_sentence,
     measured_against,
     places,
     proof_sentence,
     skipped_rows,
     tally,
+    trial_sentence,
 )
 from isometry.report.strip import layer_strip, strip_caption
 
@@ -34,15 +37,22 @@ class TerminalReport:
     """The rich renderable of a diagnosis; it adapts to the console's width and encoding."""
 
     diagnosis: Facts
+    lang: str = "en"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with speaking(self.lang):
+            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
+
+    def _parts(self, options: ConsoleOptions) -> RenderResult:
         glyphs = glyphs_for(options.encoding)
         sections = (
             _headline(self.diagnosis, glyphs),
             *(_cause_block(cause, glyphs, options.max_width) for cause in causes(self.diagnosis.findings)),
             _layers(self.diagnosis, glyphs, options.max_width),
+            _list("Trial", _trial(self.diagnosis), glyphs),
+            _list("Jacobian, singular values", _jacobian(self.diagnosis), glyphs),
             _list("Skipped rules", skipped_rows(self.diagnosis.skipped), glyphs),
-            _list("Warnings", [(glyphs.signs["warning"], text) for text in self.diagnosis.warnings], glyphs),
+            _list("Warnings", [(glyphs.signs["warning"], say(text)) for text in self.diagnosis.warnings], glyphs),
             _footer(self.diagnosis, glyphs),
         )
         filled = [section for section in sections if section]
@@ -52,18 +62,19 @@ class TerminalReport:
             yield from section
 
 
-def terminal_text(diagnosis: Facts, *, width: int = 80, encoding: str = "utf-8") -> str:
+def terminal_text(diagnosis: Facts, *, width: int = 80, encoding: str = "utf-8", lang: str = "en") -> str:
     """The report as plain text without colour.
 
     Args:
         diagnosis: What to report.
         width: Cells a line may take.
         encoding: Of the console the text is meant for; any other than UTF gets ASCII.
+        lang: The language, `en` or `vi`.
 
     Returns:
         Lines without trailing spaces and without a final line break.
     """
-    return plain_text(TerminalReport(diagnosis), width=width, encoding=encoding)
+    return plain_text(TerminalReport(diagnosis, lang), width=width, encoding=encoding)
 
 
 def plain_text(renderable: RenderableType, *, width: int, encoding: str) -> str:
@@ -84,7 +95,7 @@ def _headline(diagnosis: Facts, glyphs: Glyphs) -> list[RenderableType]:
     verdict = diagnosis.verdict
     return [
         Text.assemble(
-            (f"{glyphs.signs[verdict]} {verdict}", STYLES[verdict]),
+            (f"{glyphs.signs[verdict]} {say(verdict)}", STYLES[verdict]),
             "  ",
             (glyphs.printable(diagnosis.model), "bold"),
             f" {glyphs.dot} {tally(diagnosis.findings)}",
@@ -99,30 +110,30 @@ def _cause_block(cause: Cause, glyphs: Glyphs, width: int) -> list[RenderableTyp
         (f"{glyphs.signs[finding.severity]} {finding.code}", STYLES[finding.severity]),
         " ",
         (glyphs.printable(finding.name), "bold"),
-        f" {glyphs.dot} {finding.severity}",
+        f" {glyphs.dot} {say(finding.severity)}",
     )
     facts = _facts(
-        [(label, glyphs.text(words)) for label, words in _cause_facts(finding) if words]
+        [(say(label), glyphs.text(words)) for label, words in _cause_facts(finding) if words]
         + [
-            ("explains" if number == 0 else "", _symptom(symptom, glyphs, width - INDENT - LABEL_WIDTH))
+            (say("explains") if number == 0 else "", _symptom(symptom, glyphs, width - INDENT - LABEL_WIDTH))
             for number, symptom in enumerate(cause.symptoms)
         ]
     )
-    return [heading, _indented(glyphs.text(finding.message)), _indented(facts)]
+    return [heading, _indented(glyphs.text(say(finding.message))), _indented(facts)]
 
 
 def _cause_facts(finding: Finding) -> Iterator[tuple[str, str]]:
     yield "where", places(finding.where)
     yield "measured", measured_against(finding)
-    yield "cause", finding.cause
+    yield "cause", say(finding.cause)
     yield "because", finding.because or ""
     yield "tested", "" if finding.proof is None else proof_sentence(finding.proof, finding.unit)
-    yield "remedy", finding.remedy.text
+    yield "remedy", say(finding.remedy.text)
 
 
 def _symptom(finding: Finding, glyphs: Glyphs, width: int) -> Text:
     code = f"{glyphs.signs[finding.severity]} {finding.code}"
-    words = glyphs.printable(f"{finding.name}: {measured_against(finding) or finding.message}")
+    words = glyphs.printable(f"{finding.name}: {measured_against(finding) or say(finding.message)}")
     return Text.assemble((code, STYLES[finding.severity]), " ", glyphs.cut(words, width - len(code) - 1))
 
 
@@ -130,7 +141,7 @@ def _layers(diagnosis: Facts, glyphs: Glyphs, width: int) -> list[RenderableType
     if not diagnosis.layers:
         return []
     return [
-        Text.assemble(("Layers", "bold"), ", root mean squares at their outputs"),
+        Text.assemble((say("Layers"), "bold"), ", ", say("root mean squares at their outputs")),
         _indented(layer_strip(diagnosis.layers, glyphs, width=width - INDENT)),
         _indented(Text(strip_caption(diagnosis.layers), style="dim")),
     ]
@@ -138,11 +149,19 @@ def _layers(diagnosis: Facts, glyphs: Glyphs, width: int) -> list[RenderableType
 
 def _list(title: str, rows: Iterable[tuple[str, str]], glyphs: Glyphs) -> list[RenderableType]:
     facts = [(glyphs.printable(label), glyphs.text(words)) for label, words in rows]
-    return [Text(title, style="bold"), _indented(_facts(facts))] if facts else []
+    return [Text(say(title), style="bold"), _indented(_facts(facts))] if facts else []
+
+
+def _trial(diagnosis: Facts) -> list[tuple[str, str]]:
+    return [] if diagnosis.trial is None else [(say("result"), trial_sentence(diagnosis.trial))]
+
+
+def _jacobian(diagnosis: Facts) -> list[tuple[str, str]]:
+    return [] if diagnosis.jacobian is None else jacobian_rows(diagnosis.jacobian)
 
 
 def _footer(diagnosis: Facts, glyphs: Glyphs) -> list[RenderableType]:
-    parts = (loss_sentence(diagnosis), f"seed {diagnosis.seed}", cost_sentence(diagnosis.cost))
+    parts = (loss_sentence(diagnosis), say("seed {seed}", seed=diagnosis.seed), cost_sentence(diagnosis.cost))
     return [glyphs.text(f" {glyphs.dot} ".join(parts), style="dim")]
 
 
