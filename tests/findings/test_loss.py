@@ -1,13 +1,17 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from torch import nn
+from torch import Tensor, nn
 
-from isometry.checking.check import check
+from isometry.anatomy.task import OptimizerFactory, Task, make_task
+from isometry.checking.check import check, diagnose
 from isometry.findings import RULES
+from isometry.probes.evidence import gather, measure
 from isometry.probes.losses import LossReading
 from isometry.probes.start import LossStart
-from tests.findings.networks import stack
+from tests.findings.networks import classify, stack
 
 
 def start(value: float, constant: float, *, has_hidden_layers: bool = True) -> LossStart:
@@ -41,6 +45,80 @@ def test_regressions_are_held_against_the_targets_variance(mean: float, deviatio
     targets = mean + deviation * torch.randn(128, 1)
 
     assert check(stack(8, 64, 64, 1), torch.randn(128, 8), targets, loss=F.mse_loss).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(lambda head: nn.init.normal_(head.weight, std=10.0), "weight of '2'", id="a wide head"),
+        pytest.param(lambda head: nn.init.normal_(head.bias, std=30.0), "mean logits", id="biases"),
+    ],
+)
+def test_the_tensor_that_makes_the_gap_is_named(change: Callable[[nn.Linear], object], words: str) -> None:
+    torch.manual_seed(0)
+    model = stack(8, 64, 10)
+    change(model[2])
+    start = measure(gather(classify(model, width=8), [LossStart]), LossStart)
+
+    assert start.gap is not None
+    assert words in start.gap.cause
+    assert start.gap.without < start.reading.value / 3
+
+
+def test_a_small_temperature_is_told_from_a_wide_head() -> None:
+    torch.manual_seed(0)
+    task = make_task(
+        stack(8, 64, 10), torch.randn(64, 8), torch.arange(64) % 10, loss=lambda out, y: F.cross_entropy(out / 2e-3, y)
+    )
+    (finding,) = diagnose(task, [RULES["LOS101"]]).findings
+
+    assert "what stands behind '2' multiplies" in finding.cause
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(F.l1_loss, id="absolute"),
+        pytest.param(F.smooth_l1_loss, id="smooth"),
+        pytest.param(lambda out, y: (out - y).square().mean(), id="squares by hand"),
+        pytest.param(lambda out, y: (y - out).abs().sum() / len(y), id="absolute by hand"),
+    ],
+)
+@pytest.mark.parametrize(("mean", "count"), [(60.0, 1), (2.0, 0)])
+def test_regressions_with_other_losses_are_held_against_a_constant(
+    loss: Callable[[Tensor, Tensor], Tensor], mean: float, count: int
+) -> None:
+    torch.manual_seed(0)
+    task = make_task(stack(8, 64, 1), torch.randn(64, 8), mean + torch.randn(64, 1), loss=loss)
+    findings = diagnose(task, [RULES["LOS101"]]).findings
+
+    assert [finding.where for finding in findings] == [("targets", "2")] * count
+
+
+def summed(optimizer_factory: OptimizerFactory | None, *, reduction: str = "sum") -> Task:
+    torch.manual_seed(0)
+    inputs = torch.randn(128, 8)
+    criterion = nn.MSELoss(reduction=reduction)
+    targets = inputs[:, :1] * 3 + 1
+    return make_task(stack(8, 64, 1), inputs, targets, loss=criterion, optimizer_factory=optimizer_factory)
+
+
+def sgd(rate: float) -> OptimizerFactory:
+    return lambda parameters: torch.optim.SGD(parameters, lr=rate)
+
+
+@pytest.mark.parametrize(
+    ("task", "severities"),
+    [
+        pytest.param(summed(sgd(0.05)), ["error"], id="the step of a mean"),
+        pytest.param(summed(sgd(1e-4)), [], id="a step that suits the sum"),
+        pytest.param(summed(sgd(0.05), reduction="mean"), [], id="a mean"),
+        pytest.param(summed(torch.optim.Adam), [], id="Adam divides it out"),
+        pytest.param(summed(None), ["note"], id="no optimiser"),
+    ],
+)
+def test_a_sum_is_blamed_where_it_hurts(task: Task, severities: list[str]) -> None:
+    assert [finding.severity for finding in diagnose(task, [RULES["LOS104"]]).findings] == severities
 
 
 def test_a_linear_regression_on_raw_targets_is_healthy() -> None:

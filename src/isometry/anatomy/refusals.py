@@ -13,6 +13,44 @@ from isometry.anatomy.task import Task, tensors_in
 MAX_SHAPES_SHOWN = 4  # shapes in an error message; more hide the one that matters
 
 
+_KNOWN = {  # by words of torch's own message
+    "more than 1 value per channel": (
+        "A batch norm in training mode takes the mean over the batch, and one number is its own mean: give more "
+        "samples (drop_last=True in the DataLoader), or use another norm."
+    ),
+    "more than 1 spatial element": (
+        "An instance norm takes the mean over the places, and there is one place only: give larger inputs, or use "
+        "another norm."
+    ),
+    "all elements of input should be between 0 and 1": (
+        "binary_cross_entropy takes probabilities and got raw numbers: use binary_cross_entropy_with_logits, or end "
+        "the model with a sigmoid."
+    ),
+    "all elements of target should be between 0 and 1": (
+        "binary_cross_entropy takes targets in [0, 1]: map labels such as 1 and 2, or -1 and 1, to 0 and 1."
+    ),
+    "is out of bounds.": (
+        "A label is outside of [0, classes): the last layer needs as many outputs as there are classes, and labels "
+        "count from 0."
+    ),
+    "multi-target not supported": (
+        "It takes one label of each sample, in shape (N,): use targets.squeeze(1), or targets.argmax(1) for one-hot "
+        "labels."
+    ),
+    "expected target dtype to be Long": (
+        "It takes labels as whole numbers: convert them with .long(); for numbers to be predicted take mse_loss."
+    ),
+    "Found dtype Long but expected Float": "This loss takes floating-point targets: convert them with .float().",
+    "must be the same as input size": (
+        "Outputs and targets of this loss need one shape: outputs.squeeze(-1) or targets.unsqueeze(-1)."
+    ),
+    "to match target batch_size": (
+        "The outputs have another number of rows than the targets: a flatten or view may have mixed samples with "
+        "features."
+    ),
+}
+
+
 def refuse_what_cannot_be_measured(task: Task) -> None:
     """Raise for a model without parameters or with lazy ones, and for a batch without examples.
 
@@ -100,11 +138,12 @@ def _advice(error: BaseException, recorder: Recorder, task: Task) -> str:
         )
     if isinstance(error, TypeError):
         return _advice_on_arguments(message, recorder, task.model)
-    if "type" in message and inputs:
+    known = next((advice for words, advice in _KNOWN.items() if words in message), "")
+    if "type" in message and inputs and not known:
         return _advice_on_types(inputs, weights)
     if recorder.innermost_module is None:
-        return "Check the loss: its outputs, its targets, and what it returns."
-    return "Check the shapes and types of the batch against that layer."
+        return known or "Check the loss: its outputs, its targets, and what it returns."
+    return known or "Check the shapes and types of the batch against that layer."
 
 
 def _advice_on_types(inputs: list[Tensor], weights: list[nn.Parameter]) -> str:

@@ -14,6 +14,7 @@ from isometry.anatomy.preserve import has_numbers
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation, Tape
 
+SHAPED_AS_ANOTHER = frozenset({"expand_as", "view_as", "reshape_as", "type_as"})  # read no number of their second input
 MIN_AXES = 2  # examples and classes
 MIN_CHOICES = 2  # classes, or targets: with one alone there is nothing to predict
 
@@ -68,7 +69,8 @@ def made_of_parameters(tape: Tape) -> set[int]:
     """Return the values that depend on a parameter: a target among them moves, as a codebook's or a teacher's does."""
     found: set[int] = set()
     for operation in tape.operations:
-        if operation.parameters or not found.isdisjoint(operation.inputs):
+        inputs = operation.inputs[:1] if operation.name in SHAPED_AS_ANOTHER else operation.inputs
+        if operation.parameters or not found.isdisjoint(inputs):
             found.update(operation.outputs)
     return found
 

@@ -60,7 +60,7 @@ def _group(evidence: Evidence, operation: Operation) -> NormGroup | None:
         return None
     where = operation.module or tape.label(operation)
     name = "a difference from the mean" if operation.name == "sub" else operation.name
-    return NormGroup(where, name, count, shape[0], is_over_batch=operation.name == "batch_norm")
+    return NormGroup(where, name, count, next(iter(shape), 1), is_over_batch=operation.name == "batch_norm")
 
 
 def _is_less_own_mean(evidence: Evidence, operation: Operation) -> bool:
