@@ -177,8 +177,17 @@ class Recorder(TorchFunctionMode):
             if answer is not None:
                 replaced = answer
                 call = replace(call, outputs=(answer, *call.outputs[1:]))
-                self._value_of[answer] = self._values[operation.outputs[0]]
+                self._put_in_place(answer, operation)
         return replaced
+
+    def _put_in_place(self, answer: Tensor, operation: Operation) -> None:
+        """Take what an observer put in an output's place for that output; of another shape it is another value."""
+        value = self._values[operation.outputs[0]]
+        if tuple(answer.shape) == value.shape:
+            self._value_of[answer] = value
+        else:
+            units = Units.along(answer, max(answer.ndim - 1, 0))
+            self._new_value(answer, producer=operation.index, units=units)
 
     def _guard_writes(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Tell the guard what an operation is about to overwrite."""

@@ -18,6 +18,8 @@ from isometry.report.finding import Finding, Proof
 TIME_BUDGET = 4.0  # seconds of all experiments of a check, which is to take less than ten with everything on
 MIN_BETTER = 0.05  # of a loss after the same steps; the same network on two seeds differs by less: benchmarks/proofs.md
 MAX_WORSE = 0.02  # of a loss that counts as unchanged
+FASTER = 3.0  # times; outputs may start further from the targets without what keeps them from ever getting there
+MIN_FALL = 0.01  # of the loss before any step
 MIN_STEPS = 5  # optimiser steps; the first few may raise the loss of a network that then learns
 SHARE_FOR_STEPS = 0.5  # of the time that is left, spent on the steps of one experiment
 PRECISION = frozenset({"NUM102", "NUM103"})  # which are not looked for in a task that needs none of it
@@ -38,19 +40,25 @@ class Losses:
     end: tuple[float, float]
     least: tuple[float, float]
 
+    @property
+    def falls_faster(self) -> bool:
+        """Whether the loss falls several times as fast with the change, from wherever it starts."""
+        before, after = (start - end for start, end in zip(self.start, self.end, strict=True))
+        return after > MIN_FALL * abs(self.start[1]) and after > FASTER * before
+
     def is_better(self, *, same_quantity: bool) -> bool:
         """Say whether the change made the loss clearly lower, or let it fall where losses do not compare."""
         before, after = self.end if same_quantity else (self.start[1], self.end[1])
         if not math.isfinite(before) or not math.isfinite(after):
             return math.isfinite(after)
-        return before - after > MIN_BETTER * max(abs(before), abs(after))
+        return before - after > MIN_BETTER * max(abs(before), abs(after)) or self.falls_faster
 
     def is_worse(self, *, same_quantity: bool) -> bool:
         """Say whether the loss came nowhere as low as it ends without the change, or diverged with it."""
         before, after = self.end[0], self.least[1]
         if not math.isfinite(self.end[1]):
             return math.isfinite(before)
-        is_known = same_quantity and math.isfinite(before)
+        is_known = same_quantity and math.isfinite(before) and not self.falls_faster
         return is_known and after - before > MAX_WORSE * max(abs(before), abs(after))
 
 
