@@ -46,6 +46,28 @@ def layer_pictures(pairs: Sequence[LayerPair], *, names: Sequence[str]) -> Itera
                 curves=curves,
                 wording=_short,
             )
+    yield from _share_pictures(pairs, names)
+
+
+def _share_pictures(pairs: Sequence[LayerPair], names: Sequence[str]) -> Iterator[Picture]:
+    """Yield the shares of outputs that are zero and that are saturated, each if any layer has some."""
+    quantities: tuple[tuple[str, str, Quantity], ...] = (
+        ("zeros", "Zeros behind each layer, share of the outputs", lambda layer: layer.zero_share),
+        ("saturated", "Saturated behind each layer, share of the outputs", lambda layer: layer.saturated_share),
+    )
+    for key, title, quantity in quantities:
+        curves = tuple(_layer_curves(pairs, quantity, names))
+        if any(finite(point.value) for curve in curves for point in curve.points):
+            yield Picture(
+                key=f"picture-{key}",
+                title=say(title),
+                description=" ".join(map(_course, curves)),
+                x_title=say("layer, in the order of execution"),
+                x_axis=counting_axis(1, len(pairs)),
+                y_axis=share_axis(),
+                curves=curves,
+                wording=percentage,
+            )
 
 
 def race_pictures(race: RaceResult) -> Iterator[Picture]:
