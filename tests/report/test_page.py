@@ -53,7 +53,7 @@ def test_the_page_is_read_in_order_by_those_who_do_not_see_it() -> None:
     assert len(reading.named("caption")) == len(reading.named("table"))
     assert {heading["scope"] for heading in reading.named("th")} == {"col", "row"}
     assert all(picture["role"] == "img" for picture in reading.named("svg"))
-    assert len(reading.named("svg")) == 5
+    assert len(reading.named("svg")) == 6
 
 
 def test_every_finding_has_an_anchor_of_its_code() -> None:
