@@ -20,7 +20,12 @@ STANDS = RateCourse(1e-6, 2.0, 2.0 - 1e-9, 0.0, learns=False)
 
 
 def sizes(
-    given: RateCourse, *others: RateCourse, update: float = 1e-8, is_fresh: bool = True, bound: float | None = None
+    given: RateCourse,
+    *others: RateCourse,
+    update: float = 1e-8,
+    is_fresh: bool = True,
+    bound: float | None = None,
+    is_settled: bool = True,
 ) -> StepSize:
     """The given rate beside others, which are larger or smaller."""
     return StepSize(
@@ -28,6 +33,7 @@ def sizes(
         smaller=tuple(each for each in others if each.rate < given.rate),
         larger=tuple(each for each in others if each.rate > given.rate),
         steps=20,
+        is_settled=is_settled,
         update=update,
         bound=bound,
         is_fresh=is_fresh,
@@ -48,6 +54,7 @@ def course(rate: float, end: float, rises: float = 0.0, *, learns: bool = False)
             sizes(course(1.0, 1.8, 0.3, learns=True), FALLS), 1, id="jumps, and a smaller rate gets far further"
         ),
         pytest.param(sizes(course(1.0, 1.4, 0.3, learns=True), FALLS), 0, id="jumps, and gets almost as far"),
+        pytest.param(sizes(course(1.0, 1.8, 0.3, learns=True), FALLS, is_settled=False), 0, id="may come down yet"),
         pytest.param(sizes(course(1.0, 0.4, 3.0, learns=True), FALLS), 0, id="jumps, and gets further"),
         pytest.param(sizes(course(1.0, math.inf, math.inf)), 0, id="diverges at every rate"),
         pytest.param(sizes(course(1.0, 2.3, 1.0), course(0.1, 1.5)), 0, id="the smaller rate does not learn either"),

@@ -12,6 +12,7 @@ from isometry.report.phrases import Phrase
 # Share of the loss at the start by which a smaller rate must end lower. Rates that train well for all their jumps come
 # within 0.2 of the best, those that ruin a training do not: benchmarks/trial.md.
 MIN_LOWER = 0.25
+IN_DOUBT = 2.0  # times that much, where the given rate was not followed for long enough
 # Steps that the given rate would need for what a larger one does in the trial, if it went on as it began. Gradient
 # descent at 1e-3 on a small perceptron, slow but in use, needs 30,000: benchmarks/trial.md.
 MAX_PATIENCE = 100_000.0
@@ -46,7 +47,8 @@ def learning_rate_too_high(steps: StepSize, *, min_lower: float = MIN_LOWER) -> 
         LeCun, Bottou, Orr, Müller 1998, Efficient BackProp; Cohen, Kaur, Li, Kolter, Talwalkar 2021,
         arXiv:2103.00065.
     """
-    bound = steps.given.end - min_lower * abs(steps.given.start)
+    lower = min_lower if steps.is_settled else IN_DOUBT * min_lower
+    bound = steps.given.end - lower * abs(steps.given.start)
     better = [each for each in steps.smaller if each.learns and not does_harm(each) and each.end < bound]
     if not better:
         return

@@ -50,6 +50,7 @@ class Course:
         learning_rate: Of its first group; None if it has none.
         momentum: Of its first group; 0 if it has none.
         is_warming_up: Whether a schedule holds the learning rate below what it will be.
+        step_seconds: Time of one step.
         held: How many parameters of the model the optimiser holds; counts.
         strangers: How many tensors the optimiser holds that are no parameters of the model; counts.
         missed: Names of trainable parameters that got a gradient and that the optimiser does not hold.
@@ -64,6 +65,7 @@ class Course:
     learning_rate: float | None
     momentum: float
     is_warming_up: bool
+    step_seconds: float
     held: int
     strangers: int
     missed: tuple[str, ...]
@@ -151,6 +153,7 @@ class _Runner:
         )
         gains = read_gains(self.training.task, seed=self.seed)[1]
         before = [each.detach().clone() for each in self.parameters]
+        start = time.perf_counter()
         failure = self._step(0)
         updates = self._updates(before)
         del before
@@ -159,6 +162,7 @@ class _Runner:
         while failure is None and made < steps and (made < MIN_STEPS or time.perf_counter() < deadline):
             failure = self._step(made)
             made += 1
+        seconds = time.perf_counter() - start
         loss, progress = self._end(failure, gains)
         return Course(
             losses=(*self.training.losses[:made], loss),
@@ -169,6 +173,7 @@ class _Runner:
             learning_rate=None if rate is None else float(rate),
             momentum=float(group.get("momentum") or 0.0),
             is_warming_up=is_warming_up,
+            step_seconds=seconds / made,
             held=self._held(),
             strangers=self.training.strangers,
             missed=missed,

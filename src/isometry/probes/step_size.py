@@ -51,6 +51,7 @@ class StepSize:
         smaller: Courses at smaller rates, where the given one does harm; from the largest to the smallest.
         larger: Courses at larger rates, where the given one does next to nothing; from the smallest to the largest.
         steps: Steps of each course, counts; more than those of the trial where the first look left a doubt.
+        is_settled: Whether the given rate was followed for longer than the trial, or need not be.
         update: Median over the parameters of the first update over the weight, dimensionless.
         bound: Up to which rate gradient descent is stable at the start; None if it was not measured.
         is_fresh: Whether the weights are newly initialised.
@@ -60,6 +61,7 @@ class StepSize:
     smaller: tuple[RateCourse, ...]
     larger: tuple[RateCourse, ...]
     steps: int
+    is_settled: bool
     update: float
     bound: float | None
     is_fresh: bool
@@ -90,6 +92,7 @@ def measure_step_size(evidence: Evidence) -> StepSize:
         smaller=smaller,
         larger=larger,
         steps=num_steps,
+        is_settled=num_steps > len(trial.losses) - 1 or not math.isfinite(given.end),
         update=update,
         bound=_bound(evidence, trial) if smaller else None,
         is_fresh=evidence.task.is_fresh,
@@ -109,16 +112,14 @@ def is_restless(course: RateCourse) -> bool:
 def _second_look(
     evidence: Evidence, given: RateCourse, smaller: tuple[RateCourse, ...], *, num_steps: int
 ) -> tuple[RateCourse, tuple[RateCourse, ...], int]:
-    """Follow the given rate and the best of the smaller ones for longer, if the given one may still come down."""
-    learned = [each for each in smaller if each.learns and not does_harm(each)]
+    """Follow the given rate and the smaller ones for longer, if the given one may still come down."""
+    steps = LONGER * num_steps
+    affordable = int(TIME_BUDGET / max(steps * measure(evidence, TrialResult).step_seconds, SMALLEST)) - 1
+    learned = sorted((each for each in smaller if each.learns), key=lambda course: course.end)[: max(affordable, 0)]
     if not learned or not math.isfinite(given.end):
         return given, smaller, num_steps
-    steps = LONGER * num_steps
-    if 2 * steps * evidence.step.seconds > TIME_BUDGET:
-        return given, smaller if does_harm(given) else (), num_steps
-    best = min(learned, key=lambda course: course.end)
-    longer = [_course_at(evidence, rate / given.rate, steps) for rate in (given.rate, best.rate)]
-    return longer[0], (longer[1],), steps
+    longer = [_course_at(evidence, each.rate / given.rate, steps) for each in (given, *learned)]
+    return longer[0], tuple(longer[1:]), steps
 
 
 def _course_at(evidence: Evidence, factor: float, steps: int) -> RateCourse:
@@ -132,7 +133,7 @@ def _others(evidence: Evidence, trial: TrialResult, factors: tuple[float, ...]) 
     found: list[RateCourse] = []
     deadline = time.perf_counter() + TIME_BUDGET
     for factor in factors:
-        if time.perf_counter() + steps * evidence.step.seconds > deadline:
+        if time.perf_counter() + steps * trial.step_seconds > deadline:
             break
         found.append(_course_at(evidence, factor, steps))
         learned = [each.end for each in found if each.learns and not does_harm(each)]

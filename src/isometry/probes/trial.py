@@ -38,6 +38,7 @@ def measure_trial(evidence: Evidence) -> TrialResult:
         failure=course.failure,
         momentum=course.momentum,
         is_warming_up=course.is_warming_up,
+        step_seconds=course.step_seconds,
         num_held=course.held,
         num_strangers=course.strangers,
         missed=course.missed,
