@@ -197,7 +197,18 @@ def _statistic(origin: NonFiniteOrigin) -> Advice | None:
 
 
 def _class_loss(origin: NonFiniteOrigin) -> Advice | None:
-    targets = origin.operands[1] if len(origin.operands) > 1 else None
+    logits, *rest = origin.operands
+    targets = rest[0] if rest else None
+    if not logits.total:
+        return Advice(
+            Phrase("it reads no numbers: what was selected is empty"),
+            Phrase("Leave the term out where nothing is selected, or divide a sum by count.clamp_min(1)."),
+        )
+    if logits.infinite and not logits.nan:
+        return Advice(
+            Phrase("{infinite} of its logits are -inf, those of some targets among them", infinite=logits.infinite),
+            Phrase("Mask no class that is a target, or give such targets the ignored index."),
+        )
     ignored = origin.settings.get("ignore_index", -100)
     if targets is not None and targets.total and targets.low == targets.high == ignored:
         return Advice(

@@ -26,14 +26,27 @@ class Breakage:
         node: The function that it is the derivative of, such as `sqrt`, or the class of a user's own.
         count: Numbers that are not finite there, counts.
         is_custom: Whether it is the backward function of a user's own `autograd.Function`.
-        leaves: The parameters that it was computed from, if no operation was recorded for it.
+        leaves: What it was computed from, if no operation was recorded for it.
     """
 
     operation: int
     node: str
     count: int
     is_custom: bool
-    leaves: tuple[Tensor, ...] = ()
+    leaves: "Leaves | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """The parameters, and other leaves of the graph, that lie behind a node.
+
+    Attributes:
+        all: Every one of them.
+        read: Those that the node itself reads, as they are.
+    """
+
+    all: tuple[Tensor, ...]
+    read: tuple[Tensor, ...]
 
 
 @dataclass(slots=True)
@@ -86,7 +99,7 @@ class BackwardWatch:
 
     def _breakage(self, number: int) -> Breakage:
         node = self._nodes[number]
-        leaves = tuple(leaves_behind(node.handle)) if node.operation == OUT_OF_SIGHT else ()
+        leaves = leaves_behind(node.handle) if node.operation == OUT_OF_SIGHT else None
         return Breakage(node.operation, name_of(node.handle), node.made, is_custom(node.handle), leaves)
 
     def _claim(self, tensor: Tensor, operation: int | None) -> None:
@@ -152,6 +165,10 @@ def nodes_behind(handle: Any) -> list[Any]:
     return found
 
 
-def leaves_behind(handle: Any) -> list[Tensor]:
+def leaves_behind(handle: Any) -> Leaves:
     """Return the parameters, and other leaves of the graph, that lie behind a node."""
-    return [each.variable for each in nodes_behind(handle) if LEAF in each.name()]
+    following = [each for each, _ in handle.next_functions]
+    return Leaves(
+        tuple(each.variable for each in nodes_behind(handle) if LEAF in each.name()),
+        tuple(each.variable for each in following if each is not None and LEAF in each.name()),
+    )

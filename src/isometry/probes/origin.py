@@ -17,6 +17,7 @@ from isometry.probes.backward_origin import (
     OUT_OF_SIGHT,
     BackwardWatch,
     Breakage,
+    Leaves,
     leaves_behind,
     name_of,
     nodes_behind,
@@ -98,7 +99,7 @@ class Seen:
     output: Operand
     inputs: tuple[Operand, ...]
     stray_name: str = ""
-    stray_leaves: tuple[Tensor, ...] = ()
+    stray_leaves: Leaves | None = None
 
 
 @dataclass(slots=True)
@@ -142,9 +143,9 @@ class OperandWatch:
     @staticmethod
     def _with_stray(worst: Operand, inputs: tuple[Operand, ...], stray: Tensor) -> Seen:
         nodes = nodes_behind(stray.grad_fn)
-        names = [name_of(node) for node in nodes]
-        edged = [name for name in names if name in POINTED]
-        return Seen(worst, inputs, (edged or names[:1])[-1], tuple(leaves_behind(stray.grad_fn)))
+        pointed = [node for node in nodes if name_of(node) in POINTED]
+        node = (pointed or nodes[:1])[-1]
+        return Seen(worst, inputs, name_of(node), leaves_behind(node))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class _Search:
             return None
         seen = self.watch.seen[producer]
         broken = self.nodes.breakage_before(producer)
-        if seen.stray_leaves and not any(count_bad(leaf) for leaf in seen.stray_leaves):
+        if seen.stray_leaves is not None and not any(count_bad(leaf) for leaf in seen.stray_leaves.all):
             if broken is not None:
                 return self.backward([broken])
             found = self._made_of_leaves(seen.stray_leaves, seen.stray_name, during="forward")
@@ -218,10 +219,11 @@ class _Search:
                 return NonFiniteOrigin("parameter", name, "", count_bad(tensor), tensor.numel())
         return None
 
-    def _made_of_leaves(self, leaves: tuple[Tensor, ...], operation: str, *, during: Pass) -> NonFiniteOrigin:
+    def _made_of_leaves(self, leaves: Leaves | None, operation: str, *, during: Pass) -> NonFiniteOrigin:
         """Return the origin of what was computed of parameters alone, where no operation on data was recorded."""
-        names = [self.names.of_tensor[id(leaf)] for leaf in leaves if id(leaf) in self.names.of_tensor]
-        read = tuple(summarise(leaf) for leaf in leaves)
+        leaves = leaves or Leaves((), ())
+        names = [self.names.of_tensor[id(leaf)] for leaf in leaves.all if id(leaf) in self.names.of_tensor]
+        read = tuple(summarise(leaf) for leaf in leaves.read)
         where, *others = names or [operation]
         largest = max((each.largest for each in read), default=None)
         dtype = read[0].dtype if read else ""
