@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from isometry.anatomy.task import Task, make_task
+from isometry.anatomy.task import OptimizerFactory, Task, make_task
 from tests.findings.networks import Function, LowRank, Residual, classify, he, own_loss, stack
 
 BROKEN: dict[str, tuple[str, Callable[[], Task]]] = {}
@@ -274,3 +274,30 @@ def overflow_in_half_precision() -> Task:
     return make_task(
         model, torch.randn(32, 16).half(), torch.randint(10, (32,)), loss=lambda out, y: F.cross_entropy(out.float(), y)
     )
+
+
+# ---- training ----
+
+
+def learnable(factory: OptimizerFactory) -> Task:
+    """Labels that the inputs tell, so that a sensible step learns them."""
+    inputs = torch.randn(128, 16)
+    return make_task(
+        stack(16, 64, 64, 3), inputs, inputs[:, :3].argmax(1), loss=F.cross_entropy, optimizer_factory=factory
+    )
+
+
+@broken("learning-rate-too-high")
+def gradient_descent_at_thirty() -> Task:
+    return learnable(lambda parameters: torch.optim.SGD(parameters, lr=30.0))
+
+
+@broken("learning-rate-too-low")
+def adam_at_a_hundred_millionth() -> Task:
+    return learnable(lambda parameters: torch.optim.Adam(parameters, lr=1e-8))
+
+
+@broken("unoptimised-parameters")
+def optimiser_of_another_model() -> Task:
+    other = stack(16, 64, 64, 3)
+    return learnable(lambda _: torch.optim.Adam(other.parameters()))

@@ -255,3 +255,15 @@ def test_a_smaller_rate_is_a_factor_of_every_groups_own() -> None:
 def test_what_cannot_be_tried_says_why(task: Task, steps: int, reason: str) -> None:
     with pytest.raises(NotMeasuredError, match=reason):
         trial(task, steps)
+
+
+@pytest.mark.parametrize(("can_learn", "learns"), [(True, True), (False, False)])
+def test_a_loss_that_is_not_known_is_judged_by_targets_of_other_samples(*, can_learn: bool, learns: bool) -> None:
+    def absolute(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).abs().pow(1.5).mean()
+
+    inputs = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
+    targets = inputs[:, :3].clone()
+    task = make_task(network(), inputs if can_learn else torch.ones(64, 8), targets, loss=absolute)
+
+    assert trial(Task(model=task.model, batch=task.batch, step=task.step, optimizer_factory=sgd(0.5))).learns == learns

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from isometry._errors import ModelError, describe
 from isometry.anatomy.names import names_of
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.record import record
-from isometry.anatomy.task import Task, tensors_in
+from isometry.anatomy.task import Batch, Task, tensors_in
 from isometry.probes.losses import LossInputs, LossReading, made_of_parameters
 from isometry.probes.separation import Separations
 from isometry.probes.training import Training, describe_optimizer
@@ -44,6 +44,8 @@ class Course:
     Attributes:
         losses: The loss before each step and after the last, which is not finite if the course came to that.
         progress: What became of the calls of known loss functions; none if a loss was not finite.
+        mispaired: By how much the loss was lower than with the targets of other samples, before and after; None where
+            the losses are known, or targets cannot be told from inputs.
         updates: How far the first step moved each parameter that is not zero.
         failure: Where the first number came up that is not finite; None if none did.
         optimizer: The optimiser with its settings, in words.
@@ -59,6 +61,7 @@ class Course:
 
     losses: tuple[float, ...]
     progress: tuple[Progress, ...]
+    mispaired: tuple[float, float] | None
     updates: tuple[UpdateRatio, ...]
     failure: Failure | None
     optimizer: str
@@ -152,6 +155,7 @@ class _Runner:
             float(each.get("initial_lr", 0)) > float(each.get("lr", 0)) for each in optimizer.param_groups
         )
         gains = read_gains(self.training.task, seed=self.seed)[1]
+        paired = None if gains else self._gain_of_pairing()
         before = [each.detach().clone() for each in self.parameters]
         start = time.perf_counter()
         failure = self._step(0)
@@ -164,9 +168,11 @@ class _Runner:
             made += 1
         seconds = time.perf_counter() - start
         loss, progress = self._end(failure, gains)
+        after = None if paired is None or not math.isfinite(loss) else self._gain_of_pairing()
         return Course(
             losses=(*self.training.losses[:made], loss),
             progress=progress,
+            mispaired=None if paired is None or after is None else (paired, after),
             updates=updates,
             failure=failure,
             optimizer=told,
@@ -202,6 +208,18 @@ class _Runner:
             for each in readings
             if each.operation in gains and each.operation in after
         )
+
+    def _gain_of_pairing(self) -> float | None:
+        """Return by how much the loss is lower than with the targets of other samples."""
+        batch = self.batch.get()
+        if not isinstance(batch, Batch) or not isinstance(batch.targets, Tensor) or batch.targets.ndim == 0:
+            return None
+        others = replace(batch, targets=batch.targets.roll(max(len(batch.targets) // 2, 1), 0))
+        losses: list[float] = []
+        for each in (batch, others):
+            with seeded(self.training.task.model, self.seed), torch.enable_grad():
+                losses.append(float(self.training.loss(each).detach()))
+        return losses[1] - losses[0]
 
     def _updates(self, before: Sequence[Tensor]) -> tuple[UpdateRatio, ...]:
         found: list[UpdateRatio] = []

@@ -6,7 +6,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from isometry.probes.course import TIME_BUDGET
+from isometry.probes.course import TIME_BUDGET, Course
 from isometry.probes.curvature import largest_curvature, stability_bound
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
 from isometry.probes.trial import affordable_steps, course_of, learns
@@ -19,6 +19,7 @@ TAIL = 0.25  # share of the losses, the last ones, whose median is where a cours
 SMALL_UPDATE = 1e-4  # of the weight in one step, median over the parameters; at 1e-3 networks learn in 1,000 steps
 HARMFUL_RISES = 0.5  # of the loss at the start
 RESTLESS_RISES = 0.2  # of the loss at the start
+CLEAR_FALL = 0.05  # of the loss at the start; there may be next to nothing to learn but the mean of the targets
 SMALLEST = 1e-30
 
 
@@ -124,7 +125,13 @@ def _second_look(
 
 def _course_at(evidence: Evidence, factor: float, steps: int) -> RateCourse:
     course = course_of(evidence.task, steps=steps, seed=evidence.seed, rate_factor=factor)
-    return _summary(course.learning_rate or 0.0, course.losses, is_learning=learns(course))
+    return _summary(course.learning_rate or 0.0, course.losses, is_learning=learns(course) or _falls(course))
+
+
+def _falls(course: Course) -> bool:
+    """Say whether a loss of which no more is known falls clearly."""
+    start, end = course.losses[0], course.losses[-1]
+    return not course.progress and course.is_finite and start - end > CLEAR_FALL * abs(start)
 
 
 def _others(evidence: Evidence, trial: TrialResult, factors: tuple[float, ...]) -> tuple[RateCourse, ...]:

@@ -93,7 +93,16 @@ def course_of(task: Task, *, steps: int, seed: int, rate_factor: float = 1.0) ->
 
 def learns(course: Course) -> bool:
     """Say whether a network came to tell its samples apart, and not only to hit the mean of their targets."""
-    return course.is_finite and any(_is_learning(progress) for progress in course.progress)
+    if not course.is_finite:
+        return False
+    return _tells_pairs(course) or any(_is_learning(progress) for progress in course.progress)
+
+
+def _tells_pairs(course: Course) -> bool:
+    if course.mispaired is None:
+        return False
+    before, after = course.mispaired
+    return after > max(abs(course.losses[-1]) * PLAIN_GAIN, MIN_GROWTH * before, 0.0)
 
 
 def _is_learning(progress: Progress) -> bool:
