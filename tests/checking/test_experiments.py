@@ -37,4 +37,4 @@ def test_losses_are_compared_after_the_same_steps(
     losses = Losses(start, end, least)
 
     assert losses.is_better(same_quantity=same) is is_better
-    assert losses.is_worse(same_quantity=same) is is_worse
+    assert losses.is_worse(0.02, same_quantity=same) is is_worse
