@@ -10,6 +10,7 @@ from isometry.probes.weights import WeightNumbers, WeightTable
 
 # Variance times fan of the rules that depend on one fan.
 RULES_OF_ONE_FAN: Mapping[str, float] = {"He's": 2.0, "LeCun's": 1.0, "PyTorch's default": 1 / 3}
+CHOSEN = (0.02, 0.01)  # deviations that language models are given, whatever the fan; they fit one by accident
 TOLERANCE = 0.02  # of the deviation; two rules for fans that differ by less are one
 SIGMAS = 4.0  # standard errors of a deviation that was measured on few numbers
 MATRIX_AXES = 2  # counts; axes after these two are the kernel's
@@ -25,7 +26,6 @@ class WrongFan:
         rule: Whose rule its deviation fits.
         fan: The fan that the rule was given, counts.
         true_fan: Connections into one unit, counts.
-        is_on_trunk: Whether all data pass it.
     """
 
     name: str
@@ -33,7 +33,6 @@ class WrongFan:
     rule: str
     fan: float
     true_fan: float
-    is_on_trunk: bool
 
     @property
     def decades(self) -> float:
@@ -43,16 +42,14 @@ class WrongFan:
 
 @dataclass(frozen=True, slots=True)
 class WrongFans:
-    """All such weights whose layers no norm makes up for, in the order of execution."""
+    """All such weights that all data pass and that no norm makes up for, in the order of execution."""
 
     weights: tuple[WrongFan, ...]
 
     @property
     def decades(self) -> float:
-        """By how much the signal is off at the worst place: factors of the trunk multiply, others stand alone."""
-        along = sum(each.decades for each in self.weights if each.is_on_trunk)
-        alone = [each.decades for each in self.weights if not each.is_on_trunk]
-        return max((along, *alone), key=abs)
+        """By how much the signal is off behind the last of them: their factors multiply."""
+        return sum(each.decades for each in self.weights)
 
 
 @probe(WrongFans)
@@ -65,9 +62,8 @@ def find_wrong_fans(evidence: Evidence) -> WrongFans:
     for weight in measure(evidence, WeightTable).weights:
         tensor, *others = evidence.step.names.parameters[weight.name]
         is_computed = bool(others) or weight.name in evidence.step.names.parametrised
-        if _is_judged(weight) and not is_computed:
-            is_on_trunk = weight.layer.operation in on_trunk
-            found.extend(_mistaken(weight, tuple(tensor.shape), is_on_trunk=is_on_trunk))
+        if _is_judged(weight) and not is_computed and weight.layer.operation in on_trunk:
+            found.extend(_mistaken(weight, tuple(tensor.shape)))
     return WrongFans(tuple(found))
 
 
@@ -77,7 +73,7 @@ def _is_judged(weight: WeightNumbers) -> bool:
     return is_plain and weight.constant is None and not layer.is_normalised and weight.rms > 0
 
 
-def _mistaken(weight: WeightNumbers, shape: tuple[int, ...], *, is_on_trunk: bool) -> Iterator[WrongFan]:
+def _mistaken(weight: WeightNumbers, shape: tuple[int, ...]) -> Iterator[WrongFan]:
     """Yield what a weight was drawn for, if its deviation fits a wrong fan and no right one."""
     layout = weight.layer.layout
     into, out = layout.fans.into, layout.fans.out
@@ -85,12 +81,12 @@ def _mistaken(weight: WeightNumbers, shape: tuple[int, ...], *, is_on_trunk: boo
     right = [*_deviations(into).values(), *_deviations(out).values(), math.sqrt(2 / (into + out))]
     if _is_usual_layout(weight.layer) and _fits(weight.rms, right, allowed):
         return
-    if _fits(weight.rms, [*_deviations(into).values(), math.sqrt(2 / (into + out))], allowed):
+    if _fits(weight.rms, [*_deviations(into).values(), math.sqrt(2 / (into + out)), *CHOSEN], allowed):
         return
     for fan in _mistakable_fans(weight.layer, shape):
         for rule, deviation in _deviations(fan).items():
             if _fits(weight.rms, [deviation], allowed):
-                yield WrongFan(weight.name, weight.layer.name, rule, fan, into, is_on_trunk)
+                yield WrongFan(weight.name, weight.layer.name, rule, fan, into)
                 return
 
 

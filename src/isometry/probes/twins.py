@@ -27,6 +27,7 @@ EQUAL_GRADIENT = 1e-4  # of a unit's gradient; sums of 32-bit products in anothe
 NEAR = 0.03
 NEAR_GRADIENT = 0.1  # of a unit's gradient, which the weights behind the units take part in
 MIN_NEAR_LENGTH = 8  # numbers of a unit; shorter ones come near each other by chance
+MATRIX_AXES = 2  # counts; a vector has no units
 STACK_AXES = 3  # counts; heads and experts in one tensor lie along the first
 
 Fate = Literal["stay", "drift", "part"]
@@ -199,7 +200,7 @@ def _units_of(evidence: Evidence, name: str, layer: Layer) -> tuple[Tensor, Tens
     """Return the numbers of each unit of a weight and their gradients, its biases' included."""
     tensors, gradients = evidence.step.names.parameters[name], evidence.step.gradients.get(name, (None,))
     weight, gradient = tensors[0].detach(), gradients[0]
-    if len(tensors) > 1 or gradient is None or not has_floats(weight) or weight.ndim < 2:  # noqa: PLR2004
+    if len(tensors) > 1 or gradient is None or not has_floats(weight) or weight.ndim < MATRIX_AXES:
         return None
     axis = layer.layout.out_axis
     if layer.layout.stacked > 1 or axis is None:
