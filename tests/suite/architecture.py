@@ -56,7 +56,10 @@ def plain_images() -> Batch:
 
 
 def segmented_images() -> Batch:
-    return plain_images() | {"labels": torch.randint(CLASSES, (SAMPLES, SIDE, SIDE))}
+    """Pictures of coloured squares, and the colour of each pixel."""
+    labels = torch.randint(CLASSES, (SAMPLES, 4, 4)).repeat_interleave(SIDE // 4, 1).repeat_interleave(SIDE // 4, 2)
+    colours = torch.randn(CLASSES, 3)[labels].permute(0, 3, 1, 2)
+    return {"pixel_values": colours + 0.3 * torch.randn_like(colours), "labels": labels}
 
 
 def speech() -> Batch:

@@ -6,7 +6,7 @@ import torch
 from isometry.repair import fix
 from tests.suite import architectures_graph, architectures_text, architectures_vision
 from tests.suite.architecture import ARCHITECTURES
-from tests.suite.known import ALARMED
+from tests.suite.known import ALARMED, TRULY_ALARMED
 from tests.suite.measuring import Verdict, verdict_of
 
 MISSING = [name for name in ("transformers", "torch_geometric") if importlib.util.find_spec(name) is None]
@@ -39,6 +39,7 @@ def cases() -> list[object]:
     return [
         pytest.param(name, marks=pytest.mark.xfail(reason=ALARMED[name])) if name in ALARMED else name
         for name in ARCHITECTURES
+        if name not in TRULY_ALARMED
     ]
 
 
@@ -47,6 +48,13 @@ def test_a_real_architecture_at_its_own_start_gets_no_alarm(name: str) -> None:
     verdict = verdict_of(ARCHITECTURES[name], seed=0)
 
     assert verdict == Verdict()
+
+
+@pytest.mark.parametrize(("name", "true"), TRULY_ALARMED.items())
+def test_one_that_does_not_learn_from_its_own_start_gets_no_other_alarm_than_that(name: str, true: str) -> None:
+    verdict = verdict_of(ARCHITECTURES[name], seed=0)
+
+    assert {said.name for said in verdict.said} == {true}
 
 
 @pytest.mark.parametrize("name", UNTOUCHED)

@@ -136,7 +136,7 @@ def exponential_of_unscaled_log_variance(*, broken: bool) -> Task:
     )
 
 
-@faulty(NAN)
+@faulty(NAN, "single-sample-norm")
 def deviation_of_one_number(*, broken: bool) -> Task:
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -53,7 +53,7 @@ def convolutions_of_deviation_a_thousandth(*, broken: bool) -> Task:
     return make_task(model, *images(), loss=F.cross_entropy, optimizer_factory=adam(3e-4))
 
 
-@faulty(*FADING, steps=80)
+@faulty(*FADING, "missing-nonlinearity", steps=80)
 def layer_scale_without_its_shortcut(*, broken: bool) -> Task:
     class Block(nn.Module):
         def __init__(self, width: int) -> None:
