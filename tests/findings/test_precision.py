@@ -22,8 +22,8 @@ def result(largest: float, infinite: int = 0, **others: Any) -> Result:
     ("headroom", "severities"),
     [
         pytest.param(Headroom((result(300.0),), is_narrow=True), [], id="room enough"),
-        pytest.param(Headroom((result(16000.0),), is_narrow=True), [], id="room for four times as much"),
-        pytest.param(Headroom((result(17000.0),), is_narrow=True), ["warning"], id="room for less"),
+        pytest.param(Headroom((result(32000.0),), is_narrow=True), [], id="room for twice as much"),
+        pytest.param(Headroom((result(33000.0),), is_narrow=True), ["warning"], id="room for less"),
         pytest.param(Headroom((result(9.0, 3),), is_narrow=True, does_harm=True), ["error"], id="infinite"),
         pytest.param(Headroom((result(9.0, 3),), is_narrow=True), ["warning"], id="infinite and swallowed"),
         pytest.param(Headroom((result(9.0, 3, only_negative=True),), is_narrow=True), ["note"], id="like a mask"),

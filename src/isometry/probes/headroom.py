@@ -160,7 +160,7 @@ def _may_be_large(evidence: Evidence) -> bool:
     for index, numbers in evidence.numbers.items():
         operation = tape.operations[index]
         count = math.prod(tape.values[operation.outputs[0]].shape)
-        is_mask = (numbers.mean or 0.0) < 0 and (operation.name in MASKS or _adds_a_mask(tape, index))
+        is_mask = operation.name in MASKS or _adds_a_mask(tape, index)
         if (numbers.rms or 0.0) * math.sqrt(count) > limit_of("float16") and not is_mask:
             return True
     return False

@@ -176,7 +176,7 @@ def _narrows(tape: Tape, hidden: list[Layer], heads: tuple[Layer, ...]) -> bool:
     def numel(value: int) -> int:
         size = 1
         for length in tape.values[value].shape:
-            size *= length
+            size *= length if type(length) is int else 1  # the ragged length of nested tensors has no order
         return size
 
     inputs = [tape.operations[layer.operation].inputs for layer in hidden if layer.depth == 1]
