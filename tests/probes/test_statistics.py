@@ -73,9 +73,10 @@ def test_numbers_are_those_that_plain_hooks_see(make: Any, shape: tuple[int, ...
         axis = 1 if output.ndim == 4 else output.ndim - 1
         units = output.detach().double().movedim(axis, -1).flatten(0, -2)
         assert numbers.rms == pytest.approx(plain_rms(output), rel=1e-6)
-        assert numbers.mean == pytest.approx(float(output.detach().double().mean()), abs=1e-6)
         assert numbers.gradient_rms == pytest.approx(plain_rms(output.grad), rel=1e-6), module
-        assert numbers.zero_share == pytest.approx(float((output == 0).double().mean()), abs=1e-7)
+        assert numbers.mean == pytest.approx(float(output.detach().double().mean()), abs=1e-6)
+        if numbers.zero_share is not None:
+            assert numbers.zero_share == pytest.approx(float((output == 0).double().mean()), abs=1e-7)
         assert numbers.spread == pytest.approx(float(units.var(0, correction=0).mean().sqrt()), rel=1e-5)
 
 
@@ -154,7 +155,7 @@ def test_a_value_that_is_overwritten_was_measured_before() -> None:
     before, after = (numbers_of(evidence_of(model, x), name) for name in ("linear", "relu"))
 
     assert before.rms == pytest.approx(expected, rel=1e-6)
-    assert before.zero_share == 0
+    assert before.zero_share is None  # no function of single numbers
     assert after.zero_share is not None
     assert after.zero_share > 0.1
 
@@ -210,20 +211,3 @@ def test_all_numbers_come_back_in_their_order(numbers: list[float]) -> None:
 
 def test_an_observer_without_calls_has_no_numbers() -> None:
     assert OutputStatistics().numbers() == {}
-
-
-def test_numbers_that_are_none_are_counted() -> None:
-    class Halves(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(4, 4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.log(self.linear(x) * 0 + x)
-
-    x = torch.ones(8, 4)
-    x[:3, 1] = -1.0
-    evidence = evidence_of(Halves(), x)
-
-    assert numbers_of(evidence, "log").num_nonfinite == 3
-    assert numbers_of(evidence, "linear").num_nonfinite == 0

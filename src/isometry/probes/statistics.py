@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from isometry._memory import has_memory
 from isometry.anatomy.listening import listen
-from isometry.anatomy.operations import ACTIVATIONS, RESHAPES, SUMS
+from isometry.anatomy.operations import ACTIVATIONS, ELEMENTWISE, RESHAPES, SUMS
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
 
@@ -16,7 +16,7 @@ SATURATED_SLOPE = 0.05  # of the activation's largest slope; sigmoid beyond |x| 
 MIDDLES = {"sigmoid": 0.5, "hardsigmoid": 0.5}  # between the two ends of a bounded activation, if that is not 0
 MIN_PLACES, MAX_PLACES = 4, 16  # samples and places of each that are looked at for what differs between them
 _ROW_AXES = 2  # samples and places, in either order, before the units
-CHUNK = 2**20  # numbers widened at a time, 8 MB
+SAFE_SIZES = (1e-15, 1e15)  # root mean squares whose squares single precision can hold and sum
 MIN_ROWS = 16  # samples and places a unit is seen on; on fewer a sound unit is silent by chance
 MAKES_ZEROS = ACTIVATIONS | {"clamp", "maximum", "mul", "where"}
 
@@ -30,12 +30,11 @@ class OutputNumbers:
         mean: Mean of the output.
         spread: Root mean square of what differs between samples and places, unit by unit.
         place_spread: Of rows of tokens, the smaller of what differs between samples and between places, likewise.
-        zero_share: Share of outputs that are exactly zero, in [0, 1].
+        zero_share: Share of outputs that are exactly zero, in [0, 1]; of functions of single numbers alone.
         saturated_share: Share of a bounded activation's outputs whose slope is almost gone, in [0, 1].
         high_share: The part of that share that lies at the upper end, in [0, 1].
         gradient_rms: Root mean square of the loss's gradient at the output.
         data_rms: Root mean square of what a layer reads, where that is data and carries no gradient.
-        num_nonfinite: Numbers among the output that are NaN or infinite, counts.
     """
 
     rms: float | None = None
@@ -47,7 +46,6 @@ class OutputNumbers:
     high_share: float | None = None
     gradient_rms: float | None = None
     data_rms: float | None = None
-    num_nonfinite: float | None = None
 
 
 @dataclass(slots=True)
@@ -55,7 +53,6 @@ class OutputStatistics:
     """Observes every operation that computes something; `numbers()` fetches all results in one transfer."""
 
     _pending: list[tuple[int, str, Tensor]] = field(default_factory=list)
-    _scratch: dict[torch.device, Tensor] = field(default_factory=dict)
 
     def __call__(self, operation: Operation, call: Call) -> None:
         """Reduce the first output of an operation, and its gradient when the backward pass comes by."""
@@ -65,7 +62,7 @@ class OutputStatistics:
         if output.requires_grad:
 
             def keep(gradient: Tensor) -> None:
-                self._keep(operation.index, "gradient_rms", self._moments(gradient)[0])
+                self._keep(operation.index, "gradient_rms", rms(gradient))
 
             listen(output, keep)
         with torch.no_grad():
@@ -84,18 +81,17 @@ class OutputStatistics:
 
     def _measure(self, operation: Operation, output: Tensor) -> None:
         index = operation.index
-        size, mean = self._moments(output)
-        self._keep(index, "rms", size)
-        self._keep(index, "mean", mean)
-        self._keep(index, "num_nonfinite", output.isfinite().logical_not().sum())
-        self._keep(index, "zero_share", 1 - output.count_nonzero() / output.numel())
+        self._keep(index, "rms", rms(output))
+        self._keep(index, "mean", output.mean(dtype=torch.promote_types(output.dtype, torch.float32)))
+        if operation.name in ELEMENTWISE:
+            self._keep(index, "zero_share", 1 - output.count_nonzero() / output.numel())
         if operation.weights or operation.name in ACTIVATIONS or operation.name in SUMS:
             rows = other_axes(output, unit_axis(operation, output))
             if rows and output.numel() > output.shape[unit_axis(operation, output)]:
-                self._keep(index, "spread", _spread(output, size, rows))
+                self._keep(index, "spread", _spread(output, rows))
             if len(rows) == _ROW_AXES == max(rows) + 1 and min(output.shape[:_ROW_AXES]) >= MIN_PLACES:
                 some = output[:MAX_PLACES, :MAX_PLACES]
-                spreads = [_spread(some, size, (axis,)) for axis in rows]
+                spreads = [_spread(some, (axis,)) for axis in rows]
                 self._keep(index, "place_spread", torch.minimum(*spreads))
         slope = relative_slope(operation.name, output)
         if slope is not None:
@@ -106,23 +102,7 @@ class OutputStatistics:
     def _measure_data(self, operation: Operation, call: Call) -> None:
         others = [tensor for tensor in call.inputs if not isinstance(tensor, nn.Parameter)]
         if others and not others[0].requires_grad and has_floats(others[0]):
-            self._keep(operation.index, "data_rms", self._moments(others[0])[0])
-
-    def _moments(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """Return root mean square and mean, in double precision: squares of 1e-22 vanish in single.
-
-        One scratch buffer serves all: temporary copies of every output would scatter the memory between them.
-        """
-        flat = tensor.detach().reshape(-1)
-        scratch, size = self._scratch.get(flat.device), min(flat.numel(), CHUNK)
-        if scratch is None or len(scratch) < size:
-            scratch = self._scratch[flat.device] = torch.empty(size, dtype=torch.float64, device=flat.device)
-        total = square = torch.zeros((), dtype=torch.float64, device=flat.device)
-        for piece in flat.split(CHUNK):
-            wide = scratch[: len(piece)].copy_(piece)
-            total, square = total + wide.sum(), square + wide.dot(wide)
-        count = max(flat.numel(), 1)
-        return (square / count).sqrt(), total / count
+            self._keep(operation.index, "data_rms", rms(others[0]))
 
     def _keep(self, index: int, key: str, number: Tensor) -> None:
         self._pending.append((index, key, number.double()))
@@ -137,7 +117,13 @@ def rms(tensor: Tensor) -> Tensor:
     """Return the root mean square of a tensor, in double precision: squares of 1e-22 vanish in single."""
     plain = tensor.detach()
     plain = torch.view_as_real(plain) if plain.is_complex() else plain
-    return torch.linalg.vector_norm(plain, dtype=torch.float64) / max(tensor.numel(), 1) ** 0.5
+    root = max(tensor.numel(), 1) ** 0.5
+    if plain.dtype != torch.float64 and plain.device.type == "cpu":
+        # Three times as fast, and right to six digits; on a device the question would cost more than the answer.
+        size = torch.linalg.vector_norm(plain, dtype=torch.float32).double() / root
+        if SAFE_SIZES[0] < size < SAFE_SIZES[1]:
+            return size
+    return torch.linalg.vector_norm(plain, dtype=torch.float64) / root
 
 
 def relative_slope(name: str, output: Tensor) -> Tensor | None:
@@ -157,11 +143,11 @@ def relative_slope(name: str, output: Tensor) -> Tensor | None:
     return None
 
 
-def _spread(output: Tensor, size: Tensor, rows: tuple[int, ...]) -> Tensor:
-    """Return the root mean square of what differs along the rows; in units of the size, whose square may vanish."""
+def _spread(output: Tensor, rows: tuple[int, ...]) -> Tensor:
+    """Return the root mean square of what differs along the rows, in double precision, whose squares do not vanish."""
     wide = output if output.dtype == torch.float64 else output.float()
-    scale = size.clamp(min=torch.finfo(wide.dtype).tiny)
-    return (wide / scale.to(wide.dtype)).var(dim=rows, correction=0).mean(dtype=torch.float64).sqrt() * scale
+    # Not `var`, which takes three times as long along the first axis.
+    return rms(wide - wide.mean(dim=rows, keepdim=True))
 
 
 def unit_axis(operation: Operation, output: Tensor) -> int:
