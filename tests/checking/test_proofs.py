@@ -15,7 +15,7 @@ from isometry.checking.settings import Settings
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.finding import Finding
 from tests.findings.broken import BROKEN, with_biases
-from tests.findings.networks import Function, stack
+from tests.findings.networks import Function, classify, he, stack
 
 WITHOUT_STEPS = Settings(steps=0)
 WITHOUT_PROOFS = Settings(proofs=0)
@@ -127,16 +127,30 @@ def test_a_proof_without_a_number_shows_the_loss_alone() -> None:
     assert (cause.proof.before, cause.proof.after) == (cause.proof.loss_before, cause.proof.loss_after)
 
 
-def test_what_new_weights_do_not_change_is_not_confirmed_and_gets_another_remedy() -> None:
+def test_what_new_weights_do_not_change_gets_another_change_and_another_remedy() -> None:
     torch.manual_seed(0)
     loud = nn.Sequential(nn.Linear(8, 64), Function(lambda x: torch.tanh(1000 * x)), nn.Linear(64, 3))
     (cause,) = leading(diagnose(make_task(loud, torch.randn(64, 8), torch.randint(3, (64,)), loss=F.cross_entropy)))
 
     assert cause.name == "saturated-activation"
     assert cause.proof is not None
-    assert not cause.proof.confirmed
+    assert cause.proof.change == "what tanh reads divided by its deviation"
+    assert cause.proof.confirmed
     assert cause.remedy.kind == "model"
     assert "New weights do not cure" in cause.remedy.text
+
+
+def test_a_cause_that_no_change_removes_is_not_confirmed() -> None:
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU()) for _ in range(60)]
+    model = nn.Sequential(nn.Linear(16, 32), *blocks, nn.Linear(32, 10))
+    (cause,) = leading(diagnose(classify(he(model)), settings=WITHOUT_STEPS))
+
+    assert cause.name == "exploding-gradient"
+    assert cause.proof is not None
+    assert not cause.proof.confirmed
+    assert cause.allowed is not None
+    assert cause.proof.after > cause.allowed
 
 
 def test_what_goes_away_with_a_confirmed_change_folds_under_it() -> None:

@@ -16,6 +16,8 @@ from isometry.probes.nonfinite import NonFiniteOrigin
 from isometry.report.finding import Finding
 from isometry.report.phrases import Phrase
 
+BOUNDED = frozenset({"sigmoid", "tanh"})
+MAX_SHARE = 0.5  # of an activation's outputs that are saturated
 FLAT = frozenset({"detach", "data", "sign", "round", "floor", "ceil", "heaviside"})
 
 
@@ -37,6 +39,26 @@ def nonlinearity_inserted(finding: Finding, evidence: Evidence) -> Iterator[Chan
             make=lambda: _exchanged(evidence.task, behind, lambda _, call: torch.relu(call.outputs[0])),
             is_evident=True,
             suggestion=f"x = F.relu(self.{first}(x))" if is_attribute else f"nn.ReLU() behind layer {first!r}",
+        )
+
+
+def activation_cooled(finding: Finding, evidence: Evidence) -> Iterator[Change]:
+    """Yield activations that are saturated with what they read divided by its deviation; of attention, the scores."""
+    tape, numbers = evidence.step.tape, evidence.numbers
+    is_attention = "scores" in finding.remedy.suggestion
+    hot = [
+        each
+        for each in tape.operations
+        if (is_attention and each.name == "softmax")
+        or (each.name in BOUNDED and each.index in numbers and (numbers[each.index].saturated_share or 0) > MAX_SHARE)
+    ]
+    sources = frozenset(tape.values[value].producer for each in hot for value in each.inputs[:1]) - {None}
+    if sources:
+        yield Change(
+            words=Phrase("what {operation} reads divided by its deviation", operation=hot[0].name),
+            make=lambda: with_substitution(
+                evidence.task, lambda seen, call: _of_deviation_one(call) if seen.index in sources else None
+            ),
         )
 
 
@@ -66,6 +88,12 @@ def gradient_let_through(finding: Finding, evidence: Evidence) -> Iterator[Chang
             words=Phrase("the gradient let through {name}", name=names[0]),
             make=lambda: _exchanged(evidence.task, flat, lambda _, call: _straight_through(call)),
         )
+
+
+def _of_deviation_one(call: Call) -> Tensor:
+    output = call.outputs[0]
+    known = output.detach()[output.detach().isfinite()]  # scores may be masked
+    return output / known.std().clamp_min(1.0)
 
 
 def _guarding(task: Task, indices: frozenset[int], words: Phrase) -> Change:

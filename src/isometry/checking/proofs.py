@@ -13,7 +13,12 @@ from isometry.checking.changes_of_data import (
     standardised,
 )
 from isometry.checking.changes_of_losses import output_exchanged, targets_in_domain, targets_reshaped
-from isometry.checking.changes_of_operations import gradient_let_through, nonlinearity_inserted, operand_guarded
+from isometry.checking.changes_of_operations import (
+    activation_cooled,
+    gradient_let_through,
+    nonlinearity_inserted,
+    operand_guarded,
+)
 from isometry.checking.experiments import Bench, Outcome
 from isometry.checking.treatment import SIGNAL_FAMILIES, redrawn
 from isometry.findings.rule import Rule
@@ -25,6 +30,7 @@ from isometry.report.phrases import Phrase
 CHANGES: Mapping[str, tuple[Changes, ...]] = {
     "DAT101": (standardised,),
     "DAT103": (targets_reshaped,),
+    "FWD104": (redrawn, activation_cooled),
     "FWD106": (nonlinearity_inserted,),
     "LOS102": (output_exchanged,),
     "LOS103": (targets_in_domain,),
@@ -99,9 +105,10 @@ def _tested(finding: Finding, outcome: Outcome | None, suggestion: str) -> Findi
 
 
 def _is_incurable(finding: Finding, outcome: Outcome) -> bool:
-    """Say whether new weights leave the signal or the gradient as far off as it was allowed to be."""
-    is_left = finding.code not in outcome.gone and not finding.remedy.suggestion
-    return is_left and bool(outcome.change.redrawn) and finding.code.startswith(SIGNAL_FAMILIES)
+    """Say whether new weights leave signal or gradient as they were, or something else than them was needed."""
+    is_left = finding.code not in outcome.gone or not outcome.change.redrawn
+    is_init = finding.remedy.kind == "init" and not finding.remedy.suggestion
+    return is_left and is_init and finding.code.startswith(SIGNAL_FAMILIES)
 
 
 def _folded(leading: Sequence[Finding], outcomes: Mapping[int, Outcome]) -> dict[str, str]:

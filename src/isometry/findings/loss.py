@@ -31,6 +31,7 @@ MIN_ERROR = 10.0  # of a regression, output units; outputs near 1 come that far 
         "INI103",
         "INI101",
         "INI105",
+        "INI112",
         "FWD102",
         "BWD102",
         "FWD103",

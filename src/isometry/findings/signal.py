@@ -213,7 +213,7 @@ def dying_relu(table: ActivationTable, *, max_silent_share: float = MAX_SILENT_S
 @rule(
     "FWD104",
     severity="error",
-    explained_by=("NUM101", "INI103", "INI101", "INI105", "DAT101", "LOS102", "FWD102", "BWD102"),
+    explained_by=("NUM101", "INI103", "INI101", "INI105", "INI112", "DAT101", "LOS102", "FWD102", "BWD102"),
     is_statistic=True,
 )
 def saturated_activation(

@@ -22,7 +22,19 @@ SMALLEST_FALL = 1e-9  # of the loss at the start; less is rounding
 @rule(
     "TRN101",
     severity="error",
-    explained_by=("NUM101", "INI103", "INI101", "INI105", "DAT101", "LOS104", "LOS102", "FWD102", "BWD102"),
+    explained_by=(
+        "NUM101",
+        "INI103",
+        "INI101",
+        "INI105",
+        "INI112",
+        "DAT101",
+        "LOS104",
+        "LOS102",
+        "FWD102",
+        "BWD102",
+        "FWD104",
+    ),
 )
 def learning_rate_too_high(steps: StepSize, *, min_lower: float = MIN_LOWER) -> Iterator[Draft]:
     """The optimiser's steps are so long that they undo what they learn.
