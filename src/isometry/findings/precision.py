@@ -100,20 +100,28 @@ def gradient_underflow(underflow: GradientUnderflow, *, max_lost_share: float = 
 
 
 def _broken(result: Result, *, does_harm: bool) -> Draft:
+    return Draft(
+        where=(result.where, *result.upstream),
+        measured=float(result.infinite),
+        allowed=0.0,
+        unit="numbers that do not fit",
+        severity="error" if does_harm else "note" if result.only_negative else "warning",
+        cause=_cause_of_overflow(result),
+        remedy=Remedy("precision", _remedy_of_overflow(result)),
+    )
+
+
+def _cause_of_overflow(result: Result) -> Phrase:
     if result.vanished is not None:
-        cause = Phrase(
+        return Phrase(
             "{operation} in {where!r} meets a zero: the constant {constant:g} that was to prevent it is 0 in {dtype}",
             operation=result.operation,
             where=result.where,
             constant=result.vanished,
             dtype=result.dtype,
         )
-        remedy = Phrase(
-            "Use a constant that {dtype} holds, such as 1e-4, or compute this part in float32: x.float().",
-            dtype=result.dtype,
-        )
-    elif result.is_gradient:
-        cause = Phrase(
+    if result.is_gradient:
+        return Phrase(
             "the derivative of {operation} in {where!r} makes {count} gradients infinite; {dtype} ends at {limit:.5g}",
             operation=result.operation,
             where=result.where,
@@ -121,30 +129,25 @@ def _broken(result: Result, *, does_harm: bool) -> Draft:
             dtype=result.dtype,
             limit=limit_of(result.dtype),
         )
-        remedy = Phrase("Take the mean instead of the sum in the loss, or run in bfloat16.")
-    else:
-        cause = Phrase(
-            "{operation} in {where!r} makes {count} of {total} numbers infinite; {dtype} ends at {limit:.5g}",
-            operation=result.operation,
-            where=result.where,
-            count=result.infinite,
-            total=result.total,
-            dtype=result.dtype,
-            limit=limit_of(result.dtype),
-        )
-        remedy = _remedy_of_overflow(result)
-    return Draft(
-        where=(result.where, *result.upstream),
-        measured=float(result.infinite),
-        allowed=0.0,
-        unit="numbers that do not fit",
-        severity="error" if does_harm else "note" if result.only_negative else "warning",
-        cause=cause,
-        remedy=Remedy("precision", remedy),
+    return Phrase(
+        "{operation} in {where!r} makes {count} of {total} numbers infinite; {dtype} ends at {limit:.5g}",
+        operation=result.operation,
+        where=result.where,
+        count=result.infinite,
+        total=result.total,
+        dtype=result.dtype,
+        limit=limit_of(result.dtype),
     )
 
 
 def _remedy_of_overflow(result: Result) -> Phrase:
+    if result.vanished is not None:
+        return Phrase(
+            "Use a constant that {dtype} holds, such as 1e-4, or compute this part in float32: x.float().",
+            dtype=result.dtype,
+        )
+    if result.is_gradient:
+        return Phrase("Take the mean instead of the sum in the loss, or run in bfloat16.")
     if result.operation in CASTS:
         return Phrase("Scale the numbers before they are cast, or cast them to bfloat16, which has float32's range.")
     return Phrase(
