@@ -50,6 +50,9 @@ def log_likelihood(log_shares: Tensor, labels: Tensor) -> Tensor:
         pytest.param(
             lambda out, y: F.binary_cross_entropy_with_logits(out.sigmoid(), y), ONE_HOT, "error", id="sigmoid twice"
         ),
+        pytest.param(
+            lambda out, y: F.binary_cross_entropy(out.relu().sigmoid(), y), ONE_HOT, "error", id="ReLU before a sigmoid"
+        ),
         pytest.param(F.nll_loss, CLASSES, "error", id="raw numbers as logarithms"),
         pytest.param(lambda out, y: F.nll_loss(out.softmax(1), y), CLASSES, "error", id="probabilities as logarithms"),
         pytest.param(lambda out, y: F.nll_loss(out.log_softmax(0), y), CLASSES, "error", id="over the samples"),
@@ -91,6 +94,9 @@ def test_an_activation_that_its_loss_cannot_use_is_found(loss: Loss, targets: Te
         pytest.param(F.cross_entropy, ONE_HOT, id="soft labels"),
         pytest.param(lambda out, y: F.binary_cross_entropy(out.sigmoid(), y), ONE_HOT, id="sigmoid once"),
         pytest.param(lambda out, y: F.binary_cross_entropy(out.softmax(1), y), ONE_HOT, id="one label of each"),
+        pytest.param(
+            lambda out, y: F.binary_cross_entropy(out.sigmoid().clamp(1e-4, 1 - 1e-4), y), ONE_HOT, id="clamped a bit"
+        ),
         pytest.param(lambda out, y: F.mse_loss(out.softmax(1), y), ONE_HOT, id="Brier score"),
         pytest.param(lambda out, y: F.mse_loss(out.sigmoid(), y), NORMAL.sigmoid(), id="targets within reach"),
         pytest.param(lambda out, y: F.mse_loss(5 * out.sigmoid(), y), NORMAL.sigmoid() * 5, id="stretched to reach"),

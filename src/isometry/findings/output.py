@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from isometry.findings.rule import Draft, rule
 from isometry.probes.outputs import (
@@ -154,7 +155,7 @@ def _squeezed_binary(reading: OutputReading, max_least_loss: float) -> Draft | N
     if comparison.family != "binary" or comparison.targets is None or not comparison.targets.is_floating_point():
         return None
     if comparison.name == "binary_cross_entropy":
-        return _one_of_many(reading)
+        return _one_of_many(reading) or _narrow_probabilities(reading, max_least_loss)
     if reach.low == -math.inf and reach.high == math.inf:
         return None
     low, high = (1 / (1 + math.exp(-max(min(bound, 700.0), -700.0))) for bound in (reach.low, reach.high))
@@ -170,6 +171,24 @@ def _squeezed_binary(reading: OutputReading, max_least_loss: float) -> Draft | N
         most=high,
     )
     return _on_logits(reading, least=least, cause=cause, allowed=max_least_loss)
+
+
+def _narrow_probabilities(reading: OutputReading, max_least_loss: float) -> Draft | None:
+    """Probabilities of which a part cannot come up, as behind a ReLU and a sigmoid."""
+    targets, reach = reading.comparison.targets, reading.reach
+    if targets is None or not reach.activation:
+        return None
+    low, high = max(reach.low, 0.0), min(reach.high, 1.0)
+    least = least_binary_loss(targets, low=low, high=high)
+    cause = Phrase(
+        "the probabilities behind {activation} stay in [{low:.3g}, {high:.3g}]",
+        activation=reach.activation,
+        low=low,
+        high=high,
+    )
+    draft = _on_logits(reading, least=least, cause=cause, allowed=max_least_loss)
+    remedy = Remedy("model", Phrase("Put nothing but one sigmoid behind the last layer."))
+    return None if draft is None else replace(draft, remedy=remedy)
 
 
 def _on_logits(reading: OutputReading, *, least: float, cause: Phrase, allowed: float) -> Draft | None:

@@ -40,6 +40,8 @@ MAX_ROWS = 256  # samples and places whose classes are looked at, counts; a lang
 MIN_AXES = 2
 NORMALISED = 0.05  # logarithm of a sum of probabilities, off by no more than rounding and a constant for safety
 BY_HAND = "difference"
+MARGIN = "hinge loss"  # max(0, 1 - output * label), written by hand
+CUTS = frozenset({"clamp", "clamp_min", "relu", "maximum", "max", "softplus"})
 PRODUCTS_WITH_ITSELF = frozenset({"mul", "matmul", "dot"})
 SQUARES = frozenset({"square", "pow"}) | PRODUCTS_WITH_ITSELF
 MAGNITUDES = frozenset({"abs", "norm", "vector_norm"})
@@ -111,7 +113,7 @@ class ComparedTensors:
         if operation.weights:
             self._by_hand.clear()  # what came before it is no loss, and would hold memory
         family = FAMILIES.get(operation.name)
-        if family is None and operation.name != "sub":
+        if family is None and operation.name not in {"sub", "mul"}:
             return
         if operation.is_blind or not all(has_numbers(tensor) for tensor in call.inputs):
             return
@@ -119,21 +121,20 @@ class ComparedTensors:
         if outputs is None or not outputs.numel() or not outputs.is_floating_point():
             return
         if family is None:
-            self._note_difference(operation, outputs, targets)
+            self._note_by_hand(operation, outputs, targets)
         elif outputs.requires_grad or family == "margin":
             with torch.no_grad():
                 self.seen.append(_noted(operation, family, outputs=outputs.detach(), targets=targets))
 
-    def _note_difference(self, operation: Operation, outputs: Tensor, targets: Tensor | None) -> None:
+    def _note_by_hand(self, operation: Operation, outputs: Tensor, targets: Tensor | None) -> None:
         if targets is None or outputs.requires_grad == targets.requires_grad:
             return
         if targets.requires_grad:
             outputs, targets = targets, outputs
         if targets.is_floating_point() and targets.numel() > 1:
             shape = tuple(outputs.shape)
-            self._by_hand.append(
-                _Seen(operation.index, BY_HAND, "distance", outputs.detach(), targets.detach(), -1, shape)
-            )
+            name, family = (MARGIN, "margin") if operation.name == "mul" else (BY_HAND, "distance")
+            self._by_hand.append(_Seen(operation.index, name, family, outputs.detach(), targets.detach(), -1, shape))
 
     def all(self) -> Iterator[_Seen]:
         """Yield what was seen, in no special order."""
@@ -152,7 +153,11 @@ def find_comparisons(evidence: Evidence) -> ComparisonTable:
         if seen.operation not in flow:
             continue
         prediction, target = _on_tape(tape, operation, seen)
-        name = _error_made(evidence, operation.outputs[0]) if seen.name == BY_HAND else seen.name
+        name = seen.name
+        if name == BY_HAND:
+            name = _error_made(evidence, operation.outputs[0])
+        elif name == MARGIN and not _is_hinge(evidence, operation.outputs[0]):
+            name = ""
         if name and (target is None or target not in moved):
             found.append(_comparison(replace(seen, name=name), prediction, target))
     return ComparisonTable(tuple(sorted(found, key=lambda each: each.operation)))
@@ -273,6 +278,15 @@ def _error_made(evidence: Evidence, value: int) -> str:
                 seen.add(reader.outputs[0])
                 waiting.append(reader.outputs[0])
     return ""
+
+
+def _is_hinge(evidence: Evidence, value: int) -> bool:
+    """Say whether a product is taken from a number and cut off at zero next."""
+    operations, readers = evidence.step.tape.operations, evidence.anatomy.readers
+    first = [operations[index] for index in readers.get(value, ())]
+    if len(first) != 1 or first[0].name != "sub" or len(first[0].inputs) != 1:
+        return False
+    return any(operations[index].name in CUTS for index in readers.get(first[0].outputs[0], ()))
 
 
 def _is_own_square(operation: Operation) -> bool:
