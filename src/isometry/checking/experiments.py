@@ -14,6 +14,7 @@ from isometry.probes.course import run_course
 from isometry.probes.evidence import Evidence, NotMeasuredError, gather, measure
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding, Proof
+from isometry.report.phrases import Phrase
 
 TIME_BUDGET = 4.0  # seconds of all experiments of a check, which is to take less than ten with everything on
 MIN_BETTER = 0.05  # of a loss after the same steps; the same network on two seeds differs by less: benchmarks/proofs.md
@@ -100,7 +101,7 @@ class Outcome:
         if before is None or after is None:
             if self.losses is None:
                 return None
-            (before, after), unit = self.losses.end, f"loss after {self.steps} steps"
+            (before, after), unit = self.losses.end, Phrase("loss after {steps} steps", steps=self.steps)
         losses = (None, None) if self.losses is None else self.losses.end
         return Proof(self.change.words, before, after, self.confirmed, unit, *losses)
 

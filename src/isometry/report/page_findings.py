@@ -78,6 +78,7 @@ def _labelled(finding: Finding) -> Iterator[tuple[str, Markup]]:
     yield "because", code(finding.because) if finding.because else EMPTY
     yield "tested", EMPTY if finding.proof is None else escaped(proof_sentence(finding.proof, finding.unit))
     yield "remedy", escaped(say(finding.remedy.text))
+    yield "code", code(finding.remedy.suggestion) if finding.remedy.suggestion else EMPTY
 
 
 def _where(where: tuple[str, ...]) -> Markup:
