@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from isometry.probes.contents import CHUNK, has_one_huge_value, is_huge, numbers_of
+from isometry.probes.contents import CHUNK, has_one_huge_value, is_huge, looks_unwritten, numbers_of
 
 FLOATS = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50)
 
@@ -99,3 +99,33 @@ def test_complex_numbers_count_by_their_parts() -> None:
     assert numbers is not None
 
     assert (numbers.size, numbers.low, numbers.high, numbers.mean) == (4, -3.0, 2.0, 0.0)
+
+
+def holding(shape: tuple[int, ...], place: tuple[int | slice, ...], value: float) -> Tensor:
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    tensor[place] = value
+    return tensor
+
+
+ALL = slice(None)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        pytest.param(torch.randn(8, 8), False, id="draws"),
+        pytest.param(holding((8, 8), (2, 3), 1e-40), True, id="one number among draws"),
+        pytest.param(holding((8, 8), (2, ALL), 1e-40), False, id="a unit that decayed"),
+        pytest.param(holding((8, 8), (ALL, 2), 1e-40), False, id="what reads a unit that decayed"),
+        pytest.param(holding((8, 4, 3, 3), (ALL, 2), 1e-40), False, id="a channel that decayed"),
+        pytest.param(holding((8, 4, 3, 3), (1, 2, 0, 1), 1e-40), True, id="one number of a filter"),
+        pytest.param(holding((8,), (2,), 1e-40), False, id="a scale that decayed"),
+        pytest.param(torch.full((8, 8), 1e-40), True, id="nothing but small numbers"),
+        pytest.param(torch.zeros(8, 8), False, id="zeros"),
+        pytest.param(holding((8, 8), (2, 3), 1e30), True, id="absurd size"),
+        pytest.param(holding((8, 8), (2, 3), math.nan), False, id="a NaN alone"),
+        pytest.param(holding((8, 8), (2, 3), 1e30).index_fill(0, torch.tensor([5]), math.nan), True, id="and NaN"),
+    ],
+)
+def test_bits_of_something_else_are_told_from_what_training_leaves(tensor: Tensor, *, expected: bool) -> None:
+    assert looks_unwritten(tensor) == expected

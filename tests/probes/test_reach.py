@@ -228,3 +228,13 @@ def test_a_target_network_that_is_stopped_is_meant_and_a_choice_is_not() -> None
     assert [(each.name, each.is_meant, each.is_on_trunk) for each in chosen.of("cut")] == [
         ("first.weight", False, False)
     ]
+
+
+def test_a_codebook_that_is_read_behind_a_detach_is_meant() -> None:
+    model = Net(
+        lambda m, x: m.second(m.first(x)) - m.codes.detach()[torch.cdist(x, m.codes).argmin(1)],
+        codes=torch.randn(5, 4),
+    )
+    (codes,) = reach_of(model).of("cut")
+
+    assert (codes.name, codes.is_meant) == ("codes", True)

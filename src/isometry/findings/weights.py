@@ -12,7 +12,7 @@ from isometry.report.phrases import Phrase
 
 BREAK = Remedy("init", Phrase("Draw the weights at random, which breaks the symmetry: isometry fix."))
 # Shares of a layer's units that add nothing (benchmarks/symmetry.md): half of 64 cost a hundredth of the accuracy on
-# the digits, which is no reason to keep them, 94 % a tenth of it, and 97 % more than half.
+# the digits, which is no reason to keep them, 94 % a quarter of it, and 97 % three quarters.
 MAX_LOST_SHARE = 0.5
 MAX_DOUBLED_SHARE = 0.1
 LOST_FACTOR = 3.0  # decades; where plain networks learn late or not at all (benchmarks/thresholds.md)
@@ -81,7 +81,7 @@ def symmetric_units(
 
     Measured:
         Units, heads or experts of one weight whose numbers agree to 1e-5 of their size, up to the sign, and whose
-        gradients do to 1e-4, and modules that are copies with equal gradients; units that agree to 0.03 and 0.1 are a
+        gradients do to 1e-4, and modules that are copies with equal gradients; units that agree to 0.06 and 0.2 are a
         warning at most. An error if half of the units add nothing, a warning from a tenth on, below it a note. Copies
         that get different gradients, because of dropout or of the weights behind them, will part: a note.
 
