@@ -37,6 +37,7 @@ MIN_ERROR = 10.0  # of a regression, output units; outputs near 1 come that far 
         "FWD103",
         "FWD104",
     ),
+    is_statistic=True,
 )
 def start_loss(
     start: LossStart, *, max_ratio: float = MAX_START_RATIO, max_square_ratio: float = MAX_SQUARE_RATIO
