@@ -20,6 +20,7 @@ from isometry.findings.run import rank, run_rules
 from isometry.probes.evidence import Evidence, NotMeasuredError, gather
 from isometry.probes.jacobian import measure_jacobian
 from isometry.probes.jacobian_result import JacobianResult
+from isometry.probes.start import LossStart
 from isometry.probes.trial_result import TrialResult
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.facts import Cost
@@ -100,7 +101,8 @@ def diagnose(
 
 def gather_for(task: Task, rules: Iterable[Rule], *, seed: int = 0, settings: Settings = DEFAULT) -> Evidence:
     """Return the evidence of one run of a task, watched for what these rules need."""
-    return gather(task, [kind for rule in rules for kind in rule.measurements], seed=seed, steps=settings.steps)
+    kinds = [kind for rule in rules for kind in rule.measurements]
+    return gather(task, [*kinds, LossStart], seed=seed, steps=settings.steps)  # a head drawn anew depends on the loss
 
 
 def diagnose_evidence(
