@@ -45,8 +45,8 @@ def learning_rate_too_high(steps: StepSize, *, min_lower: float = MIN_LOWER) -> 
         overflows.
 
     Measured:
-        A trial of a few steps on a copy, always on the same batch, with the given learning rate and with a tenth, a
-        hundredth and a thousandth of it. The finding needs both: the given rate diverges, ends no lower than it
+        A trial of a few steps on a copy, always on the same batch, with the given learning rate and with a tenth
+        to a ten thousandth of it. The finding needs both: the given rate diverges, ends no lower than it
         started, or jumps; and a smaller one learns and ends lower by a quarter of the loss at the start. Where the
         given one stayed finite, four times as many steps decide: some rates jump at first and train well. For
         gradient descent also the largest eigenvalue of the Hessian, which bounds stable rates by
@@ -102,7 +102,7 @@ def learning_rate_too_low(steps: StepSize, *, max_patience: float = MAX_PATIENCE
 
     Measured:
         A trial of a few steps on a copy, always on the same batch, with the given learning rate and with rates from
-        a thousand to a million times as large, up to the first that learns. The finding needs updates below
+        a thousand to a hundred million times as large, as long as they do better. The finding needs updates below
         1e-4 of the weights, and a larger rate that learns what the given one would need more than 100,000 steps for.
         Pretrained weights, which small steps are right for, and rates that a schedule still holds low are left in
         peace.

@@ -12,8 +12,8 @@ from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
 from isometry.probes.trial import affordable_steps, course_of, learns
 from isometry.probes.trial_result import TrialResult
 
-SHRUNK = (0.1, 0.01, 1e-3)  # of the given rate
-GROWN = (1e3, 1e4, 1e5, 1e6)  # less is a matter of patience, not of failure
+SHRUNK = (0.1, 0.01, 1e-3, 1e-4)  # of the given rate
+GROWN = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8)  # less is a matter of patience, not of failure
 LONGER = 4  # times as many steps, where the given rate may yet come down from where its first steps led
 TAIL = 0.25  # share of the losses, the last ones, whose median is where a course ends; one may be a spike
 SMALL_UPDATE = 1e-4  # of the weight in one step, median over the parameters; at 1e-3 networks learn in 1,000 steps
@@ -78,10 +78,10 @@ def measure_step_size(evidence: Evidence) -> StepSize:
         raise NotMeasuredError("the optimiser has no learning rate")
     if trial.is_warming_up:
         raise NotMeasuredError("a schedule holds the learning rate below what it will be")
-    if not trial.updates or (trial.num_strangers and len(trial.missed) == len(trial.updates)):
+    if not trial.num_held:
         raise NotMeasuredError("the optimiser does not hold the model's parameters")
     given, num_steps = _summary(trial.learning_rate, trial.losses, is_learning=trial.learns), len(trial.losses) - 1
-    update = statistics.median(each.ratio for each in trial.updates)
+    update = statistics.median([each.ratio for each in trial.updates] or [math.inf])  # weights of zero always move far
     smaller = larger = ()
     if does_harm(given) or is_restless(given):
         smaller = _others(evidence, trial, SHRUNK)
