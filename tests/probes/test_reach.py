@@ -238,3 +238,28 @@ def test_a_codebook_that_is_read_behind_a_detach_is_meant() -> None:
     (codes,) = reach_of(model).of("cut")
 
     assert (codes.name, codes.is_meant) == ("codes", True)
+
+
+def test_a_recurrent_weight_that_no_step_used_stands_beside_others_that_learn() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"lstm": nn.LSTM(4, 3, batch_first=True, bidirectional=True), "head": nn.Linear(6, 2)})
+    task = Task(
+        model=model,
+        batch=torch.randn(8, 5, 4),
+        step=lambda m, x: m["head"](m["lstm"](x)[0][:, -1]).square().mean(),  # of the way back the first step alone
+    )
+    (idle,) = measure(gather(task, [GradientReach]), GradientReach).of("zero")
+
+    assert (idle.name, idle.is_on_trunk) == ("lstm.weight_hh_l0_reverse", False)
+
+
+def overwritten(m: Any, x: Tensor) -> Tensor:
+    h = m.first(x).clone()
+    h[:] = torch.randn(8, 4)
+    return m.second(h)
+
+
+def test_a_layer_whose_output_is_overwritten_stands_on_the_trunk() -> None:
+    (lost,) = reach_of(Net(overwritten)).of("zero")
+
+    assert (lost.name, lost.is_on_trunk) == ("first.weight", True)

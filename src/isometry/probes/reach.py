@@ -134,14 +134,24 @@ class _Ways:
 
     def _is_on_trunk(self, own: list[int]) -> bool:
         """Say whether no layer that learns offers a way from data to the loss that avoids some operations."""
-        outside = (value.index for value in self._tape.values if value.producer is None)
-        fed, flow = _values_from(self._tape, outside, barred=own), self._evidence.anatomy.flow
+        operations = self._tape.operations
+        if any(self._learns(operations[index]) for index in own):
+            return False  # of several weights of one operation, such as a recurrent one, others learn
+        fed, flow = _values_from(self._tape, self._data, barred=own), self._evidence.anatomy.flow
         ahead: set[int] = set()
         for node in reversed(flow.nodes):
             if node not in own and (not flow.after[node] or not ahead.isdisjoint(flow.after[node])):
                 ahead.add(node)
-        layers = (self._tape.operations[node] for node in ahead)
+        layers = (operations[node] for node in ahead)
         return not any(self._learns(layer) and not fed.isdisjoint(layer.inputs) for layer in layers)
+
+    @cached_property
+    def _data(self) -> set[int]:
+        """The values of the batch; all that come from outside if no layer reads these."""
+        of_batch = _values_from(self._tape, self._tape.batch)
+        if any(operation.weights and not of_batch.isdisjoint(operation.inputs) for operation in self._tape.operations):
+            return set(self._tape.batch)
+        return {value.index for value in self._tape.values if value.producer is None}
 
     def _learns(self, layer: Operation) -> bool:
         return any(name in self._reached for use in layer.weights for name in use.names)
