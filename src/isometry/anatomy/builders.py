@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry._errors import BuilderError, IsometryError, describe
+from isometry._phrases import Phrase
 from isometry.anatomy.names import names_of
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Task, make_task
 
@@ -213,7 +214,11 @@ def _call(word: str, found: Any) -> Any:
 
 
 def _task_of(word: str, built: Any, *, input_words: str | None, batch_size: int, seed: int) -> Task:
-    unused = () if input_words is None else (f"--input {input_words} was not used: the builder gives inputs.",)
+    unused = (
+        ()
+        if input_words is None
+        else (Phrase("--input {words} was not used: the builder gives inputs.", words=input_words),)
+    )
     if isinstance(built, Task):
         return replace(built, warnings=built.warnings + unused)
     parts = _parts_of(word, built)

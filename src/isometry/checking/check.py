@@ -24,6 +24,7 @@ from isometry.probes.start import LossStart
 from isometry.probes.trial_result import TrialResult
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.facts import Cost
+from isometry.report.phrases import Phrase
 
 EVAL_MODE = "The model is in eval mode and was measured so; training will run in train mode: call model.train()."
 VERSIONED = ("isometry", "torch", "numpy")
@@ -150,8 +151,8 @@ def _jacobian(evidence: Evidence, num_vectors: int) -> tuple[JacobianResult | No
         return None, ()
     try:
         return measure_jacobian(evidence, num_vectors=num_vectors), ()
-    except NotMeasuredError as reason:
-        return None, (f"The Jacobian was not measured: {reason}.",)
+    except NotMeasuredError as error:
+        return None, (Phrase("The Jacobian was not measured: {reason}.", reason=error.reason),)
 
 
 def _warnings(evidence: Evidence) -> tuple[str, ...]:
@@ -161,8 +162,12 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
     unseen = _out_of_sight(evidence)
     if unseen:
         found.append(
-            f"{len(unseen)} trainable parameters, such as {unseen[0]!r}, work out of sight (scripted or traced "
-            "modules, vmap): what happens to signal and gradient there was not judged."
+            Phrase(
+                "{count} trainable parameters, such as {name!r}, work out of sight (scripted or traced modules, vmap): "
+                "what happens to signal and gradient there was not judged.",
+                count=len(unseen),
+                name=unseen[0],
+            )
         )
     if not evidence.task.model.training:
         found.append(EVAL_MODE)

@@ -20,8 +20,8 @@ def run_rules(rules: Iterable[Rule], evidence: Evidence) -> tuple[list[Finding],
     for rule in rules:
         try:
             measured = [measure(evidence, kind) for kind in rule.measurements]
-        except NotMeasuredError as reason:
-            skipped.append(Skipped(rule.code, str(reason)))
+        except NotMeasuredError as error:
+            skipped.append(Skipped(rule.code, error.reason))
             continue
         drafts.extend((rule, draft) for draft in rule(*measured))
     return findings_of(drafts), tuple(skipped)

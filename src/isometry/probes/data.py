@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from isometry._phrases import Phrase
 from isometry.anatomy.operations import PRODUCTS, RECURRENT, TRANSPARENT
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
@@ -16,6 +17,7 @@ from isometry.probes.losses import made_of_parameters
 from isometry.probes.outputs import layers_before
 from isometry.probes.statistics import has_floats, to_floats
 
+TABLE = 2  # axes of a table; maps without a batch have as many
 MIN_SAMPLES = 4  # fewer may be alike by choice
 MORE_SAMPLES = 1024  # of a data set, looked at where a batch does not vary
 
@@ -118,7 +120,7 @@ def _feature_axis(operation: Operation, call: Call, data: Tensor) -> int | None:
     if not data.ndim or operation.name == "einsum":
         return None
     if operation.name.startswith("conv"):
-        return 1 if data.ndim > 2 else None  # noqa: PLR2004 - without a batch
+        return 1 if data.ndim > TABLE else None
     if operation.name in PRODUCTS:
         position = next(place for place, each in enumerate(call.inputs) if each is data)
         is_behind = position > operation.weights[0].position and data.ndim > 1
@@ -205,7 +207,7 @@ def measure_variety(evidence: Evidence) -> Variety:
     if not isinstance(batch, Batch) or not isinstance(targets, Tensor) or not targets.ndim:
         raise NotMeasuredError("the batch is no pair of inputs and targets")
     if len(targets) < MIN_SAMPLES:
-        raise NotMeasuredError(f"the batch has fewer than {MIN_SAMPLES} samples")
+        raise NotMeasuredError(Phrase("the batch has fewer than {count} samples", count=MIN_SAMPLES))
     inputs = [each for each in tensors_in(batch.inputs) if each.ndim and len(each) == len(targets)]
     if not inputs:
         raise NotMeasuredError("no input has as many samples as the targets")

@@ -19,6 +19,11 @@ M = TypeVar("M")
 class NotMeasuredError(Exception):
     """A probe cannot measure this task; its argument says why, and the rule is skipped with that reason."""
 
+    @property
+    def reason(self) -> str:
+        """Why, as it was given: a Phrase stays one, which `str` of the error would not leave it."""
+        return self.args[0]
+
 
 class Evidence:
     """One recorded step of a task, with what its observers saw.

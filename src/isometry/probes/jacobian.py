@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isometry._errors import ModelError
+from isometry._phrases import Phrase
 from isometry.anatomy.record import recorded
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation, Tape
@@ -128,7 +129,9 @@ def _captured(task: Task, evidence: Evidence, points: tuple[int, ...]) -> Genera
             _name(seen, evidence.step.tape, tape)
             yield seen
     except ModelError as error:
-        raise NotMeasuredError(f"the model does not run on a part of its batch: {error}") from error
+        raise NotMeasuredError(
+            Phrase("the model does not run on a part of its batch: {error}", error=str(error))
+        ) from error
 
 
 def _name(seen: _Seen, first: Tape, tape: Tape) -> None:
@@ -159,7 +162,7 @@ def _measure(
     whole = _whole(seen)
     samples = 0 if is_coupled else len(whole.source)
     pairs = list(pairwise(seen.points))
-    stride = math.ceil(len(pairs) / MAX_LAYERS)
+    stride = max(math.ceil(len(pairs) / MAX_LAYERS), 1)
 
     def spectrum(product: Product, name: str, effort: _Effort) -> Spectrum:
         return _spectrum(product, name, effort=effort, num_samples=samples, seed=seen.seed)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from isometry._phrases import Phrase
 from isometry.probes.evidence import NotMeasuredError
 
 ADJOINT_TOLERANCE = 1e-3  # relative; half precision rounds by as much
@@ -70,7 +71,9 @@ class Product:
             )[0]
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
-            raise NotMeasuredError(f"the backward pass has no derivative of its own: {reason}") from error
+            raise NotMeasuredError(
+                Phrase("the backward pass has no derivative of its own: {reason}", reason=reason)
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

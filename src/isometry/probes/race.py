@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry._errors import DomainError
+from isometry._phrases import Phrase
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.task import Batch, Task, call_model
 from isometry.probes.race_result import Evaluation, RaceResult, RaceSide, Winner
@@ -101,15 +102,30 @@ def judge(first: RaceSide, second: RaceSide) -> tuple[Winner, str]:
     pairs = list(zip(_comparable(first), _comparable(second), strict=True))
     start = max(_start(first), _start(second))
     means = statistics.fmean(pair[0] for pair in pairs), statistics.fmean(pair[1] for pair in pairs)
-    sentence = f"{first.name} {_ending(means[0])}, {second.name} {_ending(means[1])}"
-    outcomes: tuple[tuple[int, int, Winner, str], ...] = ((1, 0, "second", "lower"), (0, 1, "first", "higher"))
+    ends = Phrase(
+        "{first} {ending}, {second} {other}",
+        first=first.name,
+        ending=_ending(means[0]),
+        second=second.name,
+        other=_ending(means[1]),
+    )
+    outcomes: tuple[tuple[int, int, Winner, str], ...] = (
+        (1, 0, "second", Phrase("lower in every repeat")),
+        (0, 1, "first", Phrase("higher in every repeat")),
+    )
     for lower, higher, winner, order in outcomes:
         if all(pair[higher] > pair[lower] for pair in pairs) and _is_well_above(means[higher], means[lower], start):
             if _fits_better((first, second)[higher], (first, second)[lower]):
                 rival = (first, second)[higher].name
-                return "no difference", f"{sentence}; but {rival} fits the batches it trains on better: it memorises."
-            return winner, f"{sentence}, {order} in every repeat."
-    return "no difference", f"{sentence}; a difference counts from a factor of {MIN_ADVANTAGE:g} in every repeat alike."
+                return "no difference", Phrase(
+                    "{ends}; but {rival} fits the batches it trains on better: it memorises.", ends=ends, rival=rival
+                )
+            return winner, Phrase("{ends}, {order}.", ends=ends, order=order)
+    return "no difference", Phrase(
+        "{ends}; a difference counts from a factor of {factor:g} in every repeat alike.",
+        ends=ends,
+        factor=MIN_ADVANTAGE,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,5 +275,5 @@ def _is_well_above(high: float, low: float, start: float) -> bool:
     return high - low >= (1 - 1 / MIN_ADVANTAGE) * (max(start, high) - low)
 
 
-def _ending(loss: float) -> str:
-    return f"ended at a loss of {loss:.4g}" if math.isfinite(loss) else "diverged"
+def _ending(loss: float) -> Phrase:
+    return Phrase("ended at a loss of {loss:.4g}", loss=loss) if math.isfinite(loss) else Phrase("diverged")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from isometry._errors import ModelError
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Task
 from isometry.probes.course import MIN_STEPS, TIME_BUDGET, Course, Progress, run_course
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
@@ -65,7 +66,11 @@ def affordable_steps(evidence: Evidence) -> int:
         raise NotMeasuredError("the loss is not finite before any step")
     if evidence.step.seconds * MIN_STEPS > TIME_BUDGET:
         raise NotMeasuredError(
-            f"a step takes {evidence.step.seconds:.2g} seconds, and a trial may take {TIME_BUDGET:g}"
+            Phrase(
+                "a step takes {seconds:.2g} seconds, and a trial may take {limit:g}",
+                seconds=evidence.step.seconds,
+                limit=TIME_BUDGET,
+            )
         )
     return evidence.steps
 
@@ -88,7 +93,7 @@ def course_of(task: Task, *, steps: int, seed: int, rate_factor: float = 1.0) ->
     try:
         return run_course(task, steps=steps, seed=seed, rate_factor=rate_factor)
     except ModelError as error:
-        raise NotMeasuredError(f"no trial could be made: {error}") from error
+        raise NotMeasuredError(Phrase("no trial could be made: {error}", error=str(error))) from error
 
 
 def learns(course: Course) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry._errors import ModelError
+from isometry._phrases import Phrase
 from isometry.anatomy.record import Step, record_step
 from isometry.anatomy.task import Task
 from isometry.probes.evidence import Evidence, NotMeasuredError, probe
@@ -78,7 +79,7 @@ def _scaled_step(evidence: Evidence, scale: float) -> Step:
     try:
         return record_step(task, seed=evidence.seed)
     except ModelError as error:
-        raise NotMeasuredError(f"the loss cannot be scaled: {error}") from error
+        raise NotMeasuredError(Phrase("the loss cannot be scaled: {error}", error=str(error))) from error
 
 
 def _has_bad_gradient(step: Step) -> bool:

@@ -1,29 +1,5 @@
-"""Sentences for people: English text that remembers its template, so that it can be said in another language."""
+"""The class Phrase, where rules and renderers look for it; it stands lower, since probes have sentences to say too."""
 
-from typing import Any
+from isometry._phrases import Phrase
 
-
-class Phrase(str):
-    """An English sentence that was filled in, with the template and the values it was made of.
-
-    It is the English text wherever text is wanted. A translation is found by the template, and filled in with the same
-    values; a value that is a Phrase itself is translated first.
-
-    Example:
-        >>> Phrase("each layer multiplies the gradient by {factor:.3g}", factor=0.25)
-        'each layer multiplies the gradient by 0.25'
-    """
-
-    __slots__ = ("template", "values")
-    template: str
-    values: dict[str, Any]
-
-    def __new__(cls, template: str, **values: Any) -> "Phrase":
-        """Fill a template in; without values it may hold braces of its own."""
-        phrase = super().__new__(cls, template.format(**values) if values else template)
-        phrase.template = template
-        phrase.values = values
-        return phrase
-
-    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:  # for copies and pickles
-        return (self.template,), self.values
+__all__ = ["Phrase"]
