@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from isometry._errors import ModelError
 from isometry._phrases import Phrase
 from isometry.anatomy.task import Task
-from isometry.probes.course import MIN_STEPS, TIME_BUDGET, Course, Progress, run_course
+from isometry.probes.course import TIME_BUDGET, Course, Progress, run_course
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
 from isometry.probes.losses import LossReading
 from isometry.probes.trial_result import TrialResult
@@ -64,7 +64,7 @@ def affordable_steps(evidence: Evidence) -> int:
         raise NotMeasuredError("the trial is switched off")
     if not evidence.is_finite:
         raise NotMeasuredError("the loss is not finite before any step")
-    if evidence.step.seconds * MIN_STEPS > TIME_BUDGET:
+    if evidence.step.seconds > TIME_BUDGET:
         raise NotMeasuredError(
             Phrase(
                 "a step takes {seconds:.2g} seconds, and a trial may take {limit:g}",
