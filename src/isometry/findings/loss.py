@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from isometry.findings.rule import Draft, rule
 from isometry.probes.reductions import SummedReading
-from isometry.probes.start import LossStart
+from isometry.probes.start import Gap, GapKind, LossStart
 from isometry.report.finding import Remedy
 from isometry.report.phrases import Phrase
 
@@ -76,7 +76,7 @@ def start_loss(
         constant=reading.constant,
     )
     if gap is not None:
-        cause = Phrase("{gap}; {why}; without it {without:.4g}", gap=cause, why=gap.cause, without=gap.without)
+        cause = Phrase("{gap}; {why}; without it {without:.4g}", gap=cause, why=_why(gap), without=gap.without)
     yield Draft(
         where=start.heads if gap is None else gap.where,
         measured=reading.value,
@@ -85,6 +85,21 @@ def start_loss(
         cause=cause,
         remedy=Remedy("init", Phrase("Make the head small and its bias the targets' mean or log prior: isometry fix.")),
     )
+
+
+def _why(gap: Gap) -> Phrase:
+    return Phrase(_WHY[gap.kind].template, layer=repr(gap.where[0]) if gap.where else "the head", size=gap.size)
+
+
+_WHY: dict[GapKind, Phrase] = {
+    "targets": Phrase("the targets have a mean of {size:.3g}"),
+    "offset": Phrase("the outputs have a mean of {size:.3g}"),
+    "spread": Phrase("the outputs have a deviation of {size:.3g}"),
+    "class-offsets": Phrase("the mean logits of the classes differ by {size:.3g}, as a bias makes them"),
+    "behind-head": Phrase("what stands behind {layer} multiplies its outputs by {size:.3g}"),
+    "head-weight": Phrase("the weight of {layer} makes its outputs {size:.3g} times its inputs"),
+    "head-input": Phrase("{layer} reads numbers with a root mean square of {size:.3g}"),
+}
 
 
 # Times a mean's gradient, from which on a sum is worth a word; a sum over few numbers is a matter of taste.

@@ -26,6 +26,8 @@ MAX_REACH_COST = 0.02
 LOST_REACH_COST = 0.1
 # Natural logarithm of a sum of probabilities. Rows of raw numbers and of probabilities have ln(classes) and more.
 MAX_LOG_TOTAL = 0.1
+TABLE = 2  # axes of a table of samples and outputs
+HALF_A_LABEL = 0.5  # by which a sum of labels may be off one
 
 TAKES_LOGITS = Phrase("The loss applies a softmax itself: give it the outputs of the last layer as they are.")
 
@@ -94,7 +96,7 @@ def _normalised_over_one(reading: OutputReading) -> Draft | None:
 
 def _normalised_over_samples(reading: OutputReading) -> Draft | None:
     reach, comparison = reading.reach, reading.comparison
-    if reach.softmax_axis is None or reach.num_axes < 2 or reach.softmax_dim != comparison.shape[0]:  # noqa: PLR2004
+    if reach.softmax_axis is None or reach.num_axes < TABLE or reach.softmax_dim != comparison.shape[0]:
         return None
     if reach.softmax_axis != 0 or reach.num_axes != len(comparison.shape) or comparison.class_axis == 0:
         return None
@@ -212,9 +214,14 @@ def _named(reading: OutputReading) -> str:
 def _one_of_many(reading: OutputReading) -> Draft | None:
     """A softmax for targets of which several, or none, hold at once."""
     targets = reading.comparison.targets
-    if targets is None or not reading.is_distribution or targets.ndim < 2 or targets.shape != reading.comparison.shape:  # noqa: PLR2004
+    if (
+        targets is None
+        or not reading.is_distribution
+        or targets.ndim < TABLE
+        or targets.shape != reading.comparison.shape
+    ):
         return None
-    share = float(((targets.double().sum(-1) - 1).abs() > 0.5).double().mean())  # noqa: PLR2004 - half a label
+    share = float(((targets.double().sum(-1) - 1).abs() > HALF_A_LABEL).double().mean())
     if share <= MAX_OUT_OF_REACH:
         return None
     return Draft(

@@ -78,7 +78,7 @@ def _is_less_own_mean(evidence: Evidence, operation: Operation) -> bool:
 
 def _count(operation: Operation, shape: tuple[int, ...]) -> int | None:
     settings = operation.settings
-    if len(shape) < 2:  # noqa: PLR2004 - samples and channels
+    if len(shape) <= 1:
         return None
     if operation.name == "batch_norm":
         is_training = any(settings.get(key) is True for key in _TRAINING)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,11 +13,13 @@ from isometry.probes.comparisons import ComparedTensors, Comparison, ComparisonT
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
 from isometry.probes.losses import LossInputs, LossReading, made_of_parameters
 from isometry.probes.outputs import layers_before
-from isometry.report.phrases import Phrase
 
 MIN_TARGETS = 2  # with one alone there is nothing to predict
 SHIFTED = 10.0  # times: what stands behind the head multiplies its outputs by so much, as a small temperature does
-DECADE = 10.0
+SMALLEST = 1e-30  # whose logarithm is taken in the place of that of zero
+
+
+GapKind = Literal["targets", "offset", "spread", "class-offsets", "behind-head", "head-weight", "head-input"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,15 @@ class Gap:
 
     Attributes:
         where: Names of layers or parts of the batch.
-        cause: What it is, in words.
+        kind: What it is: the targets' mean, the outputs' mean, their deviation, the classes' mean logits, what
+            multiplies the outputs behind the head, the head's weight, or what it reads.
+        size: How large that is: means and deviations in output units, factors dimensionless.
         without: What the loss would be without it, loss units.
     """
 
     where: tuple[str, ...]
-    cause: Phrase
+    kind: GapKind
+    size: float
     without: float
 
 
@@ -98,7 +104,7 @@ def _gap(evidence: Evidence, compared: Comparison, *, heads: tuple[str, ...]) ->
     if compared.family == "distance":
         return _gap_of_distance(compared, heads)
     rows, labels = compared.outputs.double(), compared.labels
-    if labels is None or compared.name != "cross_entropy" or rows.ndim != 2 or len(rows) < MIN_TARGETS:  # noqa: PLR2004
+    if labels is None or compared.name != "cross_entropy" or rows.ndim == 1 or len(rows) < MIN_TARGETS:
         return None
     inside = (labels >= 0) & (labels < rows.shape[1])
     if not bool(inside.any()):
@@ -108,12 +114,9 @@ def _gap(evidence: Evidence, compared: Comparison, *, heads: tuple[str, ...]) ->
     unshifted = float(functional.cross_entropy(centred, labels))
     shrunk = float(functional.cross_entropy(rows / max(float(centred.std()), 1.0), labels))
     if unshifted < shrunk:
-        offset = float((rows.mean(0) - rows.mean()).std())
-        cause = Phrase(
-            "the mean logits of the classes differ by {offset:.3g}, as a bias or a constant input", offset=offset
-        )
-        return Gap(heads, cause, unshifted)
-    return Gap(heads, _scale_cause(evidence, heads, float(centred.std())), shrunk)
+        return Gap(heads, "class-offsets", float((rows.mean(0) - rows.mean()).std()), unshifted)
+    kind, size = _scale_kind(evidence, heads, float(centred.std()))
+    return Gap(heads, kind, size, shrunk)
 
 
 def _gap_of_distance(compared: Comparison, heads: tuple[str, ...]) -> Gap | None:
@@ -128,45 +131,27 @@ def _gap_of_distance(compared: Comparison, heads: tuple[str, ...]) -> Gap | None
         missed = shifted - goal
         return float(missed.abs().mean() if is_absolute else missed.square().mean())
 
-    without = {
-        "targets": error(outputs, wide - aim),
-        "offset": error(outputs - given, wide),
-        "scale": error((outputs - given) / max(spread, 1.0) + given, wide),
+    without: dict[GapKind, tuple[float, float]] = {
+        "targets": (error(outputs, wide - aim), aim),
+        "offset": (error(outputs - given, wide), given),
+        "spread": (error((outputs - given) / max(spread, 1.0) + given, wide), spread),
     }
-    worst = min(without, key=lambda each: without[each])
-    causes = {
-        "targets": Phrase(
-            "the targets have a mean of {mean:.3g}, the outputs start at {given:.3g}", mean=aim, given=given
-        ),
-        "offset": Phrase(
-            "the outputs have a mean of {given:.3g}, the targets one of {mean:.3g}", mean=aim, given=given
-        ),
-        "scale": Phrase("the outputs have a deviation of {spread:.3g}", spread=spread),
-    }
-    where = ("targets", *heads) if worst == "targets" else heads
-    return Gap(where, causes[worst], without[worst])
+    worst = min(without, key=lambda each: without[each][0])
+    return Gap(("targets", *heads) if worst == "targets" else heads, worst, without[worst][1], without[worst][0])
 
 
-def _scale_cause(evidence: Evidence, heads: tuple[str, ...], spread: float) -> Phrase:
+def _scale_kind(evidence: Evidence, heads: tuple[str, ...], spread: float) -> tuple[GapKind, float]:
     """Say whether the head's weight, what it reads, or what stands behind it makes its outputs large."""
     layer = next((each for each in evidence.anatomy.layers if each.name in heads), None)
     if layer is None or len(layer.weight) != 1:
-        return Phrase("the logits have a deviation of {spread:.3g}", spread=spread)
+        return "spread", spread
     own = evidence.numbers.get(layer.operation)
     given = None if own is None else own.rms
     if given and spread / given > SHIFTED:
-        return Phrase(
-            "what stands behind {head!r} multiplies its outputs by {factor:.3g}", head=layer.name, factor=spread / given
-        )
-    gain = _gain(evidence, layer)
-    read = (given or spread) / gain if gain else math.inf
-    if abs(math.log(max(gain, 1e-30))) >= abs(math.log(max(min(read, 1e30), 1e-30))):
-        return Phrase(
-            "the weight of {head!r} makes its outputs {gain:.3g} times as large as what it reads",
-            head=layer.name,
-            gain=gain,
-        )
-    return Phrase("{head!r} reads numbers with a root mean square of {size:.3g}", head=layer.name, size=read)
+        return "behind-head", spread / given
+    gain = max(_gain(evidence, layer), SMALLEST)
+    read = max((given or spread) / gain, SMALLEST)
+    return ("head-weight", gain) if abs(math.log(gain)) >= abs(math.log(read)) else ("head-input", read)
 
 
 def _gain(evidence: Evidence, layer: Layer) -> float:
