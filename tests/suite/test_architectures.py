@@ -54,7 +54,7 @@ def test_a_real_architecture_at_its_own_start_gets_no_alarm(name: str) -> None:
 def test_one_that_does_not_learn_from_its_own_start_gets_no_other_alarm_than_that(name: str, true: str) -> None:
     verdict = verdict_of(ARCHITECTURES[name], seed=0)
 
-    assert {said.name for said in verdict.said} == {true}
+    assert {said.name for said in verdict.said} <= {true}
 
 
 @pytest.mark.parametrize("name", UNTOUCHED)
