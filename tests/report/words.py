@@ -1,7 +1,7 @@
 """What reports say: the templates that stand in the code, and those that are asked for while reports are made."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -11,27 +11,42 @@ from isometry.report import language
 from isometry.report.catalogue import MESSAGES
 
 SOURCE = Path(isometry.__file__).parent
-SAYS = {"say", "Phrase", "counted"}
+SAYS = {"say", "Phrase", "counted", "NotMeasuredError"}
 
 
 def written() -> set[str]:
-    """Return the templates that calls of `say` and `Phrase` name, and the messages."""
+    """Return the templates that calls of `say` and its like name, the units, and the messages."""
     found = set(MESSAGES.values())
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in SAYS:
-                found |= {each.value for each in _constants(node)}
+                found |= set(_texts(_sentences(node)))
+            elif isinstance(node, ast.keyword) and node.arg == "unit":
+                found |= set(_texts([node.value]))
     return {text for text in found if _has_words(text)}
 
 
-def _constants(call: ast.Call) -> Iterator[ast.Constant]:
-    """Yield the texts among the arguments that are sentences: the first, and both sides of a choice."""
-    name = getattr(call.func, "id", "")
-    first = call.args[1:2] if name == "counted" else call.args[:1]
-    for argument in (*first, *(keyword.value for keyword in call.keywords)):
-        for node in ast.walk(argument) if isinstance(argument, ast.IfExp) else (argument,):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node
+def constants() -> set[str]:
+    """Return every text that stands in the code, also with the s of a plural."""
+    found: set[str] = set()
+    for path in SOURCE.rglob("*.py"):
+        found |= set(_texts(ast.walk(ast.parse(path.read_text(encoding="utf-8")))))
+    return found | {f"{text}s" for text in found}
+
+
+def _sentences(call: ast.Call) -> list[ast.expr]:
+    """Return the arguments that are sentences: the first, or what is counted, and what is filled in."""
+    first = call.args[1:2] if getattr(call.func, "id", "") == "counted" else call.args[:1]
+    return [*first, *(keyword.value for keyword in call.keywords)]
+
+
+def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the texts that nodes are, and those on both sides of a choice."""
+    for node in nodes:
+        if isinstance(node, ast.IfExp):
+            yield from _texts((node.body, node.orelse))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 @contextmanager

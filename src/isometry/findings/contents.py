@@ -8,6 +8,7 @@ from isometry.planning.copies import Clones, Copies
 from isometry.planning.inventory import Inventory, InventoryRow
 from isometry.planning.zeros import ZeroProducts
 from isometry.probes.contents import is_huge
+from isometry.probes.duplicates import EqualSlices
 from isometry.report.finding import Remedy
 from isometry.report.phrases import Phrase
 
@@ -101,11 +102,11 @@ def off_plan(inventory: Inventory) -> Iterator[Draft]:
     """
     told: set[str] = set()
     for cause, deviation in (
-        ("holds other numbers than the plan draws with this seed", off_replay),
-        ("is not the constant that the plan sets", off_constant),
-        ("has another standard deviation than the plan's distribution", off_std),
-        ("has another mean than the plan's distribution", off_mean),
-        ("holds a number that the plan's distribution cannot give", off_tail),
+        (Phrase("holds other numbers than the plan draws with this seed"), off_replay),
+        (Phrase("is not the constant that the plan sets"), off_constant),
+        (Phrase("has another standard deviation than the plan's distribution"), off_std),
+        (Phrase("has another mean than the plan's distribution"), off_mean),
+        (Phrase("holds a number that the plan's distribution cannot give"), off_tail),
     ):
         rows = [row for row in inventory.rows if row.name not in told]
         found = [(row, numbers) for row in rows if (numbers := deviation(row)) is not None]
@@ -117,7 +118,7 @@ def off_plan(inventory: Inventory) -> Iterator[Draft]:
                 measured=measured,
                 allowed=allowed,
                 unit=unit,
-                cause=f"{row.name!r} {cause} ({row.rule})",
+                cause=Phrase("{name} {what} ({rule})", name=repr(row.name), what=cause, rule=row.rule),
                 remedy=APPLY,
             )
 
@@ -147,7 +148,7 @@ def outlier_weights(inventory: Inventory) -> Iterator[Draft]:
             measured=max(size for _, size in found),
             allowed=MAX_SIGMA,
             unit="standard deviations",
-            cause=f"{found[0][0]!r} holds a few numbers that dwarf all others",
+            cause=Phrase("{name!r} holds a few numbers that dwarf all others", name=found[0][0]),
             remedy=WRITE,
         )
 
@@ -208,17 +209,12 @@ def duplicate_units(copies: Copies) -> Iterator[Draft]:
         Goodfellow, Bengio, Courville 2016, Deep Learning, section 8.4.
     """
     for name, found in copies.slices.items():
-        place = f"slice {found.first} of axis {found.axis} comes again as slice {found.again}"
-        if found.block > 1:
-            place = (
-                f"the {found.block} slices of axis {found.axis} from {found.first} on come again from {found.again} on"
-            )
         yield Draft(
             where=(name,),
             measured=float(found.num_copies),
             allowed=float(found.num_slices),
             unit="copied units",
-            cause=place,
+            cause=_recurrence(found),
             remedy=DRAW_APART,
             severity="note" if name in copies.harmless else None,
         )
@@ -246,13 +242,15 @@ def zero_product(zeros: ZeroProducts) -> Iterator[Draft]:
     for product in zeros.products:
         yield Draft(
             where=product,
-            cause="each of these weights of zeros takes the other's gradient away",
+            cause=Phrase("each of these weights of zeros takes the other's gradient away"),
             remedy=ONE_ZERO,
         )
     for product in zeros.likely:
         yield Draft(
             where=product,
-            cause="these layers of zeros stand in a row, and take each other's gradient away if they are called so",
+            cause=Phrase(
+                "these layers of zeros stand in a row, and take each other's gradient away if they are called so"
+            ),
             remedy=GIVE_BATCH,
             severity="warning",
         )
@@ -282,7 +280,7 @@ def overlapping_rules(inventory: Inventory) -> Iterator[Draft]:
                 measured=float(len(row.writers)),
                 allowed=1.0,
                 unit="writes",
-                cause=f"written by the entries of {', '.join(map(repr, row.writers))}",
+                cause=Phrase("written by the entries of {names}", names=", ".join(map(repr, row.writers))),
                 remedy=ONE_RULE,
             )
 
@@ -308,7 +306,7 @@ def unplanned_zeros(zeros: ZeroProducts) -> Iterator[Draft]:
     if zeros.lonely:
         yield Draft(
             where=zeros.lonely,
-            cause="zeros by design and memory that was never written look the same",
+            cause=Phrase("zeros by design and memory that was never written look the same"),
             remedy=SEE_IF_IT_LEARNS if zeros.has_batch else ASK_A_BATCH,
         )
 
@@ -331,9 +329,21 @@ def constant_matrix(copies: Copies) -> Iterator[Draft]:
         Goodfellow, Bengio, Courville 2016, Deep Learning, section 8.4.
     """
     if copies.uniform:
-        yield Draft(where=copies.uniform, cause="its units start as one", remedy=DRAW_OR_PLAN)
+        yield Draft(where=copies.uniform, cause=Phrase("its units start as one"), remedy=DRAW_OR_PLAN)
     if copies.constant:
-        yield Draft(where=copies.constant, cause="all of it starts as one", remedy=DRAW_OR_PLAN, severity="note")
+        yield Draft(
+            where=copies.constant, cause=Phrase("all of it starts as one"), remedy=DRAW_OR_PLAN, severity="note"
+        )
+
+
+def _recurrence(found: EqualSlices) -> Phrase:
+    """Say which slices come again where."""
+    place = {"axis": found.axis, "first": found.first, "again": found.again}
+    if found.block == 1:
+        return Phrase("slice {first} of axis {axis} comes again as slice {again}", **place)
+    return Phrase(
+        "the {count} slices of axis {axis} from {first} on come again from {again} on", count=found.block, **place
+    )
 
 
 def _is_meta(row: InventoryRow) -> bool:

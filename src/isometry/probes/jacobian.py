@@ -178,13 +178,17 @@ def _measure(
         whole=spectrum(whole, "input to output", thorough),
         hidden=hidden,
         layers=tuple(
-            spectrum(between(start, end), f"{seen.names[start]} to {seen.names[end]}", _Effort(1, NUM_LAYER_STEPS))
+            spectrum(between(start, end), _between(seen, start, end), _Effort(1, NUM_LAYER_STEPS))
             for start, end in pairs[::stride]
         ),
         theory=theory,
         why_no_theory=why_not,
         num_samples=samples,
     )
+
+
+def _between(seen: _Seen, start: int, end: int) -> Phrase:
+    return Phrase("{first} to {last}", first=seen.names[start], last=seen.names[end])
 
 
 @dataclass(frozen=True, slots=True)

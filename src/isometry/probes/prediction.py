@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isometry._phrases import Phrase
 from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence
 from isometry.probes.jacobian_result import MeanField
@@ -41,7 +42,7 @@ def predict(evidence: Evidence) -> tuple[MeanField | None, str]:
     variances = [_statistics(evidence, layer) for layer in layers]
     data = evidence.numbers[layers[0].operation].data_rms
     if data is None or data == 0:
-        return None, "The first layer reads no data of a known size."
+        return None, Phrase("The first layer reads no data of a known size.")
     length = variances[0].weight * data**2 + variances[0].bias
     factors: list[float] = []
     lengths: list[float] = []
@@ -83,15 +84,17 @@ def _why_no_stack(evidence: Evidence) -> str:
     names = {layer.activation_after.name if layer.activation_after else "" for layer in layers[:-1]}
     repeatable = [layer.activation_after for layer in layers[:-1] if layer.activation_after is not None]
     reasons = {
-        f"It has fewer than {MIN_LAYERS} layers.": len(layers) < MIN_LAYERS,
-        "It has residual paths, which the theory of plain networks leaves out.": bool(anatomy.branches),
-        "It normalises, which the theory of plain networks leaves out.": any(
+        Phrase("It has fewer than {count} layers.", count=MIN_LAYERS): len(layers) < MIN_LAYERS,
+        Phrase("It has residual paths, which the theory of plain networks leaves out."): bool(anatomy.branches),
+        Phrase("It normalises, which the theory of plain networks leaves out."): any(
             layer.is_normalised or layer.reads_norm for layer in layers
         ),
-        f"It has layers of other kinds: {', '.join(others)}.": bool(others),
-        "Its layers do not follow one another on one way.": trunk != tuple(layer.operation for layer in layers),
-        "Its hidden layers have no activation, or different ones.": len(names) != 1 or names == {""},
-        "Its activation cannot be repeated on other numbers.": not all(each.is_repeatable for each in repeatable),
+        Phrase("It has layers of other kinds: {kinds}.", kinds=", ".join(others)): bool(others),
+        Phrase("Its layers do not follow one another on one way."): trunk != tuple(layer.operation for layer in layers),
+        Phrase("Its hidden layers have no activation, or different ones."): len(names) != 1 or names == {""},
+        Phrase("Its activation cannot be repeated on other numbers."): not all(
+            each.is_repeatable for each in repeatable
+        ),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 
@@ -99,11 +102,13 @@ def _why_no_stack(evidence: Evidence) -> str:
 def _why_not_random(evidence: Evidence, layers: Sequence[Layer]) -> str:
     for layer in layers:
         if len(layer.weight) != 1:
-            return f"The weight of {layer.name!r} is made of several parameters."
+            return Phrase("The weight of {layer!r} is made of several parameters.", layer=layer.name)
         weight = _weight(evidence, layer).double()
         deviation = float(weight.std(correction=0))
         if deviation == 0 or abs(float(weight.mean())) > MAX_MEAN * deviation / math.sqrt(weight.numel()):
-            return f"The weights of {layer.name!r} have a mean, and theory is about weights without one."
+            return Phrase(
+                "The weights of {layer!r} have a mean, and theory is about weights without one.", layer=layer.name
+            )
     return ""
 
 

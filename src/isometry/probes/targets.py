@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isometry._phrases import Phrase
 from isometry.anatomy.operations import TRANSPARENT
 from isometry.probes.comparisons import ComparedTensors, Comparison, ComparisonTable
 from isometry.probes.evidence import Evidence, measure, probe
@@ -110,18 +111,18 @@ _Found = tuple[str, Tensor, bool]
 def _labels(comparison: Comparison, targets: Tensor, ignored: Any) -> _Found | None:
     if comparison.family in {"classes", "log-classes"}:
         outside = targets == ignored
-        return "labels that are not left out", outside.all().reshape(1), True
+        return Phrase("labels that are not left out"), outside.all().reshape(1), True
     return _numbers(comparison, targets.float())
 
 
 def _numbers(comparison: Comparison, targets: Tensor) -> _Found | None:
     match comparison.family:
         case "binary":
-            return "numbers in [0, 1]", (targets < -ROUNDING) | (targets > 1 + ROUNDING), True
+            return Phrase("numbers in [0, 1]"), (targets < -ROUNDING) | (targets > 1 + ROUNDING), True
         case "margin":
-            return "labels -1 and 1", (targets.abs() - 1).abs() > ROUNDING, True
+            return Phrase("labels -1 and 1"), (targets.abs() - 1).abs() > ROUNDING, True
         case "rate":
-            return "counts, which are not negative", targets < 0, True
+            return Phrase("counts, which are not negative"), targets < 0, True
         case "classes":
             return _soft_labels(comparison, targets)
         case _:
@@ -133,19 +134,19 @@ def _soft_labels(comparison: Comparison, targets: Tensor) -> _Found | None:
     if targets.shape != comparison.shape or not bool(((targets == 0) | (targets == 1)).all()):
         return None
     sums = targets.double().sum(comparison.class_axis)
-    return "one label of each sample", sums > 1 + ROUNDING, False
+    return Phrase("one label of each sample"), sums > 1 + ROUNDING, False
 
 
 def _distribution(comparison: Comparison, targets: Tensor, *, is_log: bool) -> _Found | None:
     """Targets of a divergence: probabilities, or their logarithms if the loss is told so."""
     if is_log:
-        return "logarithms of probabilities", targets > ROUNDING, True
+        return Phrase("logarithms of probabilities"), targets > ROUNDING, True
     if bool((targets < 0).any()):
-        return "probabilities", targets < 0, True
+        return Phrase("probabilities"), targets < 0, True
     wide, axis = targets.double(), min(comparison.class_axis, targets.ndim - 1)
     ends = [tuple(range(first, targets.ndim)) for first in range(targets.ndim)]  # places of a map share them as well
     off = [((sums := wide.sum(each)) - 1).abs().gt(10 * ROUNDING) & (sums != 0) for each in (*ends, (axis,))]
-    return "probabilities that sum to 1", min(off, key=lambda each: float(each.double().mean())), False
+    return Phrase("probabilities that sum to 1"), min(off, key=lambda each: float(each.double().mean())), False
 
 
 @probe(BroadcastTable, ComparedTensors)

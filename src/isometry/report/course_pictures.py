@@ -100,7 +100,7 @@ def _spectrum_picture(spectrum: Spectrum) -> Picture:
 def _layers_picture(layers: Sequence[Spectrum]) -> Picture:
     def curve(name: str, look: Look, numbers: Sequence[float]) -> Curve:
         places = enumerate(zip(numbers, layers, strict=True), start=1)
-        return Curve(say(name), look, tuple(Point(place, number, layer.name) for place, (number, layer) in places))
+        return Curve(say(name), look, tuple(Point(place, number, say(layer.name)) for place, (number, layer) in places))
 
     largest = [layer.largest for layer in layers]
     typical = [math.sqrt(layer.mean_square) for layer in layers]

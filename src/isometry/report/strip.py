@@ -74,7 +74,7 @@ def strip_caption(layers: Sequence[LayerRow]) -> str:
         decades = decades_of(values)
         if decades is not None:
             low, high = (numeral(float(f"1e{end}")) for end in (decades.low, decades.high))
-            ranges.append(say("{quantity} {low} to {high}", quantity=quantity, low=low, high=high))
+            ranges.append(say("{quantity} {low} to {high}", quantity=say(quantity), low=low, high=high))
     if not ranges:
         return say("Nothing was measured at the layers.")
     return say("Bars are logarithmic: {ranges}.", ranges=", ".join(ranges))
