@@ -19,11 +19,22 @@ from tests.findings.networks import SOUND, Residual, classify, he, stack
 
 assert all((sound, sound_losses, sound_others))  # importing them fills the table
 FROM_TRANSFORMERS = {"gpt2-of-four-layers", "llama-of-four-layers", "mixtral-with-idle-experts"}
+BY_WEIGHTS = {
+    *("vanishing-gradient", "exploding-gradient", "dying-relu", "saturated-activation"),
+    *("constant-weights", "symmetric-units", "uninitialised-memory", "outlier-weights", "wrong-fan"),
+}
+# What new weights do not cure, or what fix does not draw, as experts in a list.
+NOT_CURED = {
+    *("batch-norm-without-residuals-60", "experts-cloned-and-averaged"),
+    *("tanh-recurrence-of-150-steps", "attention-on-one-key"),
+}
+SLOW = {"sigmoid-200", "residual-100-unscaled"}
 CURED = [
-    name
+    pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
     for name, (leading, _) in BROKEN.items()
-    if leading not in {"nan-inf", "no-gradient"} and name != "batch-norm-without-residuals-60"
+    if leading in BY_WEIGHTS and name not in NOT_CURED
 ]
+NOT_BY_WEIGHTS = [name for name, (leading, _) in BROKEN.items() if leading not in BY_WEIGHTS]
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
@@ -86,9 +97,7 @@ def test_what_initialisation_has_broken_is_healthy_after_the_repair(name: str) -
     assert touched <= {entry.parameter for entry in repair.plan.changes}
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, (leading, _) in BROKEN.items() if leading in {"nan-inf", "no-gradient"}]
-)
+@pytest.mark.parametrize("name", NOT_BY_WEIGHTS)
 def test_what_initialisation_has_not_broken_is_named_and_nothing_is_changed(name: str) -> None:
     if name == "nan-in-a-parameter":
         pytest.skip("a NaN in a parameter is cured by writing it again")
@@ -147,11 +156,11 @@ def test_a_regression_far_from_zero_gets_its_targets_mean() -> None:
 def test_one_bad_layer_of_a_deep_stack_does_not_cost_the_others_their_weights() -> None:
     torch.manual_seed(0)
     model = he(stack(16, *[64] * 12, 10))
-    model[12].weight.data *= 1e-9
+    nn.init.constant_(model[12].bias, -50.0)
     _, touched = fixed(classify(model))
 
     assert "12.weight" in touched
-    assert not touched & {"2.weight", "6.weight", "20.weight"}
+    assert not touched & {"2.weight", "6.weight", "10.weight"}
 
 
 def test_a_repair_of_the_same_model_with_the_same_seed_is_the_same() -> None:

@@ -15,7 +15,7 @@ from isometry.anatomy.names import ParameterNames
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, as_task
 from isometry.checking.check import diagnose, diagnose_evidence, gather_for
 from isometry.checking.settings import Settings
-from isometry.checking.treatment import layers_blamed, treatment
+from isometry.checking.treatment import layers_blamed, treatment, wide_treatment
 from isometry.fills.streams import as_seed
 from isometry.findings.rule import RULES
 from isometry.planning.automatic import automatic_entries
@@ -226,7 +226,7 @@ def _attempts(evidence: Evidence, before: Diagnosis) -> list[_Attempt]:
     causes = _curable(before)
     codes = frozenset(finding.code for finding in causes)
     symptoms = _treatable(finding for finding in _serious(before) if finding.because in codes)
-    least, most = (treatment(evidence, findings) for findings in (causes, [*causes, *symptoms]))
+    least, most = treatment(evidence, causes), wide_treatment(evidence, [*causes, *symptoms])
     if least.changes == most.changes:
         return [_Attempt(least, codes)]
     return [_Attempt(least, codes | {finding.code for finding in symptoms}), _Attempt(most, codes)]
@@ -283,6 +283,8 @@ def _serious(diagnosis: Diagnosis) -> list[Finding]:
 def _why_nothing_changed(before: Diagnosis, plan: Plan) -> str:
     if any(entry.reason == NO_HELP for entry in plan.withheld):
         return f"Nothing was changed: {NO_HELP}. {_remedies(_leading(before))}"
+    if not plan.withheld and any(finding.remedy.kind == "init" for finding in _leading(before)):
+        return f"Nothing was changed: what is blamed is drawn anew by its own code only. {_remedies(_leading(before))}"
     if not plan.withheld:
         return f"Nothing was changed: initialisation is not the cause. {_remedies(_leading(before))}"
     entry = plan.withheld[0]

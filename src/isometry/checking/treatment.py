@@ -32,9 +32,22 @@ def treatment(evidence: Evidence, findings: Iterable[Finding]) -> Plan:
     """
     treated = list(findings)
     troubled = layers_blamed(evidence, treated)
-    if any(finding.code.startswith(SIGNAL_FAMILIES) for finding in treated):
+    if any(finding.code in ALONG_THE_TRUNK for finding in treated):
         # Where the way through layers is healthy the trouble is in time, and the recurrence is named.
         troubled |= unhealthy_layers(evidence) or layers_named(evidence, _names(treated))
+    return _plan(evidence, troubled)
+
+
+def wide_treatment(evidence: Evidence, findings: Iterable[Finding]) -> Plan:
+    """Return the same plan with all layers that change signal or gradient by their size, if findings are on these."""
+    treated = list(findings)
+    troubled = layers_blamed(evidence, treated)
+    if any(finding.code.startswith(SIGNAL_FAMILIES) for finding in treated):
+        troubled |= unhealthy_layers(evidence) or layers_named(evidence, _names(treated))
+    return _plan(evidence, troubled)
+
+
+def _plan(evidence: Evidence, troubled: frozenset[int]) -> Plan:
     return guarded(automatic_entries(evidence, troubled), evidence.task, evidence.step.names, seed=evidence.seed)
 
 
@@ -52,10 +65,11 @@ def redrawn(finding: Finding, evidence: Evidence) -> Iterator[Change]:
     """Yield the change that draws anew what a finding blames; none where its remedy or a ban is another."""
     if finding.remedy.kind != "init":
         return
-    plan = treatment(evidence, [finding])
-    if plan.changes:
-        names = frozenset(entry.parameter for entry in plan.changes)
-        yield Change(words=_words(names), make=lambda: _applied(plan, evidence.task), redrawn=names)
+    least, most = treatment(evidence, [finding]), wide_treatment(evidence, [finding])
+    for plan in (least,) if least.changes == most.changes else (least, most):
+        if plan.changes:
+            names = frozenset(entry.parameter for entry in plan.changes)
+            yield Change(words=_words(names), make=lambda plan=plan: _applied(plan, evidence.task), redrawn=names)
 
 
 def _applied(plan: Plan, task: Task) -> Task:
