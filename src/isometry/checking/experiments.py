@@ -17,7 +17,7 @@ from isometry.report.finding import Finding, Proof
 from isometry.report.phrases import Phrase
 
 TIME_BUDGET = 4.0  # seconds of all experiments of a check, which is to take less than ten with everything on
-MIN_BETTER = 0.05  # of a loss after the same steps; 0.43 in the median with a true fault taken out: benchmarks/proofs.md
+MIN_BETTER = 0.05  # of a loss after the same steps; 0.43 in the median without a true fault: benchmarks/proofs.md
 MAX_WORSE = 0.02  # of a loss that counts as unchanged
 # Of a loss with new weights: the first steps of Adam were seen to raise that of deep networks, which then learned, by
 # 0.3; what is broken raises it tenfold.
