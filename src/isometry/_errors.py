@@ -6,6 +6,7 @@ IsometryError
 ├── DomainError        (ValueError)    a number outside the range a formula holds on
 ├── BuilderError       (ValueError)    the MODEL word, or what its builder returned
 ├── ModelError         (RuntimeError)  the model failed on its batch
+│   └── RefusedError   (RuntimeError)  for a reason that one of the rules names
 ├── PlanError          (ValueError)    a plan that does not fit the model
 ├── SettingsError      (ValueError)    a rule or threshold that is set to what it cannot be
 ├── OutputError        (OSError)       a file that cannot be written
@@ -14,6 +15,7 @@ IsometryError
 
 import sysconfig
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 MAX_TOLD = 400  # characters of another library's message; more are its own stack trace
@@ -41,6 +43,41 @@ class BuilderError(IsometryError, ValueError):
 
 class ModelError(IsometryError, RuntimeError):
     """A model that failed on its batch, or whose result is no scalar loss with a gradient."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a rule would say of a model that failed on its batch.
+
+    Attributes:
+        code: The rule's code.
+        where: Names of modules or parameters, or `targets`.
+        cause: Why it failed, in a clause.
+        remedy: What to do.
+        measured: The number that was seen, in `unit`.
+        allowed: The bound it was held against, in `unit`.
+        unit: The unit of both.
+    """
+
+    code: str
+    where: tuple[str, ...]
+    cause: str
+    remedy: str
+    measured: float
+    allowed: float
+    unit: str
+
+
+class RefusedError(ModelError, RuntimeError):
+    """A model that failed on its batch for a reason that one of the rules names.
+
+    Attributes:
+        refusal: What the rule would say.
+    """
+
+    def __init__(self, message: str, refusal: Refusal) -> None:
+        super().__init__(message)
+        self.refusal = refusal
 
 
 class PlanError(IsometryError, ValueError):

@@ -62,12 +62,13 @@ def test_what_a_builder_does_wrong_is_told(name: str, parts: list[str]) -> None:
         ("empty", ["the batch is empty", "shape (0, 8)", "at least one example"]),
         ("empty_task", ["the batch is empty"]),
         ("without_parameters", ["Sequential has no parameters", "nn.ModuleList"]),
-        ("all_frozen", ["no parameter", "requires a gradient", "requires_grad_(True)"]),
         ("lazy", ["'0.weight' is lazy", "model(inputs)"]),
         ("vector_loss", ["the loss has shape (64,)", "a scalar is needed", "reduction='mean'"]),
         ("number_loss", ["the loss is a float", "a scalar tensor is needed"]),
-        ("constant_loss", ["the loss is a constant: no parameter leads to it", ".item()"]),
-        ("failing_loss", ["outside of its layers", "cross_entropy((64, 4), (5,))", "ValueError", "Check the loss"]),
+        (
+            "failing_loss",
+            ["outside of its layers", "cross_entropy((64, 4), (5,))", "ValueError", "another number of rows"],
+        ),
         ("exiting_loss", ["sys.exit('no loss today')", IN_BUILDERS]),
         ("only_labels", ["without a floating tensor", "Give a loss"]),
     ],
@@ -76,6 +77,22 @@ def test_a_model_that_fails_on_its_batch_is_told_with_layer_and_shapes(name: str
     said = complaint("check", built(name))
 
     assert said.startswith("ModelError: ")
+    assert [part for part in parts if part not in said] == [], said
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("all_frozen", ["PAR101", "requires_grad_(True)"]),
+        ("constant_loss", ["PAR101", "the loss is a constant: no parameter leads to it", ".item()"]),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "fix"])
+def test_what_leaves_nothing_to_learn_is_a_finding(command: str, name: str, parts: list[str]) -> None:
+    result = invoke(command, built(name))
+    said = " ".join(result.stdout.split())
+
+    assert result.exit_code == 1
     assert [part for part in parts if part not in said] == [], said
 
 

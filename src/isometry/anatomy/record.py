@@ -14,7 +14,12 @@ from isometry._errors import IsometryError, ModelError, describe
 from isometry.anatomy.names import ParameterNames, names_of
 from isometry.anatomy.preserve import Guard, preserved
 from isometry.anatomy.recorder import Observer, Recorder
-from isometry.anatomy.refusals import explain_failure, refuse_constant_loss, refuse_what_cannot_be_measured
+from isometry.anatomy.refusals import (
+    failure_of,
+    refuse_constant_loss,
+    refuse_frozen,
+    refuse_what_cannot_be_measured,
+)
 from isometry.anatomy.tape import Tape
 from isometry.anatomy.task import Task, tensors_in
 
@@ -107,11 +112,7 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
     trainable = {
         name: tensors for name, tensors in names.parameters.items() if any(tensor.requires_grad for tensor in tensors)
     }
-    if not trainable:
-        raise ModelError(
-            "no parameter of the model requires a gradient, and training needs at least one. "
-            "Set requires_grad_(True) on what is to be trained."
-        )
+    refuse_frozen(trainable, task.model)
     with preserved(task.model, seed=seed) as guard, torch.enable_grad():
         recorder = Recorder(names, guard=guard, observers=tuple(observers))
         device = next(iter(task.model.parameters())).device
@@ -123,7 +124,7 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
         seconds = time.perf_counter() - start
         peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
         tape = recorder.finish(loss)
-        refuse_constant_loss(loss, tape)
+        refuse_constant_loss(loss, tape, trainable)
         strays = tuple(recorder.strays)
         return Step(tape, names, loss.detach(), gradients, seconds, peak_bytes, strays=strays, refused_by=refused_by)
 
@@ -137,7 +138,7 @@ def _forward(task: Task, recorder: Recorder, guard: Guard) -> Tensor:
     except IsometryError:
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(explain_failure(error, recorder, task)) from error
+        raise failure_of(error, recorder, task) from error
 
 
 def _backward(

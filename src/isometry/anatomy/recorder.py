@@ -57,7 +57,7 @@ class Recorder(TorchFunctionMode):
         self._batch: frozenset[int] = frozenset()
         self._modules: list[tuple[nn.Module, tuple[int, ...]]] = []
         self.strays: list[Tensor] = []
-        self.last_call: tuple[str, list[tuple[int, ...]]] | None = None
+        self.last_call: tuple[str, tuple[Tensor, ...]] | None = None
 
     def __torch_function__(  # noqa: PLR0917 - torch's signature
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -73,7 +73,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         operands = tuple(tensors_in((args, kwargs)))
         self._guard_writes(func, args, kwargs)
-        self.last_call = (name, [tuple(operand.shape) for operand in operands])
+        self.last_call = (name, operands)
         result = func(*args, **kwargs)
         self.last_call = None  # it returned; what fails later is something else
         outputs = (args[0],) if name == "setitem" else tuple(tensors_in(result))
@@ -107,6 +107,11 @@ class Recorder(TorchFunctionMode):
         """Hear which tensors come from outside; others that no operation made leave and enter torch on the way."""
         tensors = [tensor for tensor in batch if not isinstance(tensor, nn.Parameter)]
         self._batch = frozenset(self._value(tensor).index for tensor in tensors)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """What has returned so far."""
+        return tuple(self._operations)
 
     @property
     def innermost_module(self) -> nn.Module | None:

@@ -1,11 +1,14 @@
 """Why a task cannot be recorded: said before the forward pass where it is plain, and after it where it failed."""
 
 import inspect
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 
-from isometry._errors import ModelError, describe
+from isometry._errors import ModelError, Refusal, RefusedError, describe
+from isometry._phrases import Phrase
+from isometry.anatomy.known_failures import known_failure
 from isometry.anatomy.recorder import Recorder
 from isometry.anatomy.tape import Tape
 from isometry.anatomy.task import Task, tensors_in
@@ -78,15 +81,51 @@ def refuse_what_cannot_be_measured(task: Task) -> None:
         )
 
 
-def refuse_constant_loss(loss: Tensor, tape: Tape) -> None:
+def refuse_frozen(trainable: Collection[str], model: nn.Module) -> None:
+    """Raise for a model of which nothing is to be trained.
+
+    Args:
+        trainable: The names of the parameters that require a gradient.
+        model: The model.
+
+    Raises:
+        RefusedError: If there are none.
+    """
+    if not trainable:
+        names = tuple(name for name, _ in model.named_parameters())
+        raise RefusedError(
+            "no parameter of the model requires a gradient, and training needs at least one. "
+            "Set requires_grad_(True) on what is to be trained.",
+            _no_gradient(
+                names,
+                Phrase("none of them requires a gradient"),
+                Phrase("Set requires_grad_(True) on what is to be trained."),
+            ),
+        )
+
+
+def _no_gradient(names: Collection[str], cause: Phrase, remedy: Phrase) -> Refusal:
+    return Refusal(
+        code="PAR101",
+        where=tuple(names),
+        cause=cause,
+        remedy=remedy,
+        measured=float(len(names)),
+        allowed=0.0,
+        unit="parameters",
+    )
+
+
+def refuse_constant_loss(loss: Tensor, tape: Tape, trainable: Collection[str]) -> None:
     """Raise for a loss that no parameter leads to; one that is cut off by an operation is left to the rules.
 
     Args:
         loss: The loss of a recorded step.
         tape: The step's record.
+        trainable: The names of the parameters that require a gradient.
 
     Raises:
-        ModelError: If no operation before the loss used a parameter.
+        RefusedError: If no operation before the loss used a parameter.
     """
     seen: set[int] = set()
     waiting = [] if loss.requires_grad else [tape.loss]
@@ -99,14 +138,19 @@ def refuse_constant_loss(loss: Tensor, tape: Tape) -> None:
         is_constant = is_constant and not tape.operations[producer].parameters
         waiting.extend(tape.operations[producer].inputs)
     if is_constant:
-        raise ModelError(
+        raise RefusedError(
             "the loss is a constant: no parameter leads to it, and training needs a loss that is computed from the "
-            "model's output. Compute it with torch operations; torch.tensor(...), .item() and NumPy cut the way."
+            "model's output. Compute it with torch operations; torch.tensor(...), .item() and NumPy cut the way.",
+            _no_gradient(
+                trainable,
+                Phrase("the loss is a constant: no parameter leads to it"),
+                Phrase("Compute the loss with torch operations; torch.tensor(...), .item() and NumPy cut the way."),
+            ),
         )
 
 
-def explain_failure(error: BaseException, recorder: Recorder, task: Task) -> str:
-    """Return in which layer, on which shapes and why a forward pass failed, and what to do.
+def failure_of(error: BaseException, recorder: Recorder, task: Task) -> ModelError:
+    """Return what to raise for a forward pass that failed: in which layer, on which shapes and why, and what to do.
 
     Args:
         error: What the model or its loss raised.
@@ -120,9 +164,12 @@ def explain_failure(error: BaseException, recorder: Recorder, task: Task) -> str
         place = f"in {path!r} ({_short(module)})" if path else f"in the model itself ({type(module).__name__})"
     call = ""
     if recorder.last_call is not None:
-        name, shapes = recorder.last_call
+        name, operands = recorder.last_call
+        shapes = [tuple(operand.shape) for operand in operands]
         call = f" at {name}({', '.join(str(shape) for shape in shapes[:MAX_SHAPES_SHOWN])})"
-    return f"the model failed on its batch {place}{call}: {describe(error)}. {_advice(error, recorder, task)}"
+    told = f"the model failed on its batch {place}{call}: {describe(error)}. {_advice(error, recorder, task)}"
+    refusal = known_failure(error, recorder)
+    return ModelError(told) if refusal is None else RefusedError(told, refusal)
 
 
 def _advice(error: BaseException, recorder: Recorder, task: Task) -> str:

@@ -9,24 +9,28 @@ from typing import Any
 import torch
 from torch import nn
 
+from isometry._errors import RefusedError
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
 from isometry.checking.guard import guarded
 from isometry.checking.proofs import proved
 from isometry.checking.settings import Settings
 from isometry.findings.causes import explained, places_on
 from isometry.findings.rows import layer_rows
-from isometry.findings.rule import RULES, Rule
-from isometry.findings.run import rank, run_rules
+from isometry.findings.rule import RULES, Draft, Rule
+from isometry.findings.run import findings_of, rank, run_rules
 from isometry.probes.evidence import Evidence, NotMeasuredError, gather
 from isometry.probes.jacobian import measure_jacobian
 from isometry.probes.jacobian_result import JacobianResult
 from isometry.probes.start import LossStart
 from isometry.probes.trial_result import TrialResult
 from isometry.report.diagnosis import Diagnosis
-from isometry.report.facts import Cost
+from isometry.report.facts import Cost, Skipped
+from isometry.report.finding import Remedy
 from isometry.report.phrases import Phrase
 
 EVAL_MODE = "The model is in eval mode and was measured so; training will run in train mode: call model.train()."
+FAILED = Phrase("the model failed on its batch")
+OF_DATA = frozenset({"DAT104", "LOS103"})  # whose remedy is other data
 VERSIONED = ("isometry", "torch", "numpy")
 DEFAULT = Settings()
 
@@ -97,7 +101,57 @@ def diagnose(
         SettingsError: If the settings name a rule or a threshold that does not exist.
     """
     chosen = settings.choose(RULES) if rules is None else tuple(rules)
-    return diagnose_evidence(gather_for(task, chosen, seed=seed, settings=settings), chosen, settings=settings)
+    start = time.perf_counter()
+    try:
+        evidence = gather_for(task, chosen, seed=seed, settings=settings)
+    except RefusedError as error:
+        return refused(error, task, chosen, seed=seed, seconds=time.perf_counter() - start)
+    return diagnose_evidence(evidence, chosen, settings=settings)
+
+
+def refused(
+    error: RefusedError, task: Task, rules: Iterable[Rule], *, seed: int = 0, seconds: float = 0.0
+) -> Diagnosis:
+    """Return the diagnosis of a model that failed on its batch for a reason that a rule names: that one finding.
+
+    Args:
+        error: What the recording raised.
+        task: The task.
+        rules: The rules that were to run.
+        seed: The seed they were to run with.
+        seconds: What was spent on it.
+
+    Returns:
+        A diagnosis without measurements, whose other rules are skipped.
+
+    Raises:
+        RefusedError: The same error again, if the rule that names its reason was not to run.
+    """
+    chosen, refusal = tuple(rules), error.refusal
+    known = next((rule for rule in chosen if rule.code == refusal.code), None)
+    if known is None:
+        raise error
+    draft = Draft(
+        where=refusal.where,
+        measured=refusal.measured,
+        allowed=refusal.allowed,
+        unit=refusal.unit,
+        cause=refusal.cause,
+        remedy=Remedy("data" if refusal.code in OF_DATA else "model", refusal.remedy),
+        severity="error",
+    )
+    return Diagnosis(
+        model=type(task.model).__name__,
+        loss_name=task.loss_in_use,
+        loss=None,
+        findings=tuple(findings_of([(known, draft)])),
+        skipped=tuple(Skipped(rule.code, FAILED) for rule in chosen if rule is not known),
+        layers=(),
+        seed=seed,
+        versions=_versions(),
+        cost=Cost(seconds, 0.0, None),
+        warnings=(*task.warnings, *(() if task.model.training else (EVAL_MODE,)), Phrase(str(error))),
+    )
 
 
 def gather_for(task: Task, rules: Iterable[Rule], *, seed: int = 0, settings: Settings = DEFAULT) -> Evidence:
