@@ -7,7 +7,7 @@ from torch import nn
 
 from isometry.anatomy.task import OptimizerFactory, Task, make_task
 from isometry.probes.evidence import NotMeasuredError, gather, measure
-from isometry.probes.step_size import RateCourse, StepSize, does_harm, is_restless
+from isometry.probes.step_size import RateCourse, StepSize, does_harm, is_restless, stands_still
 
 
 def regression(factory: OptimizerFactory | None) -> Task:
@@ -51,8 +51,9 @@ def test_momentum_doubles_the_bound_almost() -> None:
     assert sizes(sgd(5.0, 0.9)).bound == pytest.approx(1.9, rel=1e-2)
 
 
-def test_a_rate_that_moves_nothing_is_tried_larger_until_that_is_worse() -> None:
-    found = sizes(sgd(1e-7))
+@pytest.mark.parametrize("rate", [1e-7, 1e-9])
+def test_a_rate_that_moves_nothing_is_tried_larger_until_that_is_worse(rate: float) -> None:
+    found = sizes(sgd(rate))
 
     assert found.smaller == ()
     assert any(each.learns for each in found.larger)
@@ -72,6 +73,20 @@ def test_a_rate_that_moves_nothing_is_tried_larger_until_that_is_worse() -> None
 )
 def test_harm_is_told_from_slowness(course: RateCourse, *, harm: bool, restless: bool) -> None:
     assert (does_harm(course), is_restless(course)) == (harm, restless)
+
+
+@pytest.mark.parametrize(
+    ("course", "still"),
+    [
+        pytest.param(RateCourse(1e-9, 2.0, 2.0, 1e-7, learns=False), True, id="rounding"),
+        pytest.param(RateCourse(1e-9, 2.0, 2.0 + 1e-6, 1e-6, learns=False), True, id="rounding upwards"),
+        pytest.param(RateCourse(1e-3, 2.0, 1.99, 0.0, learns=False), False, id="falls slowly"),
+        pytest.param(RateCourse(1.0, 2.0, 2.0, 0.5, learns=False), False, id="jumps and comes back"),
+        pytest.param(RateCourse(1.0, 2.0, float("inf"), float("inf"), learns=False), False, id="diverges"),
+    ],
+)
+def test_a_loss_that_stands_still_is_told_from_one_that_comes_back(course: RateCourse, *, still: bool) -> None:
+    assert stands_still(course) == still
 
 
 def strange(_: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

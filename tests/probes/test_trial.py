@@ -81,6 +81,14 @@ def test_outputs_that_are_alike_for_all_samples_never_learn() -> None:
     assert result.losses[-1] == pytest.approx(result.constant, rel=1e-2)
 
 
+def test_outputs_that_tell_samples_apart_by_accident_have_not_learnt() -> None:
+    model = network()
+    inputs = torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
+    lucky = model(inputs).argmax(1)
+
+    assert not trial(make_task(model, inputs, lucky, loss=F.cross_entropy, optimizer_factory=sgd(1e-9))).learns
+
+
 @pytest.mark.parametrize(
     ("reading", "least"),
     [

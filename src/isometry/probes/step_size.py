@@ -20,6 +20,7 @@ SMALL_UPDATE = 1e-4  # of the weight in one step, median over the parameters; at
 HARMFUL_RISES = 0.5  # of the loss at the start
 RESTLESS_RISES = 0.2  # of the loss at the start
 CLEAR_FALL = 0.05  # of the loss at the start; there may be next to nothing to learn but the mean of the targets
+STILL = 1e-5  # of the loss at the start; by less it moves neither up nor down, but by rounding
 SMALLEST = 1e-30
 
 
@@ -83,10 +84,11 @@ def measure_step_size(evidence: Evidence) -> StepSize:
     given, num_steps = _summary(trial.learning_rate, trial.losses, is_learning=trial.learns), len(trial.losses) - 1
     update = statistics.median([each.ratio for each in trial.updates] or [math.inf])  # weights of zero always move far
     smaller = larger = ()
-    if does_harm(given) or is_restless(given):
+    is_short = update < SMALL_UPDATE
+    if (does_harm(given) or is_restless(given)) and not (is_short and stands_still(given)):
         smaller = _others(evidence, trial, SHRUNK)
         given, smaller, num_steps = _second_look(evidence, given, smaller, num_steps=num_steps)
-    elif not given.learns and update < SMALL_UPDATE and trial.learning_rate > 0:
+    elif not given.learns and is_short and trial.learning_rate > 0:
         larger = _others(evidence, trial, GROWN)
     return StepSize(
         given=given,
@@ -103,6 +105,12 @@ def measure_step_size(evidence: Evidence) -> StepSize:
 def does_harm(course: RateCourse) -> bool:
     """Say whether a course of training came to nothing, and not for want of movement."""
     return course.end >= course.start or (not course.learns and course.rises > HARMFUL_RISES)
+
+
+def stands_still(course: RateCourse) -> bool:
+    """Say whether a loss neither rose nor fell: what it did is rounding."""
+    is_level = abs(course.end - course.start) <= STILL * abs(course.start)
+    return math.isfinite(course.end) and is_level and course.rises <= STILL
 
 
 def is_restless(course: RateCourse) -> bool:

@@ -16,6 +16,7 @@ from isometry.probes.trial_result import TrialResult
 MIN_GAIN = 2e-5
 MIN_GROWTH = 10.0  # times the gain before the first step, which may be there by accident
 PLAIN_GAIN = 0.05  # over the constant predictor's loss; a gain like this needs no growth
+HAS_LEARNT = 0.5  # over the constant predictor's loss; a gain like this before any step is no accident
 MAX_END = 1.2  # times the constant predictor's loss; above it the course has not got over its start yet
 
 
@@ -116,7 +117,9 @@ def _is_learning(progress: Progress) -> bool:
     if not constant > 0 or progress.reading.value > MAX_END * constant:
         return False
     has_grown = after >= MIN_GROWTH * abs(before) or after >= PLAIN_GAIN * constant
-    return after >= MIN_GAIN * constant and after > before and has_grown
+    # Outputs may tell some samples apart by accident, and a step that moves nothing leaves them at it.
+    has_risen = after - before >= MIN_GAIN * constant or (before >= HAS_LEARNT * constant and after > before)
+    return after >= MIN_GAIN * constant and has_risen and has_grown
 
 
 def _remaining(progress: Progress) -> float:
