@@ -134,6 +134,7 @@ def fix(
     input_words: Input = None,
     batch_size: BatchSize = 256,
     seed: Seed = 0,
+    lang: Lang = None,
     as_json: AsJson = False,
     html: Html = None,
 ) -> None:
@@ -144,14 +145,15 @@ def fix(
         from isometry.lab.screen import fix_on_screen
         from isometry.planning.weights_file import save_weights
 
+        lang = _language(lang)
         task = _load(model, input_words, batch_size=batch_size, seed=seed, protect=tuple(protect or ()))
         console = _console(quiet=as_json)
-        repair, result = fix_on_screen(console, task, steps=steps if race else 0, seed=seed)
+        repair, result = fix_on_screen(console, task, steps=steps if race else 0, seed=seed, lang=lang)
         if out is not None:
             save_weights(task.model, out)
             console.print(f"weights: {escape(str(out))}", soft_wrap=True)
         if html is not None:
-            repair.save_html(html, result)
+            repair.save_html(html, result, lang=lang)
             console.print(f"report: {escape(str(html))}", soft_wrap=True)
         if document is not None:
             _write_line(document, repair.to_json(result))
@@ -214,6 +216,7 @@ def audit(
     weights: Annotated[Path | None, typer.Option(help="Load these weights first, as safetensors.")] = None,
     input_words: Input = None,
     seed: PlanSeed = None,
+    lang: Lang = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at every parameter and buffer for what nobody wrote or planned; exit with 1 if an error is found."""
@@ -222,9 +225,11 @@ def audit(
         from isometry.anatomy.builders import load_task_or_model, seed_everything
         from isometry.anatomy.task import Task
         from isometry.auditing.audit import audit as audit_model
+        from isometry.auditing.result import AuditReport
         from isometry.planning.plan import Plan
         from isometry.planning.weights_file import load_weights
 
+        lang = _language(lang)
         made = None if plan is None else Plan.load(plan)
         seed_everything(seed or 0)
         subject = load_task_or_model(model, input_words=input_words, seed=seed or 0)
@@ -234,7 +239,7 @@ def audit(
         if document is not None:
             _write_line(document, found.to_json())
         else:
-            _console().print(found)
+            _console().print(AuditReport(found, lang))
     raise typer.Exit(BROKEN if found.verdict == "broken" else 0)
 
 
@@ -278,6 +283,15 @@ def _configuration(config: Path | None, *, isolated: bool) -> "Configuration":
     if isolated:
         return Configuration()
     return find_configuration() if config is None else load_configuration(config)
+
+
+def _language(lang: str | None) -> str:
+    """Return the language of a report, that of pyproject.toml without another; one that nobody speaks is told."""
+    from isometry.report.language import catalogue
+
+    chosen = lang or _configuration(None, isolated=False).lang
+    catalogue(chosen)
+    return chosen
 
 
 def _in_format(form: Format, diagnosis: "Diagnosis", word: str) -> str:

@@ -2,18 +2,21 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
 from rich.text import Text
 from torch import nn
 
+from isometry._console import printable
+from isometry._errors import RefusedError
 from isometry._files import write_text_atomically
 from isometry.anatomy.names import ParameterNames
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, as_task
-from isometry.checking.check import diagnose, diagnose_evidence, gather_for
+from isometry.checking.check import diagnose, diagnose_evidence, gather_for, refused
 from isometry.checking.settings import Settings
 from isometry.checking.treatment import layers_blamed, treatment, wide_treatment
 from isometry.fills.streams import as_seed
@@ -23,6 +26,7 @@ from isometry.planning.door import decide
 from isometry.planning.entries import Keep
 from isometry.planning.health import unhealthy_layers
 from isometry.planning.plan import Plan, PlanEntry
+from isometry.planning.plan_table import LEGEND, plan_table
 from isometry.planning.recipes import RECIPES
 from isometry.planning.roles import Subject
 from isometry.planning.specification import Specification
@@ -32,10 +36,13 @@ from isometry.probes.race_result import RaceResult
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.document import to_document
 from isometry.report.finding import Finding
+from isometry.report.language import say, speaking
 from isometry.report.page import page
+from isometry.report.phrases import Phrase
+from isometry.report.terminal import TerminalReport
 
 QUICK = Settings(steps=0, proofs=0)  # rules alone
-NO_HELP = "new weights were tried and did not help"
+NO_HELP = Phrase("new weights were tried and did not help")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +76,29 @@ class Repair:
         return tuple(dict.fromkeys(each.remedy.suggestion for each in _leading(self.after) if each.remedy.suggestion))
 
     @property
-    def summary(self) -> str:
-        """What was done and what came of it, in a few sentences."""
+    def sentences(self) -> tuple[Phrase, ...]:
+        """What was done and what came of it."""
         if not _serious(self.before):
-            return "Nothing to repair: no finding is an error or a warning, and nothing was changed."
+            return (Phrase("Nothing to repair: no finding is an error or a warning, and nothing was changed."),)
         if not self.plan.changes:
-            return _why_nothing_changed(self.before, self.plan)
+            return tuple(_why_nothing_changed(self.before, self.plan))
+        gone = [Phrase("Gone: {names}.", names=_names(self.solved))] if self.solved else []
+        return (self._what_was_done(), *gone, *_what_is_left(self.after))
+
+    @property
+    def summary(self) -> str:
+        """The same in English, as one text."""
+        return " ".join(self.sentences)
+
+    def _what_was_done(self) -> Phrase:
+        before, after = Phrase(self.before.verdict), Phrase(self.after.verdict)
+        outcome = Phrase("the verdict went from {before} to {after}", before=before, after=after)
+        if before == after:
+            outcome = Phrase("the verdict is still {verdict}", verdict=after)
         count = len(self.plan.changes)
-        done = "1 parameter was" if count == 1 else f"{count} parameters were"
-        verdicts = (self.before.verdict, self.after.verdict)
-        outcome = f"the verdict is still {verdicts[1]}"
-        if verdicts[0] != verdicts[1]:
-            outcome = f"the verdict went from {verdicts[0]} to {verdicts[1]}"
-        gone = f" Gone: {_names(self.solved)}." if self.solved else ""
-        return f"{done} initialised again; {outcome}.{gone}{_what_is_left(self.after)}"
+        if count == 1:
+            return Phrase("1 parameter was initialised again; {outcome}.", outcome=outcome)
+        return Phrase("{count} parameters were initialised again; {outcome}.", count=count, outcome=outcome)
 
     def to_json(self, race: RaceResult | None = None) -> str:
         """Return both diagnoses, the plan and the race, if there was one, as one JSON document."""
@@ -97,23 +113,55 @@ class Repair:
         }
         return json.dumps(document, indent=2, allow_nan=False)
 
-    def save_html(self, path: str | os.PathLike[str], race: RaceResult | None = None) -> None:
+    def save_html(self, path: str | os.PathLike[str], race: RaceResult | None = None, *, lang: str = "en") -> None:
         """Write both diagnoses, the plan and the race, if there was one, as one file with pictures.
+
+        Args:
+            path: Where to write.
+            race: What training both for a short time showed.
+            lang: The language, `en` or `vi`.
 
         Raises:
             OutputError: If the file cannot be written.
         """
         rows = self.plan.rows() if self.plan.changes else ()
         after = self.after if self.plan.changes else None
-        write_text_atomically(path, page(self.before, after=after, race=race, plan_rows=rows))
+        write_text_atomically(path, page(self.before, after=after, race=race, plan_rows=rows, lang=lang))
+
+    def __rich__(self) -> "RepairReport":
+        return RepairReport(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """The rich renderable of a repair."""
+
+    repair: Repair
+    lang: str = "en"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.before
-        if self.plan.changes:
-            yield self.plan
+        repair = self.repair
+        yield TerminalReport(repair.before, self.lang)
+        with speaking(self.lang):
+            table, notes = _said_table(repair.plan), [Text(printable(say(note))) for note in repair.plan.notes]
+            summary = Text(" ".join(map(say, repair.sentences)))
+        if repair.plan.changes:
+            yield table
+            yield from notes
             yield ""
-            yield self.after
-        yield Text(self.summary)
+            yield TerminalReport(repair.after, self.lang)
+        yield summary
+
+
+def _said_table(plan: Plan) -> Table:
+    """Return a plan's table with its headings in the language that is spoken; reasons stay as the plan has them."""
+    table = plan_table(plan.entries)
+    counts = {"count": len(plan.changes), "all": len(plan.entries)}
+    table.title = say("plan: {count} of {all} parameters change", **counts)
+    table.caption = say(LEGEND) if table.caption else None
+    for column in table.columns:
+        column.header = say(str(column.header))
+    return table
 
 
 def plan(
@@ -201,7 +249,11 @@ def fix(
         ModelError: If the model fails on its batch.
     """
     task = as_task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
-    evidence = gather_for(task, RULES.values(), seed=seed)
+    try:
+        evidence = gather_for(task, RULES.values(), seed=seed)
+    except RefusedError as error:
+        before = refused(error, task, RULES.values(), seed=seed)
+        return Repair(before, Plan((), seed), before)
     before = diagnose_evidence(evidence)
     attempts = _attempts(evidence, before)
     names = evidence.step.names
@@ -280,28 +332,39 @@ def _serious(diagnosis: Diagnosis) -> list[Finding]:
     return [finding for finding in diagnosis.findings if finding.severity != "note"]
 
 
-def _why_nothing_changed(before: Diagnosis, plan: Plan) -> str:
-    if any(entry.reason == NO_HELP for entry in plan.withheld):
-        return f"Nothing was changed: {NO_HELP}. {_remedies(_leading(before))}"
-    if not plan.withheld and any(finding.remedy.kind == "init" for finding in _leading(before)):
-        return f"Nothing was changed: what is blamed is drawn anew by its own code only. {_remedies(_leading(before))}"
-    if not plan.withheld:
-        return f"Nothing was changed: initialisation is not the cause. {_remedies(_leading(before))}"
-    entry = plan.withheld[0]
-    others = f", and so are {len(plan.withheld) - 1} more" if len(plan.withheld) > 1 else ""
-    return f"Nothing was changed: {entry.parameter!r} would be, but is left alone ({entry.reason}){others}."
+def _why_nothing_changed(before: Diagnosis, plan: Plan) -> Iterator[Phrase]:
+    leading = _leading(before)
+    is_vain = any(entry.reason == NO_HELP for entry in plan.withheld)
+    if plan.withheld and not is_vain:
+        entry, count = plan.withheld[0], len(plan.withheld) - 1
+        yield Phrase(
+            "Nothing was changed: {name!r} would be, but is left alone ({reason}){others}.",
+            name=entry.parameter,
+            reason=Phrase(entry.reason),
+            others=Phrase(", and so are {count} more", count=count) if count else "",
+        )
+        return
+    if is_vain:
+        yield Phrase("Nothing was changed: {reason}.", reason=NO_HELP)
+    elif any(finding.remedy.kind == "init" for finding in leading):
+        yield Phrase("Nothing was changed: what is blamed is drawn anew by its own code only.")
+    else:
+        yield Phrase("Nothing was changed: initialisation is not the cause.")
+    yield from _remedies(leading)
 
 
-def _what_is_left(after: Diagnosis) -> str:
+def _what_is_left(after: Diagnosis) -> Iterator[Phrase]:
     incurable = [finding for finding in _leading(after) if finding.remedy.kind == "init"]
     others = [finding for finding in _leading(after) if finding.remedy.kind != "init"]
-    words = ""
     if incurable:
-        words += f" Left: {_names(incurable)}. New weights do not cure this network of it; change the model: residual "
-        words += "paths, a norm, or fewer layers."
+        yield Phrase(
+            "Left: {names}. New weights do not cure this network of it; change the model: residual paths, a norm, or "
+            "fewer layers.",
+            names=_names(incurable),
+        )
     if others:
-        words += f" Initialisation is not the cause of what is left. {_remedies(others)}"
-    return words
+        yield Phrase("Initialisation is not the cause of what is left.")
+        yield from _remedies(others)
 
 
 def _leading(diagnosis: Diagnosis) -> list[Finding]:
@@ -312,10 +375,9 @@ def _names(findings: Iterable[Finding]) -> str:
     return ", ".join(dict.fromkeys(finding.name for finding in findings))
 
 
-def _remedies(findings: Iterable[Finding]) -> str:
-    """Return what to do about findings, with the line of code where there is one."""
-    told: list[str] = []
+def _remedies(findings: Iterable[Finding]) -> Iterator[Phrase]:
+    """Yield what to do about findings, with the line of code where there is one."""
     for finding in findings:
-        code = f" In code: {finding.remedy.suggestion}." if finding.remedy.suggestion else ""
-        told.append(f"{finding.name}: {finding.remedy.text}{code}")
-    return " ".join(told)
+        yield Phrase("{name}: {remedy}", name=finding.name, remedy=finding.remedy.text)
+        if finding.remedy.suggestion:
+            yield Phrase("In code: {code}.", code=finding.remedy.suggestion)

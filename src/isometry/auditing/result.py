@@ -15,6 +15,7 @@ from isometry.planning.plan_table import as_html, as_text, span_of
 from isometry.report.facts import Verdict
 from isometry.report.finding import Finding
 from isometry.report.glyphs import STYLES, glyphs_for
+from isometry.report.language import say, speaking
 from isometry.report.numerals import counted, finite, numeral
 from isometry.report.outline import measured_against, places, tally
 
@@ -66,15 +67,8 @@ class Audit:
         }
         return json.dumps(document, indent=2, allow_nan=False)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        glyphs = glyphs_for(options.encoding)
-        headline = f"{glyphs.signs[self.verdict]} {self.verdict}"
-        counts = f"{counted(len(self.rows), 'tensor')} {glyphs.dot} {tally(self.findings)}"
-        yield Text.assemble((headline, STYLES[self.verdict]), f"  {printable(self.model)} {glyphs.dot} {counts}")
-        for finding in self.findings:
-            yield from _told(finding, f"{glyphs.signs[finding.severity]} {finding.code}")
-        yield ""
-        yield _table(self.rows)
+    def __rich__(self) -> "AuditReport":
+        return AuditReport(self)
 
     def __str__(self) -> str:
         return as_text(self)
@@ -83,23 +77,45 @@ class Audit:
         return as_html(self)
 
 
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """The rich renderable of an audit."""
+
+    audit: Audit
+    lang: str = "en"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with speaking(self.lang):
+            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
+
+    def _parts(self, options: ConsoleOptions) -> RenderResult:
+        audit, glyphs = self.audit, glyphs_for(options.encoding)
+        headline = f"{glyphs.signs[audit.verdict]} {say(audit.verdict)}"
+        counts = f"{counted(len(audit.rows), 'tensor')} {glyphs.dot} {tally(audit.findings)}"
+        yield Text.assemble((headline, STYLES[audit.verdict]), f"  {printable(audit.model)} {glyphs.dot} {counts}")
+        for finding in audit.findings:
+            yield from _told(finding, f"{glyphs.signs[finding.severity]} {finding.code}")
+        yield ""
+        yield _table(audit.rows)
+
+
 def _told(finding: Finding, sign: str) -> Iterator[RenderableType]:
     yield ""
     yield Text.assemble(
-        (sign, STYLES[finding.severity]), " ", (finding.name, "bold"), f": {printable(finding.message)}"
+        (sign, STYLES[finding.severity]), " ", (finding.name, "bold"), f": {printable(say(finding.message))}"
     )
     facts = (
         ("where", places(finding.where)),
         ("measured", measured_against(finding)),
-        ("cause", finding.cause),
-        ("remedy", finding.remedy.text),
+        ("cause", say(finding.cause)),
+        ("remedy", say(finding.remedy.text)),
     )
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     for label, words in facts:
         if words:
-            grid.add_row(Text(label), Text(printable(words)))
+            grid.add_row(Text(say(label)), Text(printable(words)))
     yield Padding(grid, (0, 0, 0, 2))
 
 
@@ -108,7 +124,7 @@ def _table(rows: tuple[InventoryRow, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in COLUMNS:
         is_text = column in {"tensor", "kind", "rule"}
-        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+        table.add_column(say(column), justify="left" if is_text else "right", overflow="fold")
     folded: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         folded.setdefault(_cells(row), []).append(row.name)
@@ -119,8 +135,8 @@ def _table(rows: tuple[InventoryRow, ...]) -> Table:
 
 def _cells(row: InventoryRow) -> tuple[str, ...]:
     return (
-        row.kind,
-        row.rule or "none",
+        say(row.kind),
+        row.rule or say("none"),
         str(len(row.writers)),
         _planned_std(row),
         _measured_std(row),
@@ -130,14 +146,14 @@ def _cells(row: InventoryRow) -> tuple[str, ...]:
 
 def _planned_std(row: InventoryRow) -> str:
     if row.constant is not None:
-        return f"all {numeral(row.constant)}"
+        return say("all {value}", value=numeral(row.constant))
     return "" if row.entry is None or row.entry.std is None else numeral(row.entry.std)
 
 
 def _measured_std(row: InventoryRow) -> str:
     if row.numbers is None:
         return "" if row.memory == "real" else row.memory
-    return f"all {numeral(row.numbers.low)}" if row.numbers.is_constant else numeral(row.numbers.std)
+    return say("all {value}", value=numeral(row.numbers.low)) if row.numbers.is_constant else numeral(row.numbers.std)
 
 
 def _largest(row: InventoryRow) -> str:
@@ -148,7 +164,11 @@ def _largest(row: InventoryRow) -> str:
     if moments is None or bounds is None or not moments.std:
         mean, std, allowed = numbers.mean, numbers.std, ""
     else:
-        mean, std, allowed = moments.mean, moments.std, f" of {numeral(bounds.largest / moments.std)}"
+        mean, std, allowed = (
+            moments.mean,
+            moments.std,
+            say(" of {largest}", largest=numeral(bounds.largest / moments.std)),
+        )
     return f"{numeral(max(numbers.high - mean, mean - numbers.low) / std)}{allowed} σ" if std else ""
 
 

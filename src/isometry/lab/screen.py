@@ -8,13 +8,16 @@ from isometry.anatomy.task import Task, with_model
 from isometry.probes.race import REPEATS, race
 from isometry.probes.race_result import Evaluation, RaceResult
 from isometry.probes.training import copied
-from isometry.repair import Repair, fix
+from isometry.repair import Repair, RepairReport, fix
+from isometry.report.language import say, speaking
 from isometry.report.race import RaceReport
 
 NAMES = ("as built", "treated")
 
 
-def fix_on_screen(console: Console, task: Task, *, steps: int, seed: int) -> tuple[Repair, RaceResult | None]:
+def fix_on_screen(
+    console: Console, task: Task, *, steps: int, seed: int, lang: str = "en"
+) -> tuple[Repair, RaceResult | None]:
     """Repair a task's model in place, print what was found and done, and race it against what it was.
 
     Args:
@@ -22,6 +25,7 @@ def fix_on_screen(console: Console, task: Task, *, steps: int, seed: int) -> tup
         task: The task; its model's parameters are written.
         steps: Optimiser steps of the race; 0 for none.
         seed: Seed of the check, of the weights and of the data orders.
+        lang: The language of what is printed, `en` or `vi`.
 
     Returns:
         The repair; and the race, or None without steps or where nothing was changed.
@@ -31,34 +35,37 @@ def fix_on_screen(console: Console, task: Task, *, steps: int, seed: int) -> tup
     """
     built = with_model(task, copied(task.model)) if steps else task
     repair = fix(task, seed=seed)
-    console.print(repair)
+    console.print(RepairReport(repair, lang))
     if not steps or not repair.plan.changes:
         if steps:
-            console.print("No race: the network is as it was.")
+            with speaking(lang):
+                console.print(say("No race: the network is as it was."))
         return repair, None
     console.print()
-    result = _race_on_screen(console, built, task, steps=steps, seed=seed)
-    console.print(RaceReport(result))
+    with speaking(lang):
+        result = _race_on_screen(console, built, task, steps=steps, seed=seed)
+    console.print(RaceReport(result, lang))
     return repair, result
 
 
 def _race_on_screen(console: Console, built: Task, treated: Task, *, steps: int, seed: int) -> RaceResult:
+    names = (say(NAMES[0]), say(NAMES[1]))
     columns = (
         TextColumn("{task.description:9}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:>7}  test accuracy {task.fields[accuracy]:>6}"),
+        TextColumn("{task.fields[loss]:>14}  {task.fields[accuracy]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        rows = [progress.add_task(name, total=steps * REPEATS, loss="", accuracy="") for name in NAMES]
+        rows = [progress.add_task(name, total=steps * REPEATS, loss="", accuracy="") for name in names]
 
         def show(done: int, _: int, looks: tuple[Evaluation, Evaluation]) -> None:
             for row, look in zip(rows, looks, strict=True):
                 _show_look(progress, row, done=done, look=look)
 
         try:
-            return race(built, treated, names=NAMES, steps=steps, seed=seed, on_progress=show)
+            return race(built, treated, names=names, steps=steps, seed=seed, on_progress=show)
         except IsometryError:
             raise
         except (Exception, SystemExit) as error:
@@ -69,6 +76,6 @@ def _race_on_screen(console: Console, built: Task, treated: Task, *, steps: int,
 
 
 def _show_look(progress: Progress, row: TaskID, *, done: int, look: Evaluation) -> None:
-    loss = "not finite" if look.loss is None else f"{look.loss:.3f}"
-    accuracy = "" if look.accuracy is None else f"{look.accuracy:.1%}"
+    loss = say("loss {loss}", loss="not finite" if look.loss is None else f"{look.loss:.3f}")
+    accuracy = "" if look.accuracy is None else say("test accuracy {share:.1%}", share=look.accuracy)
     progress.update(row, completed=done, loss=loss, accuracy=accuracy)

@@ -12,7 +12,7 @@ from isometry.planning.entries import PlanEntry
 
 PRINTED_WIDTH = 120  # cells, where no terminal says how wide it is
 INEXACT = "≈"
-LEGEND = f"{INEXACT} equal to 1e-5 wherever it is applied; the rest to the bit"
+LEGEND = "≈ equal to 1e-5 wherever it is applied; the rest to the bit"
 NAMES_IN_FULL = 2  # of parameters that share a row
 NUMBERS = frozenset({"fans", "std"})
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from isometry.probes.race_result import Evaluation, RaceResult, RaceSide
 from isometry.report.glyphs import ASCII, Glyphs, glyphs_for
-from isometry.report.language import say
+from isometry.report.language import say, speaking
 from isometry.report.numerals import column_numeral, counted, duration, finite, percentage
 from isometry.report.terminal import plain_text
 
@@ -28,8 +28,13 @@ class RaceReport:
     """The rich renderable of a race."""
 
     race: RaceResult
+    lang: str = "en"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with speaking(self.lang):
+            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
+
+    def _parts(self, options: ConsoleOptions) -> RenderResult:
         glyphs = glyphs_for(options.encoding)
         yield Text.assemble((say("Race"), "bold"), ": ", (glyphs.printable(winner_sentence(self.race)), "bold"))
         yield Padding(glyphs.text(say(self.race.reason)), (0, 0, 1, 2))
