@@ -11,7 +11,8 @@ PAGE = Path(__file__).with_name("findings.md")
 HEAD = """# Findings
 
 What `isometry check` and `isometry audit` report, by code: made of the rules' own pages by `python
-docs/reference/findings.py`, and what `isometry explain CODE` prints. Thresholds are set in [settings](../how-to/settings.md).
+docs/reference/findings.py`, and what `isometry explain CODE` prints. Thresholds are set in the
+[settings](../how-to/settings.md).
 """
 
 
