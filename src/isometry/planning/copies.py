@@ -140,7 +140,7 @@ def find_copies(model: nn.Module, inventory: Inventory, evidence: Evidence | Non
 
 def _candidates(model: nn.Module, inventory: Inventory, evidence: Evidence | None) -> dict[str, Tensor]:
     """Return the weights that may be copies, each memory once."""
-    weights = weights_of(model, names_of(model))
+    weights = weights_of(model, names_of(model) if evidence is None else evidence.step.names)
     idle = set() if evidence is None else _without_gradient(evidence)
     chosen: dict[str, Tensor] = {}
     memories: set[tuple[object, ...]] = set()

@@ -10,7 +10,7 @@ from torch import Tensor
 from isometry._memory import has_memory
 
 CHUNK = 2**18  # numbers widened at a time, 2 MB; they stay in the cache while they are reduced several times
-SAMPLE = 2**16  # numbers that the typical size is read from, counts
+SAMPLE = 2**14  # numbers that the typical size is read from, counts; their median strays by 1 %
 HUGE = math.sqrt(torch.finfo(torch.float32).max)  # 1.8e19; its square is no float32, and so is no norm or variance
 FADED = 1e-20  # units of the weight; a unit that decayed in training is smaller throughout, and fresh ones are not
 MATRIX_AXES = 2  # counts; a vector has no units
@@ -154,13 +154,19 @@ def _reduced(values: Tensor) -> Tensor:
         wide = scratch[: len(piece)].copy_(piece)
         low, high = wide.aminmax()
         numbers = [wide.sum(), wide.dot(wide), low, high]
-        wide.abs_()
-        numbers += [(wide == 0).count_nonzero(), (wide < least).count_nonzero()]
-        rows.append(torch.stack([number.double() for number in numbers]))
+        numbers += _small(wide.abs_(), least)
+        rows.append(torch.stack(numbers))
     table = torch.stack(rows)
     total, least_of_all, largest = table.sum(0), table[:, 2].amin(), table[:, 3].amax()
-    sample = values[:: max(1, values.numel() // SAMPLE)].double().abs()
+    sample = values[:: values.numel() // SAMPLE | 1].double().abs()  # odd: not down the columns of a matrix alone
     return torch.stack([total[0], total[1], least_of_all, largest, total[4], total[5], sample.median()])
+
+
+def _small(sizes: Tensor, least: float) -> list[Tensor]:
+    """Return how many are zero, and how many below the smallest of full precision."""
+    if sizes.device.type == "cpu" and sizes.amin() >= least:  # as nearly always, and five times as fast
+        return [sizes.new_zeros(())] * 2
+    return [(len(sizes) - sizes.count_nonzero()).double(), (sizes < least).count_nonzero().double()]
 
 
 def _least_full(dtype: torch.dtype) -> float:

@@ -6,11 +6,15 @@ word2vec's two embeddings: each is zero, gets a gradient, and opens the way for 
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from isometry.anatomy.operations import PRODUCTS
 from isometry.anatomy.preserve import has_numbers
 from isometry.probes.evidence import Evidence, probe, structural
 from isometry.probes.statistics import OutputNumbers
 
+FIRST = 64  # entries looked at before all are, counts
 MULTIPLIES = PRODUCTS | {"mul", "scaled_dot_product_attention", "dot", "inner", "outer"}
 
 
@@ -55,9 +59,21 @@ def find_openings(evidence: Evidence) -> Openings:
 def is_zero(evidence: Evidence, name: str) -> bool:
     """Say whether all entries of a parameter are zero."""
     tensors = evidence.step.names.parameters[name]
-    return any(not bool(tensor.detach().ne(0).any()) for tensor in tensors if has_numbers(tensor))
+    return any(not has_nonzero(tensor) for tensor in tensors if has_numbers(tensor))
+
+
+def has_nonzero(tensor: Tensor) -> bool:
+    """Say whether any entry of a tensor is not zero; most have one among the first, and the others are not read."""
+    tensor = tensor.detach()
+    if (
+        tensor.layout == torch.strided
+        and tensor.ndim > 0
+        and bool(tensor[(0,) * (tensor.ndim - 1)][:FIRST].ne(0).any())
+    ):
+        return True
+    return bool(tensor.ne(0).any())
 
 
 def _is_zero_but_moved(evidence: Evidence, name: str) -> bool:
     gradients = [gradient for gradient in evidence.step.gradients[name] if gradient is not None]
-    return is_zero(evidence, name) and any(bool(gradient.ne(0).any()) for gradient in gradients)
+    return is_zero(evidence, name) and any(has_nonzero(gradient) for gradient in gradients)

@@ -64,7 +64,10 @@ def count_bad(tensor: Tensor | None) -> int:
     """Return how many numbers of a tensor are NaN or infinite."""
     if tensor is None or not is_inexact(tensor):
         return 0
-    return int(widened(tensor).isfinite().logical_not().sum())
+    values = widened(tensor)
+    if values.sum().isfinite():  # a NaN or infinity shows in the sum, which takes a tenth of the time
+        return 0
+    return int(values.isfinite().logical_not().sum())
 
 
 def summarise(tensor: Tensor, source: str = "") -> Operand:

@@ -11,7 +11,7 @@ from isometry.anatomy.flow import data_flow
 from isometry.anatomy.preserve import has_numbers
 from isometry.anatomy.tape import Operation, Tape
 from isometry.probes.evidence import Evidence, measure, probe, structural
-from isometry.probes.openings import Openings, is_zero
+from isometry.probes.openings import Openings, has_nonzero, is_zero
 
 Reach = Literal["reached", "zero", "cut", "unused"]
 STOPS = frozenset({"detach", "data"})  # what is written to stop a gradient; a target network is behind one
@@ -215,7 +215,7 @@ class _Ways:
 
 def _is_any_nonzero(gradients: Iterable[Tensor | None]) -> bool:
     found = (each for each in gradients if each is not None)
-    return any(not has_numbers(each) or bool(each.ne(0).any()) for each in found)
+    return any(not has_numbers(each) or has_nonzero(each) for each in found)
 
 
 def _users(tape: Tape) -> dict[str, list[int]]:

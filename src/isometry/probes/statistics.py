@@ -105,7 +105,7 @@ class OutputStatistics:
             self._keep(operation.index, "data_rms", rms(others[0]))
 
     def _keep(self, index: int, key: str, number: Tensor) -> None:
-        self._pending.append((index, key, number.double()))
+        self._pending.append((index, key, number))
 
 
 def has_floats(tensor: Tensor) -> bool:
@@ -120,9 +120,9 @@ def rms(tensor: Tensor) -> Tensor:
     root = max(tensor.numel(), 1) ** 0.5
     if plain.dtype != torch.float64 and plain.device.type == "cpu":
         # Three times as fast, and right to six digits; on a device the question would cost more than the answer.
-        size = torch.linalg.vector_norm(plain, dtype=torch.float32).double() / root
+        size = torch.linalg.vector_norm(plain, dtype=torch.float32).item() / root
         if SAFE_SIZES[0] < size < SAFE_SIZES[1]:
-            return size
+            return torch.tensor(size, dtype=torch.float64)
     return torch.linalg.vector_norm(plain, dtype=torch.float64) / root
 
 

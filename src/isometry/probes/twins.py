@@ -103,16 +103,19 @@ def twins_among(
         gradients: Of the loss, for each of them.
         layer: The layer's name.
     """
-    numbers, steps = _Prints.of(weights), _Prints.of(gradients)
-    alive = (numbers.size > 0) & (steps.size > 0) & numbers.size.isfinite() & steps.size.isfinite()
+    numbers, slope = _Prints.of(weights), _sizes(_scaled(gradients))
+    alive = (numbers.size > 0) & (slope > 0) & numbers.size.isfinite() & slope.isfinite()
     # Mirror images become copies: where a projection is negative, weights and gradient change their sign.
     sign = torch.where(numbers.values[:, :1] < 0, -1.0, 1.0)
-    plain = _groups(numbers, alive, allowed=EQUAL)
-    numbers, steps = numbers.flipped(sign), steps.flipped(sign)
+    plain, numbers = numbers, numbers.flipped(sign)
+    is_long = weights.shape[1] >= MIN_NEAR_LENGTH
+    if not _groups(numbers, alive, allowed=NEAR if is_long else EQUAL).any_equal:
+        return None  # before the gradients are projected, which costs as much again
+    plain, steps = _groups(plain, alive, allowed=EQUAL), _Prints.of(gradients).flipped(sign)
     twins = _refined(_groups(numbers, alive, allowed=EQUAL), steps, allowed=EQUAL_GRADIENT)
     if twins.any_equal:
         return _described(twins, len(weights), layer, fate="stay", sign=sign)
-    if weights.shape[1] >= MIN_NEAR_LENGTH:
+    if is_long:
         near = _refined(_groups(numbers, alive, allowed=NEAR), steps, allowed=NEAR_GRADIENT)
         if near.any_equal:
             return _described(near, len(weights), layer, fate="drift", sign=sign)
@@ -132,9 +135,8 @@ class _Prints:
     def of(cls, rows: Tensor) -> "_Prints":
         generator = torch.Generator().manual_seed(SEED)
         vectors = torch.randn(rows.shape[1], PROJECTIONS, generator=generator).to(rows)
-        largest = rows.abs().amax()  # squares of 1e-22 vanish in single precision
-        rows = rows / largest.clamp(min=torch.finfo(rows.dtype).tiny)
-        return cls((rows @ vectors).double().cpu(), torch.linalg.vector_norm(rows, dim=1).double().cpu())
+        rows = _scaled(rows)
+        return cls((rows @ vectors).double().cpu(), _sizes(rows))
 
     def flipped(self, sign: Tensor) -> "_Prints":
         return _Prints(self.values * sign, self.size)
@@ -142,6 +144,15 @@ class _Prints:
     def are_close(self, one: Tensor, other: Tensor, *, allowed: float) -> Bool[Tensor, " pairs"]:
         size = torch.maximum(self.size[one], self.size[other])
         return ((self.values[one] - self.values[other]).abs() <= allowed * size[:, None]).all(dim=1)
+
+
+def _scaled(rows: Tensor) -> Tensor:
+    """Return rows with 1 as their largest number; squares of 1e-22 vanish in single precision."""
+    return rows / rows.abs().amax().clamp(min=torch.finfo(rows.dtype).tiny)
+
+
+def _sizes(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=1).double().cpu()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +227,8 @@ def _units_of(evidence: Evidence, name: str, layer: Layer) -> tuple[Tensor, Tens
             steps.append(its_gradient[:, None])
     wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
     numbers = torch.cat([each.to(wide) for each in columns], 1)
-    numbers = numbers * columns[0].any(dim=1)[:, None]  # units of zero weights have nothing but a bias to compare
+    if not bool((_sizes(columns[0]) > 0).all()):
+        numbers = numbers * columns[0].any(dim=1)[:, None]  # units of zero weights have nothing but a bias to compare
     return numbers, torch.cat([each.to(wide) for each in steps], 1)
 
 
