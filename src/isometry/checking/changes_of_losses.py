@@ -22,12 +22,12 @@ OUTPUT_ACTIVATIONS = frozenset(
 )
 LOG_PROBABILITIES = frozenset({"log-classes", "divergence"})  # families of losses that take them
 INSTEAD = {
-    "nll_loss": "nn.CrossEntropyLoss() instead of nn.NLLLoss()",
-    "binary_cross_entropy": "nn.BCEWithLogitsLoss() instead of nn.BCELoss()",
+    "nll_loss": Phrase("nn.CrossEntropyLoss() instead of nn.NLLLoss()"),
+    "binary_cross_entropy": Phrase("nn.BCEWithLogitsLoss() instead of nn.BCELoss()"),
 }
 LOGITS = {
-    "cross_entropy": "nn.CrossEntropyLoss takes logits: ",
-    "binary_cross_entropy_with_logits": "nn.BCEWithLogitsLoss takes logits: ",
+    "cross_entropy": Phrase("nn.CrossEntropyLoss takes logits: "),
+    "binary_cross_entropy_with_logits": Phrase("nn.BCEWithLogitsLoss takes logits: "),
 }
 TINY = 1e-12
 
@@ -51,13 +51,14 @@ def output_exchanged(_: Finding, evidence: Evidence) -> Iterator[Change]:
 
 
 def _left_out(evidence: Evidence, comparison: Comparison, activation: Operation) -> Change:
-    head = LOGITS.get(comparison.name, "return the last layer's output itself: ")
+    place = _place(evidence.step.tape, activation)
+    head = LOGITS.get(comparison.name, Phrase("return the last layer's output itself: "))
     return _at(
         evidence,
         activation,
         lambda call: call.inputs[0],
         words=Phrase("the {old} at the output left out", old=activation.name),
-        suggestion=f"{head}leave out the {activation.name} ({_place(evidence.step.tape, activation)})",
+        suggestion=Phrase("{head}leave out the {old} ({place})", head=head, old=activation.name, place=place),
         keeps_loss=True,
     )
 
@@ -66,12 +67,13 @@ def _swapped(evidence: Evidence, activation: Operation, wanted: str) -> Change:
     old, place = activation.name, _place(evidence.step.tape, activation)
     is_other_axis = wanted == old
     words = Phrase("{new} in the place of {old}", new=wanted, old=old)
+    suggestion = Phrase("{place}: {new} instead of {old}", place=place, new=wanted, old=old)
     return _at(
         evidence,
         activation,
         lambda call: _applied(wanted, call.inputs[0]),
         words=Phrase("{new} over the classes", new=wanted) if is_other_axis else words,
-        suggestion=f"{place}: {wanted}(dim=1)" if is_other_axis else f"{place}: {wanted} instead of {old}",
+        suggestion=Phrase("{place}: {new}(dim=1)", place=place, new=wanted) if is_other_axis else suggestion,
         keeps_loss=False,
     )
 
@@ -83,7 +85,7 @@ def _inserted(evidence: Evidence, comparison: Comparison, wanted: str) -> Change
         evidence.step.tape.operations[comparison.operation],
         lambda call: _compared(call, comparison, outputs=_applied(wanted, _operands(call, comparison)[0])),
         words=Phrase("{new} put before the loss", new=wanted),
-        suggestion=INSTEAD.get(comparison.name, f"{wanted} before the loss"),
+        suggestion=INSTEAD.get(comparison.name, Phrase("{new} before the loss", new=wanted)),
         keeps_loss=False,
     )
 
@@ -217,9 +219,9 @@ def _activation_before(tape: Tape, comparison: Comparison) -> Operation | None:
     return None
 
 
-def _place(tape: Tape, operation: Operation) -> str:
+def _place(tape: Tape, operation: Operation) -> Phrase:
     is_own = operation.module and not any(each.module == operation.module for each in tape.operations if each.weights)
-    return f"module {operation.module!r}" if is_own else "the last line of forward()"
+    return Phrase("module {name!r}", name=operation.module) if is_own else Phrase("the last line of forward()")
 
 
 def _between_0_and_1(target: Tensor) -> Tensor:

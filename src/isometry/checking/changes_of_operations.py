@@ -38,7 +38,9 @@ def nonlinearity_inserted(finding: Finding, evidence: Evidence) -> Iterator[Chan
             else Phrase("a ReLU behind {count} layers", count=len(behind)),
             make=lambda: _exchanged(evidence.task, behind, lambda _, call: torch.relu(call.outputs[0])),
             is_evident=True,
-            suggestion=f"x = F.relu(self.{first}(x))" if is_attribute else f"nn.ReLU() behind layer {first!r}",
+            suggestion=f"x = F.relu(self.{first}(x))"
+            if is_attribute
+            else Phrase("nn.ReLU() behind layer {name!r}", name=first),
         )
 
 

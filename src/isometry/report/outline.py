@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from isometry.probes.jacobian_result import JacobianResult, Spectrum
 from isometry.probes.trial_result import TrialResult
 from isometry.report.facts import Cost, Facts, Skipped
-from isometry.report.finding import SEVERITIES, Finding, Proof
+from isometry.report.finding import SEVERITIES, Finding, Proof, Remedy
 from isometry.report.language import say
 from isometry.report.numerals import counted, duration, memory, numeral
+from isometry.report.phrases import Phrase
 
 NOT_FINITE = "NUM101"  # the finding that a loss is no number
 MAX_PLACES = 3  # names of layers that are written out; the others are counted
@@ -80,6 +81,11 @@ def proof_sentence(proof: Proof, unit: str) -> str:
     return sentence + say(
         "; after a few steps the loss is {after} instead of {before}", before=losses[0], after=losses[1]
     )
+
+
+def suggestion(remedy: Remedy) -> str:
+    """Return the change as a line of code; only where it is words it is said in another language."""
+    return say(remedy.suggestion) if isinstance(remedy.suggestion, Phrase) else remedy.suggestion
 
 
 def trial_sentence(trial: TrialResult) -> str:

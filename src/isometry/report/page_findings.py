@@ -9,7 +9,7 @@ from isometry.report.glyphs import UNICODE
 from isometry.report.language import say
 from isometry.report.markup import EMPTY, SPACE, Markup, code, element, escaped, joined
 from isometry.report.numerals import counted
-from isometry.report.outline import MAX_PLACES, Cause, causes, measured_against, proof_sentence
+from isometry.report.outline import MAX_PLACES, Cause, causes, measured_against, proof_sentence, suggestion
 
 
 def findings_markup(diagnosis: Facts, *, prefix: str = "") -> Markup:
@@ -78,7 +78,7 @@ def _labelled(finding: Finding) -> Iterator[tuple[str, Markup]]:
     yield "because", code(finding.because) if finding.because else EMPTY
     yield "tested", EMPTY if finding.proof is None else escaped(proof_sentence(finding.proof, finding.unit))
     yield "remedy", escaped(say(finding.remedy.text))
-    yield "code", code(finding.remedy.suggestion) if finding.remedy.suggestion else EMPTY
+    yield "code", code(suggestion(finding.remedy)) if finding.remedy.suggestion else EMPTY
 
 
 def _where(where: tuple[str, ...]) -> Markup:

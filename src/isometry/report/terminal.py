@@ -23,6 +23,7 @@ from isometry.report.outline import (
     places,
     proof_sentence,
     skipped_rows,
+    suggestion,
     tally,
     trial_sentence,
 )
@@ -129,7 +130,7 @@ def _cause_facts(finding: Finding) -> Iterator[tuple[str, str]]:
     yield "because", finding.because or ""
     yield "tested", "" if finding.proof is None else proof_sentence(finding.proof, finding.unit)
     yield "remedy", say(finding.remedy.text)
-    yield "code", finding.remedy.suggestion
+    yield "code", suggestion(finding.remedy)
 
 
 def _symptom(finding: Finding, glyphs: Glyphs, width: int) -> Text:
