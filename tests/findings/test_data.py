@@ -71,6 +71,38 @@ def test_inputs_that_the_network_can_read_are_silent(inputs: Tensor, first: tupl
     assert found("DAT101", reading(inputs, *first)) == []
 
 
+class Beside(nn.Module):
+    """An amount beside an embedding of what it is of; as one more layer may have made it."""
+
+    def __init__(self, made_by: nn.Module | None = None) -> None:
+        super().__init__()
+        self.kind, self.made_by = nn.Embedding(4, 8), made_by or nn.Identity()
+        self.body = stack(9, 16, 4)
+
+    def forward(self, kind: Tensor, amount: Tensor) -> Tensor:
+        return self.body(torch.cat([self.kind(kind), self.made_by(amount)], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("amounts", "made_by", "severities"),
+    [
+        pytest.param(10 ** (2 + NORMAL[:, :1]), None, ["error"], id="raw amounts"),
+        pytest.param(40 * NORMAL[:, :1], None, ["warning"], id="forty times as large"),
+        pytest.param(NORMAL[:, :1], None, [], id="standardised"),
+        pytest.param(torch.ones(64, 1), None, [], id="a constant"),
+        pytest.param(1e-4 * NORMAL[:, :1], None, [], id="small, beside numbers that are not"),
+        pytest.param(3 * NORMAL[:, :1], nn.Linear(1, 1), [], id="as another layer gives it"),
+    ],
+)
+def test_data_beside_an_embedding_are_read_as_data(
+    amounts: Tensor, made_by: nn.Module | None, severities: list[str]
+) -> None:
+    torch.manual_seed(0)
+    task = make_task(Beside(made_by), (LABELS, amounts), LABELS, loss=F.cross_entropy)
+
+    assert [finding.severity for finding in found("DAT101", task)] == severities
+
+
 @pytest.mark.parametrize(
     ("targets", "num_hidden", "count"),
     [

@@ -32,6 +32,8 @@ LAYER = Layer(
 
 
 NO_STRAYS = Strays(())
+LEARNS = ParameterReach(name="b", reach="reached", is_weight=True)
+UNUSED = ParameterReach(name="a", reach="unused")
 
 
 def zero(name: str, **settings: Any) -> ParameterReach:
@@ -60,7 +62,8 @@ def reach(*parameters: ParameterReach, is_fresh: bool = True) -> GradientReach:
         pytest.param(
             reach(cut("a", is_meant=True), cut("b", is_on_trunk=True)), [None, "note"], id="each cut by itself"
         ),
-        pytest.param(reach(ParameterReach(name="a", reach="unused")), ["note"], id="not used by this batch"),
+        pytest.param(reach(LEARNS, UNUSED), ["note"], id="not used by this batch"),
+        pytest.param(reach(UNUSED), [None], id="a loss that reads no parameter"),
         pytest.param(reach(zero("a", opens_later=True)), [], id="behind a zero end"),
         pytest.param(reach(zero("a", is_on_trunk=True)), [None], id="something flat on the trunk"),
         pytest.param(reach(zero("a", blocked_by="round")), [None], id="a rounding beside the trunk"),

@@ -19,6 +19,7 @@ LABELS = torch.arange(64) % 4
 BINARY = (LABELS % 2).float()[:, None]
 MANY = torch.stack([LABELS == 0, LABELS > 0, LABELS > 1, LABELS > 2], 1).float()
 NORMAL = torch.randn(64, 1, generator=torch.Generator().manual_seed(1))
+SCORES = torch.randn(64, 4, generator=torch.Generator().manual_seed(2))
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own word on some of these
 
@@ -45,6 +46,12 @@ def divergence(outputs: Tensor, targets: Tensor) -> Tensor:
         pytest.param(F.poisson_nll_loss, NORMAL, 1, "error", id="negative counts"),
         pytest.param(F.cross_entropy, LABELS * 0 - 100, 4, "error", id="all left out"),
         pytest.param(F.cross_entropy, MANY, 4, "warning", id="several labels at once"),
+        pytest.param(
+            F.cross_entropy, 2 * F.one_hot(LABELS, 4).float() - 1, 4, "error", id="one-hot labels of -1 and 1"
+        ),
+        pytest.param(F.cross_entropy, SCORES, 4, "error", id="a teacher's logits"),
+        pytest.param(F.cross_entropy, SCORES.log_softmax(1), 4, "error", id="logarithms of probabilities"),
+        pytest.param(F.cross_entropy, 255 * SCORES.softmax(1), 4, "warning", id="probabilities in bytes"),
         pytest.param(divergence, 2 * MANY, 4, "warning", id="sums other than one"),
         pytest.param(divergence, MANY - 0.5, 4, "error", id="negative probabilities"),
     ],
@@ -72,6 +79,9 @@ def test_targets_that_a_loss_has_no_meaning_for_are_found(
         pytest.param(
             F.cross_entropy, NORMAL * F.one_hot(LABELS, 4), 4, id="labels weighted by an advantage, as a policy's"
         ),
+        pytest.param(F.cross_entropy, 3 * F.one_hot(LABELS, 4).float(), 4, id="labels with one weight"),
+        pytest.param(F.cross_entropy, NORMAL.abs() * SCORES.softmax(1), 4, id="shared labels with weights"),
+        pytest.param(F.cross_entropy, 0.9 * F.one_hot(LABELS, 4) + 0.1, 4, id="labels smoothed by hand"),
         pytest.param(divergence, MANY / MANY.sum(1, keepdim=True), 4, id="probabilities"),
         pytest.param(F.mse_loss, 100 * NORMAL, 1, id="any numbers of a regression"),
     ],

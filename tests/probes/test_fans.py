@@ -76,6 +76,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Tensor, list[tuple[str, float, f
     "Glorot on x @ W": (lambda: Product(init.xavier_normal_), VECTORS, []),
     "a square x @ W": (lambda: Product(init.kaiming_normal_, 64, 64), VECTORS, []),
     "a small deviation": (lambda: Product(lambda w: init.normal_(w, std=0.05)), VECTORS, []),
+    "numbers of deviation 1": (lambda: Product(init.normal_, 256, 1), torch.ones(4, 256), []),
+    "half of that": (lambda: Product(lambda w: init.normal_(w, std=0.53), 256, 1), torch.ones(4, 256), []),
     "the backward fan, chosen": (lambda: usual("fan_out"), VECTORS, []),
     "the forward fan": (lambda: usual("fan_in"), VECTORS, []),
     "depthwise as if dense": (lambda: depthwise(9 * 16), PICTURES, [("He's", 144.0, 9.0)]),

@@ -22,6 +22,10 @@ from isometry.probes.outputs import (
 TARGETS = torch.linspace(-2, 2, 20).reshape(5, 4)
 
 
+def chosen_tanh(x: Tensor) -> Tensor:
+    return x.tanh().gather(1, torch.tensor([[3, 2, 1, 0]]).repeat(5, 1))
+
+
 def reach_behind(function: Callable[[Tensor], Tensor]) -> Reach:
     torch.manual_seed(0)
     task = make_task(nn.Linear(3, 4), torch.randn(5, 3), TARGETS, loss=lambda out, y: F.mse_loss(function(out), y))
@@ -44,6 +48,7 @@ def reach_behind(function: Callable[[Tensor], Tensor]) -> Reach:
         pytest.param(lambda x: 1 / (1 + (-x).exp()), 0, 1, False, id="sigmoid by hand"),
         pytest.param(lambda x: 5 * x.sigmoid() - 2, -2, 3, False, id="stretched and moved"),
         pytest.param(lambda x: x.tanh().reshape(20).reshape(5, 4), -1, 1, False, id="reshaped"),
+        pytest.param(chosen_tanh, -1, 1, False, id="chosen among"),
         pytest.param(lambda x: x.relu().sigmoid(), 0.5, 1, False, id="two in a row"),
         pytest.param(lambda x: x.softmax(1), 0, 1, False, id="softmax"),
         pytest.param(lambda x: 2 * x.softmax(1) - 1, -1, 1, False, id="softmax, stretched"),

@@ -32,7 +32,24 @@ REGISTER = Remedy(
 MAKE_ONCE = Remedy("model", Phrase("Make layers and parameters once, in __init__, as attributes of the module."))
 
 
-@rule("PAR101", severity="error", explained_by=("NUM101", "INI101", "LOS102", "FWD103", "FWD104", "BWD101"))
+@rule(
+    "PAR101",
+    severity="error",
+    explained_by=(
+        "NUM101",
+        "NUM102",
+        "NUM103",
+        "INI103",
+        "INI101",
+        "DAT102",
+        "DAT104",
+        "LOS102",
+        "FWD103",
+        "FWD104",
+        "BWD101",
+        "FWD101",
+    ),
+)
 def no_gradient(reach: GradientReach, strays: Strays) -> Iterator[Draft]:
     """A trainable parameter gets no gradient, or no optimiser sees it.
 
@@ -60,11 +77,12 @@ def no_gradient(reach: GradientReach, strays: Strays) -> Iterator[Draft]:
     yield from _strays(strays.tensors)
     unused = reach.of("unused")
     if unused:
+        is_lost = reach.is_input_lost or len(unused) == len(reach.parameters)
         yield _draft(
             unused,
-            LOST if reach.is_input_lost else UNREAD,
-            remedy=KEEP if reach.is_input_lost else USE,
-            severity=None if reach.is_input_lost else "note",
+            LOST if is_lost else UNREAD,
+            remedy=KEEP if is_lost else USE,
+            severity=None if is_lost else "note",
         )
 
 

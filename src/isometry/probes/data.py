@@ -1,7 +1,9 @@
 """The batch as the network's first layers read it: size, offset and spread of each feature, and what varies at all."""
 
+import itertools
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -81,30 +83,71 @@ class InputScale:
     has_hidden_layers: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Data that were put beside what a network made, such as amounts beside embeddings.
+
+    Attributes:
+        axis: The axis along which they lie beside each other.
+        parts: For each part of data its value on the tape, its first feature and the one behind its last.
+    """
+
+    axis: int
+    parts: tuple[tuple[int, int, int], ...]
+
+
 @dataclass(slots=True)
 class LayerInputs:
-    """Observes what layers with weights read, where no gradient flows into it."""
+    """Observes what layers with weights read, where no gradient flows into it or into a part of it.
 
+    Attributes:
+        joined: For the layers that read data beside something else, by the operation's index.
+    """
+
+    joined: dict[int, Joined] = field(default_factory=dict)
+    _joins: dict[int, Joined] = field(default_factory=dict)
     _pending: dict[int, list[Tensor]] = field(default_factory=dict)
     _features: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def __call__(self, operation: Operation, call: Call) -> None:
         """Reduce the data that a layer reads."""
+        if operation.name == "cat":
+            self._note_join(operation, call)
         if not operation.weights or operation.name.startswith("embedding"):
             return
         data = next((each for each in call.inputs if not isinstance(each, nn.Parameter)), None)
-        if data is None or data.requires_grad or not has_floats(data):
+        if data is None or not has_floats(data):
             return
+        join = self._joins.get(operation.inputs[0]) if data.requires_grad and operation.inputs else None
         axis = _feature_axis(operation, call, data)
-        if axis is None:
+        if axis is None or (data.requires_grad and (join is None or join.axis != axis)):
             return
+        if join is not None:
+            self.joined[operation.index] = join
+        self._reduce(operation.index, data.detach(), axis)
+
+    def _note_join(self, operation: Operation, call: Call) -> None:
+        """Remember where data lie in a tensor that is put together of data and something else."""
+        is_data = [not each.requires_grad and each.is_floating_point() for each in call.inputs]
+        output = call.outputs[0]
+        if len(operation.inputs) != len(call.inputs) or all(is_data) or not any(is_data):
+            return
+        given = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else 0)
+        axis = given % output.ndim if type(given) is int else None
+        if axis is not None and all(each.ndim == output.ndim for each in call.inputs):
+            ends = list(itertools.accumulate(each.shape[axis] for each in call.inputs))
+            places = zip(operation.inputs, [0, *ends], ends, is_data, strict=False)
+            parts = tuple((value, first, end) for value, first, end, is_part in places if is_part)
+            self._joins[operation.outputs[0]] = Joined(axis, parts)
+
+    def _reduce(self, index: int, data: Tensor, axis: int) -> None:
         with torch.no_grad():
             rest = [each for each in range(data.ndim) if each != axis]
             count = max(data.numel() // max(data.shape[axis], 1), 1)
             norms = torch.linalg.vector_norm(data, dim=rest, dtype=torch.float64) if rest else data.abs().double()
             means = data.mean(dim=rest, dtype=torch.float64) if rest else data.double()
-            self._features[operation.index] = (norms / math.sqrt(count), means)
-            self._pending[operation.index] = [data.abs().max()]
+            self._features[index] = (norms / math.sqrt(count), means)
+            self._pending[index] = [data.abs().max()]
 
     def sizes(self) -> dict[int, tuple[Tensor, Tensor, float]]:
         """Return root mean squares and means of the features, and the largest magnitude, by operation."""
@@ -134,12 +177,17 @@ def measure_inputs(evidence: Evidence) -> InputScale:
     moved = made_of_parameters(evidence.step.tape)
     layers = {layer.operation: layer for layer in evidence.anatomy.layers}
     inputs: list[InputReading] = []
-    for index, (sizes, means, largest) in evidence.observer(LayerInputs).sizes().items():
-        operation = evidence.step.tape.operations[index]
-        if index in evidence.anatomy.flow.before and index in layers and moved.isdisjoint(operation.inputs):
-            layer = layers[index]
-            if not math.isfinite(largest):
-                continue  # nan-inf says so
+    observer = evidence.observer(LayerInputs)
+    for index, (sizes, means, largest) in observer.sizes().items():
+        if index not in evidence.anatomy.flow.before or index not in layers or not math.isfinite(largest):
+            continue  # of numbers that are not finite nan-inf says so
+        layer, join = layers[index], observer.joined.get(index)
+        if join is not None:
+            parts = [part for part in join.parts if part[0] not in moved]
+            if parts:
+                reading = _input(layer.name, is_normalised=layer.is_normalised, sizes=sizes, means=means, top=largest)
+                inputs.append(_beside(reading, sizes, parts))
+        elif moved.isdisjoint(evidence.step.tape.operations[index].inputs):
             inputs.append(_input(layer.name, is_normalised=layer.is_normalised, sizes=sizes, means=means, top=largest))
     goals = _goals(evidence)
     if not inputs and not goals:
@@ -162,6 +210,21 @@ def _input(name: str, *, is_normalised: bool, sizes: Tensor, means: Tensor, top:
         feature=feature,
         feature_size=float(sizes[feature]),
         other_size=math.sqrt(max(rest, 0.0)) if count > 1 else None,
+    )
+
+
+def _beside(whole: InputReading, sizes: Tensor, parts: Sequence[tuple[int, int, int]]) -> InputReading:
+    """Return the reading of data that lie beside something else; an offset there is one bias among others."""
+    squares = sizes.square()
+    places = torch.cat([torch.arange(first, end) for _, first, end in parts])
+    feature = int(places[squares[places].argmax()])
+    return replace(
+        whole,
+        size=math.sqrt(float(squares[places].mean())),
+        offset=math.inf,
+        feature=feature,
+        feature_size=float(sizes[feature]),
+        other_size=math.sqrt(max(float(squares.sum() - squares[feature]), 0.0)),
     )
 
 

@@ -4,15 +4,21 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
 from isometry.probes.weights import WeightNumbers, WeightTable
 
 # Variance times fan of the rules that depend on one fan.
-RULES_OF_ONE_FAN: Mapping[str, float] = {"He's": 2.0, "LeCun's": 1.0, "PyTorch's default": 1 / 3}
-CHOSEN = (0.02, 0.01)  # deviations that language models are given, whatever the fan; they fit one by accident
+UNIFORM = "PyTorch's default"  # which is bounded by the root of three times its variance
+RULES_OF_ONE_FAN: Mapping[str, float] = {"He's": 2.0, "LeCun's": 1.0, UNIFORM: 1 / 3}
+# Deviations that people write down whatever the fan, and that fit one by accident: language models have the small ones,
+# and 1 is what torch.randn gives.
+CHOSEN = (0.01, 0.02, 1.0)
 TOLERANCE = 0.02  # of the deviation; two rules for fans that differ by less are one
 SIGMAS = 4.0  # standard errors of a deviation that was measured on few numbers
+ROUNDING = 1e-3  # of the bound of a uniform distribution
 MATRIX_AXES = 2  # counts; axes after these two are the kernel's
 
 
@@ -63,7 +69,7 @@ def find_wrong_fans(evidence: Evidence) -> WrongFans:
         tensor, *others = evidence.step.names.parameters[weight.name]
         is_computed = bool(others) or weight.name in evidence.step.names.parametrised
         if _is_judged(weight) and not is_computed and weight.layer.operation in on_trunk:
-            found.extend(_mistaken(weight, tuple(tensor.shape)))
+            found.extend(_mistaken(weight, tensor))
     return WrongFans(tuple(found))
 
 
@@ -73,8 +79,9 @@ def _is_judged(weight: WeightNumbers) -> bool:
     return is_plain and weight.constant is None and not layer.is_normalised and weight.rms > 0
 
 
-def _mistaken(weight: WeightNumbers, shape: tuple[int, ...]) -> Iterator[WrongFan]:
+def _mistaken(weight: WeightNumbers, tensor: Tensor) -> Iterator[WrongFan]:
     """Yield what a weight was drawn for, if its deviation fits a wrong fan and no right one."""
+    shape, largest = tuple(tensor.shape), float(tensor.detach().abs().max())
     layout = weight.layer.layout
     into, out = layout.fans.into, layout.fans.out
     allowed = max(TOLERANCE, SIGMAS / math.sqrt(2 * math.prod(shape)))
@@ -85,7 +92,8 @@ def _mistaken(weight: WeightNumbers, shape: tuple[int, ...]) -> Iterator[WrongFa
         return
     for fan in _mistakable_fans(weight.layer, shape):
         for rule, deviation in _deviations(fan).items():
-            if _fits(weight.rms, [deviation], allowed):
+            is_bounded = rule != UNIFORM or largest <= (1 + ROUNDING) / math.sqrt(fan)
+            if is_bounded and _fits(weight.rms, [deviation], allowed):
                 yield WrongFan(weight.name, weight.layer.name, rule, fan, into)
                 return
 

@@ -18,6 +18,7 @@ SOFTMAXES = frozenset({"softmax", "log_softmax"})
 FAR, VERY_FAR = 1e3, 1e6  # an activation that still grows between the two has no bound
 STILL_GROWS = 0.01  # by this share of its size; softsign, the slowest of the bounded ones, grows by 0.001
 SUM_TOLERANCE = 0.01  # of a sum of probabilities; half precision and a constant inside a logarithm leave less
+CHOOSES = frozenset({"gather", "index_select", "masked_select", "take", "take_along_dim"})  # and so keep the range
 SURELY = 0.99  # share of rows that sum to one, where all do but for rounding
 
 
@@ -146,7 +147,7 @@ def reach_of(anatomy: Anatomy, value: int) -> Reach:
         operation = tape.operations[producer]
         if operation.name in SOFTMAXES:
             return _reach_of_softmax(anatomy, operation)
-        if operation.name in TRANSPARENT and operation.inputs:
+        if operation.name in TRANSPARENT | CHOOSES and operation.inputs:
             value = operation.inputs[0]
             continue
         region = _region_before(anatomy, value)

@@ -14,6 +14,8 @@ from isometry.probes.evidence import Evidence, measure, probe
 from isometry.probes.outputs import layers_before
 
 ROUNDING = 1e-3  # of targets in half precision that should be 0, 1 or a sum of 1
+MAX_TOTAL = 2.0  # of the shares of a sample that weights or a smoothing by hand leave
+MOSTLY = 0.5  # share of the samples; a few negative shares come from a filter or a correction
 NO_LABEL = -100  # what cross_entropy and nll_loss leave out by default
 MADE_FOR_PAIRS = frozenset({"unsqueeze", "getitem"})  # who adds an axis on purpose wants every pair
 
@@ -130,11 +132,18 @@ def _numbers(comparison: Comparison, targets: Tensor) -> _Found | None:
 
 
 def _soft_labels(comparison: Comparison, targets: Tensor) -> _Found | None:
-    """Several labels at once where the loss shares one out; weighted ones, as of a policy, are meant."""
-    if targets.shape != comparison.shape or not bool(((targets == 0) | (targets == 1)).all()):
+    """Several labels at once where the loss shares one out, or numbers that are no shares of it."""
+    # One number alone in a row is a weighted label, as of a policy, and meant; so are weights on shares.
+    if targets.shape != comparison.shape:
         return None
-    sums = targets.double().sum(comparison.class_axis)
-    return Phrase("one label of each sample"), sums > 1 + ROUNDING, False
+    wide, axis = targets.double(), comparison.class_axis
+    several = (wide != 0).sum(axis) > 1
+    if bool(((targets == 0) | (targets == 1)).all()):
+        return Phrase("one label of each sample"), wide.sum(axis) > 1 + ROUNDING, False
+    negative = (wide < -ROUNDING).any(axis) & several
+    if float(negative.double().mean()) > MOSTLY:
+        return Phrase("labels, or probabilities that are not negative and sum to 1"), negative, True
+    return Phrase("labels, or probabilities that sum to 1"), (wide.sum(axis) > MAX_TOTAL) & several, False
 
 
 def _distribution(comparison: Comparison, targets: Tensor, *, is_log: bool) -> _Found | None:
