@@ -130,18 +130,17 @@ def learning_rate_too_low(steps: StepSize, *, max_patience: float = MAX_PATIENCE
 
 def _harm(steps: StepSize, best: RateCourse) -> Phrase:
     given = steps.given
-    words = "{steps} steps take the loss from {start:.4g} to {end}; at {rate:.1g} they take it to {other:.4g}"
-    if steps.bound is not None:
-        words += "; the curvature at the start allows {bound:.1g}"
-    return Phrase(
-        words,
+    course = Phrase(
+        "{steps} steps take the loss from {start:.4g} to {end}; at {rate:.1g} they take it to {other:.4g}",
         steps=steps.steps,
         start=given.start,
         end=f"{given.end:.4g}" if math.isfinite(given.end) else Phrase("infinity"),
         rate=best.rate,
         other=best.end,
-        bound=steps.bound,
     )
+    if steps.bound is None:
+        return course
+    return Phrase("{course}; the curvature at the start allows {bound:.1g}", course=course, bound=steps.bound)
 
 
 def _pace(steps: StepSize, best: RateCourse, needed: float) -> Phrase:
