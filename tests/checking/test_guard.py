@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from isometry.findings.rule import RULES, Draft, Rule
 from isometry.probes.evidence import gather
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding, Remedy, Severity
+from tests.findings.networks import stack
 
 
 def task_of(factory: OptimizerFactory | None = None, *, can_learn: bool = True) -> Task:
@@ -156,3 +158,56 @@ def test_the_rules_that_are_statistics_say_so() -> None:
 
     assert {"BWD101", "BWD102", "FWD101", "FWD102", "FWD103", "FWD104", "FWD105"} <= statistics
     assert not {"PAR101", "NUM101", "INI101", "INI102", "TRN101", "TRN102", "LOS102"} & statistics
+
+
+def weighted(deviation: float, rate: float, *, depth: int = 8) -> Task:
+    """Labels that are the largest of three features, and a stack of ReLU layers with weights of one deviation."""
+    torch.manual_seed(0)
+    inputs = torch.randn(128, 16)
+    model = stack(16, *[64] * depth, 3)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, 0, deviation) if parameter.ndim > 1 else nn.init.zeros_(parameter)
+    return make_task(
+        model,
+        inputs,
+        inputs[:, :3].argmax(1),
+        loss=F.cross_entropy,
+        optimizer_factory=lambda given: torch.optim.Adam(given, lr=rate),
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "severity", "judged"),
+    [
+        pytest.param(lambda: weighted(0.05, 2e-4), "error", "error", id="far better with new weights"),
+        pytest.param(lambda: weighted(0.05, 2e-4), "warning", "note", id="a warning is refuted by less"),
+        pytest.param(lambda: weighted(0.05, 5e-4), "error", "note", id="late, but it has learnt"),
+        pytest.param(lambda: weighted(0.17, 2e-4), "error", "note", id="new weights are no better"),
+        pytest.param(
+            lambda: replace(weighted(0.05, 2e-4), is_fresh=False), "error", "note", id="weights that must be kept"
+        ),
+    ],
+)
+def test_a_network_that_moves_a_bit_refutes_no_error_without_which_it_learns_far_more(
+    task: Callable[[], Task], severity: Severity, judged: Severity
+) -> None:
+    evidence = gather(task(), [kind for rule in RULES.values() for kind in rule.measurements], steps=20)
+    names = tuple(str(number) for number in range(0, 16, 2))
+    finding = replace(finding_of("BWD101", severity), where=names, remedy=Remedy("init", ""))
+
+    assert [each.severity for each in guarded([finding], RULES_HERE, evidence)] == [judged]
+
+
+@pytest.mark.parametrize(
+    ("where", "severity"),
+    [
+        pytest.param(("0.weight",), "error", id="the same weight"),
+        pytest.param(("0",), "error", id="its layer"),
+        pytest.param(("2",), "note", id="another layer"),
+    ],
+)
+def test_a_statistic_that_explains_a_fact_stands(where: tuple[str, ...], severity: Severity) -> None:
+    rules = (Rule("NUM103", "error", (), nothing, is_statistic=True), Rule("PAR101", "error", ("NUM103",), nothing))
+    found = [replace(finding_of("NUM103"), where=where), replace(finding_of("PAR101"), where=("0.weight",))]
+
+    assert guarded(found, rules, gather(task_of(), [], steps=20))[0].severity == severity

@@ -64,3 +64,20 @@ def test_rounding_where_the_gradient_is_zero_by_nature_is_no_loss() -> None:
 def test_other_types_lose_nothing() -> None:
     with pytest.raises(NotMeasuredError, match="no gradient passes through float16"):
         underflow_of(task_of(1e-7, dtype=torch.bfloat16))
+
+
+def test_a_matrix_whose_gradient_is_lost_as_a_whole_counts_beside_a_loud_head_and_a_vector_does_not() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4)).half()
+    with torch.no_grad():
+        model[2].get_parameter("weight").mul_(1e-4)
+    batch = torch.randn(32, 8).half(), torch.randint(4, (32,))
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        return F.cross_entropy(model(batch[0]).float(), batch[1]) * 1e-2
+
+    lost = {each.parameter: each.lost for each in underflow_of(Task(model=model, batch=batch, step=step)).parameters}
+
+    assert lost["0.weight"] == 1
+    assert lost["2.weight"] < 0.1
+    assert "0.bias" not in lost

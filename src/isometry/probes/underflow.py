@@ -91,11 +91,15 @@ def _compare(plain: Step, scaled: Step, scale: float) -> GradientUnderflow:
     alive = {name: each for name, each in sums.items() if each.norm > 0}
     if not alive:
         raise NotMeasuredError("every gradient is zero, with a loss scale and without")
+    # Of a vector the gradient may be 0 but for rounding, as that of a bias before a batch norm; of a matrix it is not.
+    matrices = {
+        name for name, parts in plain.gradients.items() if any(part is not None and part.ndim > 1 for part in parts)
+    }
     loudest = max(each.rms for each in alive.values())
     rows = [
         LostGradient(name, each.flushed / each.alive, each.lost / each.norm)
         for name, each in alive.items()
-        if each.rms > ROUNDING * loudest
+        if each.rms > ROUNDING * loudest or (each.lost == each.norm and name in matrices)
     ]
     rows.sort(key=lambda each: -each.lost)
     flushed, total = (
