@@ -14,6 +14,7 @@ from isometry.fills.distributions import Constant
 from isometry.fills.orthogonal import Orthogonal, Orthonormal
 from isometry.planning.inventory import Inventory, InventoryRow, weights_of
 from isometry.planning.plan import Draw
+from isometry.planning.siblings import equal_siblings
 from isometry.probes.duplicates import EqualSlices, equal_slices, equal_tensors
 from isometry.probes.evidence import Evidence, measure, probe
 
@@ -105,7 +106,10 @@ def find_clones(model: nn.Module, inventory: Inventory, evidence: Evidence | Non
     layers = _by_module(groups)
     if evidence is None or evidence.is_meta:
         return Clones(layers)
-    return Clones(tuple(replace(each, fate=_fate(each, groups, evidence)) for each in layers))
+    told = tuple(replace(each, fate=_fate(each, groups, evidence)) for each in layers)
+    small = (EqualLayers(*each, fate="stay") for each in equal_siblings(model, evidence))
+    known = {path for each in told for path in each.modules}
+    return Clones((*told, *(each for each in small if known.isdisjoint(each.modules))))
 
 
 def find_copies(model: nn.Module, inventory: Inventory, evidence: Evidence | None = None) -> Copies:
