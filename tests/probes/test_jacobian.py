@@ -147,6 +147,13 @@ def test_a_recurrent_layer_is_passed() -> None:
     assert "lstm" in found.why_no_theory
 
 
+def test_a_single_layer_has_no_way_from_layer_to_layer() -> None:
+    jacobian = jacobian_of(classify(nn.Sequential(nn.Linear(16, 10))))
+
+    assert jacobian.layers == ()
+    assert jacobian.whole.largest > 0
+
+
 def test_samples_coupled_by_batch_norm_are_taken_as_one() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))

@@ -12,7 +12,7 @@ from rich.console import Console
 from isometry._errors import UnknownNameError
 from isometry.auditing.audit import audit
 from isometry.auditing.result import AuditReport
-from isometry.checking.check import diagnose
+from isometry.checking.check import check, diagnose
 from isometry.checking.settings import Settings
 from isometry.probes.race_result import RaceResult
 from isometry.repair import RepairReport, fix
@@ -139,6 +139,13 @@ def test_a_network_that_vanishes_is_told_so_in_vietnamese() -> None:
     assert "cách sửa Khởi tạo ở điểm tới hạn của hàm kích hoạt: isometry fix." in text
     for english in (" the ", " of ", "measured", "confirmed", "steps", "loss"):
         assert english not in text
+
+
+def test_a_reason_with_numbers_is_filled_in_after_it_is_translated() -> None:
+    diagnosis = check(torch.nn.Linear(4, 2), torch.randn(1, 4), torch.zeros(1, 2), loss=torch.nn.functional.mse_loss)
+
+    assert "the batch has fewer than 4 samples (DAT102)" in diagnosis.to_text(width=200)
+    assert "batch có ít hơn 4 mẫu (DAT102)" in diagnosis.to_text(width=200, lang="vi")
 
 
 def test_english_is_what_stands_in_the_code() -> None:
