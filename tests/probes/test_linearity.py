@@ -108,6 +108,56 @@ def test_a_result_that_is_read_twice_is_meant_to_be_there() -> None:
     assert not measured(Twice(), torch.randn(8, 16)).pairs
 
 
+class ThrownAway(nn.Module):
+    """An activation whose result nobody reads."""
+
+    def __init__(self, *, is_used: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.is_used = nn.Linear(16, 16), nn.Linear(16, 4), is_used
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        bent = torch.relu(hidden)
+        return self.second(bent if self.is_used else hidden)
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+def test_an_activation_whose_result_is_thrown_away_parts_no_layers(is_used: bool) -> None:
+    found = measured(ThrownAway(is_used=is_used), torch.randn(8, 16))
+
+    assert (len(found.pairs), found.is_affine) == ((0, False) if is_used else (1, True))
+
+
+def deep(*, bias: bool) -> nn.Sequential:
+    """A pair inside, of which the first layer has a bias or none."""
+    pair = [nn.Linear(16, 16, bias=bias), nn.Linear(16, 16)]
+    return nn.Sequential(nn.Linear(16, 16), nn.ReLU(), *pair, nn.ReLU(), nn.Linear(16, 3))
+
+
+class Views(nn.Module):
+    """A network that is applied to one view of the batch, or to two that are compared."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.body, self.count = deep(bias=True), count
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.body(x + view) for view in range(self.count)]).prod(0)
+
+
+@pytest.mark.parametrize(
+    ("model", "is_inside"),
+    [
+        pytest.param(deep(bias=True), True, id="left out"),
+        pytest.param(deep(bias=False), False, id="factors without bias"),
+        pytest.param(Views(1), True, id="one view"),
+        pytest.param(Views(2), False, id="an embedding that is compared"),
+    ],
+)
+def test_a_pair_inside_may_be_linear_by_intent(model: nn.Module, is_inside: bool) -> None:
+    assert any(pair.is_inside for pair in measured(model, torch.randn(8, 16)).pairs) is is_inside
+
+
 @pytest.mark.parametrize(
     ("build", "is_affine"),
     [

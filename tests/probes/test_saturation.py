@@ -87,6 +87,19 @@ def enlarge(made: nn.RNNBase) -> None:
     made.all_weights[0][0].data.mul_(200)
 
 
+def shut(made: nn.RNNBase) -> None:
+    """Keep the old state for ever: the update gate of a GRU open, the input gate of an LSTM shut."""
+    made.all_weights[0][2].data[32 : 64 if isinstance(made, nn.GRU) else 32] = 12.0
+    if isinstance(made, nn.LSTM):
+        set_gates(made, forget=torch.tensor(9.0), into=torch.tensor(-12.0))
+
+
+def remember(made: nn.RNNBase) -> None:
+    """Keep the state for a thousand steps, as chrono initialisation does."""
+    assert isinstance(made, nn.GRU)
+    made.all_weights[0][2].data[32:64] = torch.linspace(1, 999, 32).log()
+
+
 @pytest.mark.parametrize(
     ("kind", "change", "is_saturated"),
     [
@@ -95,6 +108,9 @@ def enlarge(made: nn.RNNBase) -> None:
         pytest.param(nn.LSTM, open_gates, False, id="forget gates open"),
         pytest.param(nn.GRU, leave, False, id="GRU as torch draws it"),
         pytest.param(nn.GRU, enlarge, True, id="GRU with huge weights"),
+        pytest.param(nn.LSTM, shut, True, id="LSTM that lets nothing in"),
+        pytest.param(nn.GRU, shut, True, id="GRU that lets nothing in"),
+        pytest.param(nn.GRU, remember, False, id="GRU that remembers for long"),
         pytest.param(nn.RNN, leave, False, id="RNN as torch draws it"),
         pytest.param(nn.RNN, enlarge, True, id="RNN with huge weights"),
     ],
@@ -152,6 +168,37 @@ def test_opaque_attention_is_measured_as_that_by_hand() -> None:
     # Of opaque attention two samples are measured, and of the other all eight.
     assert attention("opaque", 3.0) == pytest.approx(attention("by hand", 3.0), rel=0.1)
     assert attention("causal", 3.0) == pytest.approx(attention("masked", 3.0), rel=1e-4)
+
+
+class OneQuery(nn.Module):
+    """One query a sample, whose weights have no axis of queries; or weights that a router makes of the sample."""
+
+    def __init__(self, scale: float, *, compares: bool = True) -> None:
+        super().__init__()
+        self.query, self.key, self.router = nn.Linear(32, 32), nn.Linear(32, 32), nn.Linear(32, 11)
+        self.scale, self.compares = scale, compares
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = torch.einsum("bd,bjd->bj", self.query(x[:, -1]), self.key(x[:, :-1]))
+        weights = ((scores if self.compares else self.router(x[:, 0])) * self.scale).softmax(-1)
+        return torch.einsum("bj,bjd->bd", weights, x[:, :-1])
+
+
+@pytest.mark.parametrize(
+    ("scale", "is_one_hot"), [pytest.param(500.0, True, id="large"), pytest.param(0.2, False, id="usual")]
+)
+def test_one_query_a_sample_is_an_attention_too(scale: float, is_one_hot: bool) -> None:
+    torch.manual_seed(0)
+    task = Task(model=OneQuery(scale), batch=torch.randn(16, 12, 32), step=mean_square)
+    (numbers,) = measure(gather(task, [AttentionTable]), AttentionTable).attentions
+
+    assert (numbers.one_hot_share > 0.8) is is_one_hot
+
+
+def test_a_router_is_no_attention() -> None:
+    task = Task(model=OneQuery(500.0, compares=False), batch=torch.randn(16, 12, 32), step=mean_square)
+    with pytest.raises(NotMeasuredError, match="no attention"):
+        measure(gather(task, [AttentionTable]), AttentionTable)
 
 
 def test_a_softmax_that_weighs_no_data_is_no_attention() -> None:

@@ -17,6 +17,7 @@ from isometry.probes.start import LossStart
 from isometry.probes.traces import GradientTrace, SignalTrace
 from isometry.probes.weights import WeightTable
 from tests.anatomy.layers import mean_square
+from tests.findings.networks import Function
 
 
 def stack(depth: int, *, factor: float, width: int = 32) -> nn.Sequential:
@@ -88,6 +89,30 @@ def test_samples_that_become_one_are_told_from_a_signal_that_fades() -> None:
     assert measured(SignalTrace, stack(4, factor=1.0), torch.randn(1, 32)).total_collapse is None
 
 
+class Attentions(nn.Module):
+    """Attentions one behind the other, with a residual path around each or none."""
+
+    def __init__(self, *, is_residual: bool) -> None:
+        super().__init__()
+        self.parts, self.is_residual = nn.ModuleList(nn.Linear(32, 96) for _ in range(6)), is_residual
+        self.head = nn.Linear(32, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self.parts:
+            query, key, value = part(x).chunk(3, -1)
+            mixed = (query @ key.mT / 32**0.5).softmax(-1) @ value
+            x = x + mixed if self.is_residual else mixed
+        return self.head(x)
+
+
+@pytest.mark.parametrize(("is_residual", "is_lost"), [(False, True), (True, False)])
+def test_places_become_one_through_attentions_without_a_residual_path(is_residual: bool, is_lost: bool) -> None:
+    torch.manual_seed(0)
+    found = measured(SignalTrace, Attentions(is_residual=is_residual), torch.randn(16, 8, 32))
+
+    assert (found.place_collapse > 4) is is_lost
+
+
 def test_the_meta_device_has_no_traces() -> None:
     with pytest.raises(NotMeasuredError, match="shapes but no numbers"):
         measured(SignalTrace, stack(4, factor=1.0).to("meta"), torch.empty(8, 32, device="meta"))
@@ -149,6 +174,17 @@ def test_every_activation_behind_a_hidden_layer_has_a_row() -> None:
     assert relu.zero_share > 0.25
     assert (sigmoid.layer, sigmoid.name, sigmoid.saturated_share) == ("2", "sigmoid", 1.0)
     assert not relu.is_gate
+
+
+@pytest.mark.parametrize(
+    ("shift", "share"), [pytest.param(0.0, 0.0, id="at zero"), pytest.param(8.0, 1.0, id="far off")]
+)
+def test_a_rectifier_may_have_its_threshold_elsewhere(shift: float, share: float) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), Function(lambda x: (x - shift).clamp(min=0)), nn.Linear(8, 2))
+    (row,) = measured(ActivationTable, model, torch.randn(64, 4)).activations
+
+    assert row.silent_share == share
 
 
 def test_an_activation_that_multiplies_another_signal_is_a_gate() -> None:

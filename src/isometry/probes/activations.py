@@ -79,7 +79,8 @@ def _is_rectifier(activation: Activation) -> bool:
     """Say whether an activation is zero and flat far below 0, but not everywhere."""
     if not activation.is_repeatable:
         return any(activation.tape.operations[index].name in RECTIFIERS for index in activation.operations)
-    below, above = activation(np.array([-6.0, -4.0])), activation(np.array([1.0, 4.0]))
+    # Its threshold may lie elsewhere, as that of `(x - 8).clamp(min=0)` does.
+    below, above = activation(np.array([-6.0, -4.0])), activation(np.array([1.0, 4.0, 16.0, 64.0]))
     return not below.any() and bool(above.any())
 
 

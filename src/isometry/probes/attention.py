@@ -19,7 +19,7 @@ MIN_KEYS = 4  # a query that may look at fewer is no sign of anything
 MASKED = 3000.0  # below the largest score; masks put -1e4 or less on what must not be seen
 MAX_SAMPLES, MAX_HEADS, MAX_QUERIES = 2, 4, 64  # of opaque attention, whose weights are computed again
 MAX_ROWS = 2048  # queries of a softmax that are looked at
-_MIN_AXES = 3  # samples, queries, keys
+_MIN_AXES = 2  # samples and keys; one query a sample needs no axis
 _MASK, _IS_CAUSAL = 3, 5  # positions among the arguments of scaled_dot_product_attention
 _HEAD_AXES = 4  # samples, heads, queries, keys
 
@@ -81,6 +81,7 @@ def measure_attention(evidence: Evidence) -> AttentionTable:
         for index, numbers in evidence.observer(AttentionWeights).numbers().items()
         if index in evidence.anatomy.flow.before
         and (operations[index].name != "softmax" or _weighs_values(operations, operations[index], readers))
+        and (operations[index].name != "softmax" or _has_query_axis(evidence, index) or _compares(evidence, index))
     }
     if not found:
         raise NotMeasuredError("there is no attention over four keys or more")
@@ -118,6 +119,22 @@ def _weighs_values(
     return False
 
 
+def _has_query_axis(evidence: Evidence, index: int) -> bool:
+    tape = evidence.step.tape
+    return len(tape.values[tape.operations[index].outputs[0]].shape) > _MIN_AXES
+
+
+def _compares(evidence: Evidence, index: int) -> bool:
+    """Say whether the scores of a softmax are products of data with data; a router's are products with weights."""
+    operations, before = evidence.step.tape.operations, evidence.anatomy.flow.before
+    node = index
+    while len(set(before[node])) == 1:
+        (node,) = set(before[node])
+        if operations[node].weights or operations[node].name in {"mean", "softmax"}:
+            return False
+    return operations[node].name in PRODUCTS | {"mul"} and len(set(operations[node].inputs)) > 1
+
+
 def _scores_of_softmax(call: Call) -> Tensor | None:
     scores = call.inputs[0].detach()
     axis = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else -1)
@@ -130,6 +147,8 @@ def _scores_of_softmax(call: Call) -> Tensor | None:
 def _scores_of_attention(call: Call) -> Tensor | None:
     """Compute the scores of some queries of some heads again."""
     query, key = call.args[:2] if len(call.args) > 1 else (call.kwargs["query"], call.kwargs["key"])
+    if query.ndim == key.ndim == _HEAD_AXES - 1:
+        query, key = query.unsqueeze(1), key.unsqueeze(1)  # one head
     if query.ndim != _HEAD_AXES or query.is_nested:
         return None
     samples = slice(0, MAX_SAMPLES)
@@ -151,6 +170,7 @@ def _masked(scores: Tensor, call: Call, *, shape: tuple[int, ...], chosen: tuple
         return scores.masked_fill(keys > rows.to(scores.device)[:, None], -torch.inf)
     if mask is None:
         return scores
+    mask = mask.unsqueeze(1) if mask.ndim == _HEAD_AXES - 1 == call.outputs[0].ndim else mask
     part = mask.detach().broadcast_to(shape)[samples][:, heads][:, :, rows]
     return scores.masked_fill(~part, -torch.inf) if part.dtype == torch.bool else scores + part.float()
 

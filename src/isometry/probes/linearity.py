@@ -35,7 +35,8 @@ class LinearPair:
         second: Name of the second layer.
         is_redundant: Whether the two hold at least the numbers that the one map they make would hold, and the first
             narrows nothing: then the pair can express no more than one layer.
-        is_inside: Whether the first layer reads what others made, and the second makes no prediction.
+        is_inside: Whether the first layer reads what others made, the second makes no prediction, and neither a
+            first layer without bias nor an embedding that is compared says that the pair is linear by intent.
     """
 
     first: str
@@ -76,10 +77,13 @@ def measure_linearity(evidence: Evidence) -> Linearity:
     hidden = [layer for layer in layers.values() if not layer.is_head]
     if not hidden or not anatomy.heads:
         raise NotMeasuredError("no layer reads what another layer makes")
-    followed = ((layer, _reader(tape, layer, layers, readers=anatomy.readers)) for layer in hidden)
-    before = _before_a_layer(tape)
+    readers, before = _readers_for_loss(tape, anatomy.readers), _before_a_layer(tape)
+    followed = ((layer, _reader(tape, layer, layers, readers=readers)) for layer in hidden)
+    is_embedding = _is_embedding(tape)
     return Linearity(
-        pairs=tuple(_pair(tape, first, second) for first, second in followed if second is not None),
+        pairs=tuple(
+            _pair(tape, first, second, is_embedding=is_embedding) for first, second in followed if second is not None
+        ),
         num_hidden=len(hidden),
         is_affine=_is_affine(tape, [layer.operation for layer in anatomy.heads]),
         narrows=_narrows(tape, hidden, anatomy.heads),
@@ -87,6 +91,27 @@ def measure_linearity(evidence: Evidence) -> Linearity:
         is_plain=not anatomy.branches and not any(_joins(operation) for operation in before),
         has_offsets=any(layer.biases for layer in hidden) or any(each.name == "batch_norm" for each in before),
     )
+
+
+def _readers_for_loss(tape: Tape, readers: Mapping[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
+    """Return who reads each value, without operations whose results nothing before the loss reads."""
+    needed, leads = {tape.loss}, set[int]()
+    for operation in reversed(tape.operations):
+        if not needed.isdisjoint(operation.outputs):
+            leads.add(operation.index)
+            needed.update(operation.inputs)
+    return {value: tuple(index for index in found if index in leads) for value, found in readers.items()}
+
+
+def _is_embedding(tape: Tape) -> bool:
+    """Say whether a network makes embeddings that are compared: of several views, or with those of a teacher."""
+    # What projects such an embedding ends in a linear layer by intent, and what predicts another's may begin with one.
+    uses: dict[tuple[str, ...], int] = {}
+    for operation in tape.operations:
+        for use in operation.weights:
+            uses[use.names] = uses.get(use.names, 0) + 1
+    is_siamese = any(count > 1 for count in uses.values())
+    return is_siamese or any(operation.is_blind and operation.weights for operation in tape.operations)
 
 
 def _reader(
@@ -106,12 +131,14 @@ def _reader(
         value = operation.outputs[0]
 
 
-def _pair(tape: Tape, first: Layer, second: Layer) -> LinearPair:
+def _pair(tape: Tape, first: Layer, second: Layer, *, is_embedding: bool) -> LinearPair:
+    between = tape.operations[first.operation + 1 : second.operation]
+    has_offset = bool(first.biases) or any(operation.name == "batch_norm" for operation in between)
     return LinearPair(
         first=first.name,
         second=second.name,
         is_redundant=_is_redundant(tape, first, second),
-        is_inside=first.depth > 1 and not second.is_head,
+        is_inside=first.depth > 1 and not second.is_head and has_offset and not is_embedding,
     )
 
 

@@ -14,7 +14,11 @@ from isometry.probes.recurrence import RecurrentRun, RecurrentRuns, run_first_la
 from isometry.probes.statistics import MIDDLES, SATURATED_SLOPE, to_floats
 from isometry.probes.units import UnitActivity
 
+# Sum over all steps of what a gate lets into a state, dimensionless: gates that are shut to remember longer than the
+# sequence is, as chrono initialisation has them, let in more. (Tallec, Ollivier 2018, arXiv:1804.11188.)
+MAX_LET_IN = 0.01
 MIN_SIDE = 0.1  # of the saturated outputs, at the rarer end; a bias holds a gate at one end, as open forget gates are
+LETS_IN = {"gru": ("update",), "lstm": ("input", "output"), "rnn_tanh": (), "rnn_relu": ()}
 Kind = Literal["activation", "gate", "recurrence", "attention"]
 
 
@@ -28,8 +32,9 @@ class SaturatedPlace:
         kind: What it does: an activation behind a hidden layer; a gate, an output or another function beside the
             layers; a gate or state inside a recurrent operation; the weights of an attention.
         share: Share of its outputs whose slope is almost gone, in [0, 1]. Of gates, outputs and recurrences only
-            where they lie at both ends, since a bias may hold them at one by design; of attentions the share of
-            queries that look at one key alone.
+            where they lie at both ends, since a bias may hold them at one by design; of gates that let something
+            into a state or out of it also the share of units that stay shut at all steps; of attentions the share
+            of queries that look at one key alone.
         beside: Names of the layers that make its inputs, where it lies in a module of its own.
     """
 
@@ -114,7 +119,13 @@ def _in_recurrences(evidence: Evidence) -> list[SaturatedPlace]:
             is_flat = slope < SATURATED_SLOPE
             is_high = is_flat & (output > (0.0 if is_tanh else MIDDLES["sigmoid"]))
             share, high = to_floats([is_flat.float().mean(), is_high.float().mean()])
-            if _is_at_both_ends(share, high):
+            if name in LETS_IN[operation.name]:
+                through = 1 - output if name == "update" else output
+                (shut,) = to_floats([(through.sum(0) < MAX_LET_IN).float().mean()])
+                share = max(shut, share if _is_at_both_ends(share, high) else 0.0)
+            elif not _is_at_both_ends(share, high):
+                continue
+            if share:
                 found.append(SaturatedPlace(tape.label(operation), name, "recurrence", share))
     return found
 

@@ -10,6 +10,7 @@ from isometry.probes.recurrence import MIN_STEPS, loops
 SMALLEST = 1e-45  # the least positive float32; a gradient of exactly 0 is at most this
 SMALLEST_OF = {"float32": 1e-45, "bfloat16": 9e-41, "float16": 6e-8}  # the least positive number of each type
 MIN_LAYERS = 2
+ATTENTIONS = frozenset({"softmax", "scaled_dot_product_attention"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +154,36 @@ def trace_signal(evidence: Evidence) -> SignalTrace:
             )
         )
     traces = [trace for trace in traces if len(trace.layers) >= MIN_LAYERS]
+    traces = traces or [trace for trace in [_through_attentions(evidence)] if trace is not None]
     if not traces:
         raise NotMeasuredError("there are no two hidden layers in a row")
     if not all(math.isfinite(value) for trace in traces for value in trace.rms):
         raise NotMeasuredError("a signal is not finite")
     return max(traces, key=_largest_change)
+
+
+def _through_attentions(evidence: Evidence) -> SignalTrace | None:
+    """Follow the signal through attentions that no residual path leads around: queries, keys and values lie abreast."""
+    # Of the layers of one depth the one that keeps most of what differs between places speaks for all.
+    anatomy, operations = evidence.anatomy, evidence.step.tape.operations
+    if anatomy.branches or not any(operations[node].name in ATTENTIONS for node in anatomy.flow.nodes):
+        return None
+    best: dict[int, tuple[float, int]] = {}
+    for layer in anatomy.layers:
+        numbers = evidence.numbers.get(layer.operation)
+        if numbers is not None and numbers.place_spread is not None and numbers.rms and not layer.is_head:
+            share = numbers.place_spread / numbers.rms
+            best[layer.depth] = max(best.get(layer.depth, (share, layer.operation)), (share, layer.operation))
+    points = [best[depth][1] for depth in sorted(best)]
+    if len(points) < MIN_LAYERS:
+        return None
+    found = [evidence.numbers[point] for point in points]
+    return SignalTrace(
+        layers=tuple(_name(evidence, point) for point in points),
+        rms=tuple(numbers.rms or 0.0 for numbers in found),
+        spread=tuple(numbers.spread for numbers in found),
+        place_spread=tuple(numbers.place_spread for numbers in found),
+    )
 
 
 def _largest_change(trace: SignalTrace) -> float:
