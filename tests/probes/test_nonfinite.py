@@ -1,7 +1,7 @@
 """The first operation that makes a NaN or an infinity."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from isometry.anatomy.task import Task, make_task
+from isometry.anatomy.task import OptimizerFactory, Task, make_task
 from isometry.probes.evidence import gather, measure
 from isometry.probes.nonfinite import NonFiniteOrigin
 from tests.anatomy.layers import mean_square
@@ -306,3 +306,43 @@ def test_the_optimiser_is_named_where_its_constant_is_zero(dtype: torch.dtype, d
 
     assert found.during == during
     assert found.operation == ("" if during is None else "Adam")
+
+
+class Normalised(torch.optim.Optimizer):
+    """Steps of one length for each number, as a user writes them."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        super().__init__(parameters, {"lr": 1e-3})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - returns no loss
+        """Divide each gradient by its own size."""
+        del closure
+        for parameter in self.param_groups[0]["params"]:
+            parameter.sub_(1e-3 * parameter.grad / parameter.grad.abs())
+
+
+def made(kind: Callable[..., torch.optim.Optimizer], **settings: float) -> OptimizerFactory:
+    return lambda given: kind(given, **settings)
+
+
+@pytest.mark.parametrize(
+    ("factory", "during"),
+    [
+        pytest.param(made(torch.optim.Adam, lr=1e-3, eps=0.0), "update", id="Adam without eps"),
+        pytest.param(made(torch.optim.RMSprop, lr=1e-3, eps=0.0), "update", id="RMSprop without eps"),
+        pytest.param(Normalised, "update", id="an optimiser of one's own"),
+        pytest.param(made(torch.optim.Adam, lr=1e-3), None, id="Adam as it comes"),
+        pytest.param(made(torch.optim.SGD, lr=1e38), None, id="steps that overflow"),
+    ],
+)
+def test_an_optimiser_that_divides_zero_by_zero_is_named(factory: OptimizerFactory, during: str | None) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    inputs = torch.cat([torch.randn(32, 7), torch.zeros(32, 1)], dim=1)  # as the border of pictures
+    task = make_task(model, inputs, inputs[:, :3].argmax(1), loss=F.cross_entropy, optimizer_factory=factory)
+    found = measure(gather(task, [NonFiniteOrigin], steps=20), NonFiniteOrigin)
+
+    assert found.during == during
+    assert found.where == ("" if during is None else "0.weight")
+    assert during is None or found.steps == 0

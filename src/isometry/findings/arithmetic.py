@@ -9,7 +9,7 @@ from isometry.report.finding import Remedy
 from isometry.report.phrases import Phrase
 
 
-@rule("NUM101", severity="error", explained_by=("NUM102",))
+@rule("NUM101", severity="error", explained_by=("NUM102", "INI103", "INI105", "LOS103", "LOS104"))
 def nan_inf(origin: NonFiniteOrigin) -> Iterator[Draft]:
     """The loss or a gradient is NaN or infinite.
 
@@ -69,12 +69,23 @@ def _explain(origin: NonFiniteOrigin) -> tuple[Phrase, Remedy]:
 
 def _explain_update(origin: NonFiniteOrigin) -> tuple[Phrase, Remedy]:
     cause = Phrase(
-        "the step of {optimizer} makes a NaN or infinity of finite gradients in {where!r}, which is {dtype}: its eps "
-        "of {eps:g} is 0 there, and so are the squares of small gradients",
+        "the step of {optimizer} makes a NaN or infinity of finite gradients in {where!r}, which is {dtype}",
         optimizer=origin.operation,
         where=origin.where,
         dtype=origin.dtype,
-        eps=origin.settings.get("eps", 0.0),
     )
-    remedy = "Keep the weights in float32 and let torch.autocast compute in float16; or give the optimiser eps=1e-4."
-    return cause, Remedy("precision", Phrase(remedy))
+    eps = origin.settings.get("eps")
+    if origin.dtype == "float16":
+        cause = Phrase(
+            "{cause}: its eps of {eps:g} is 0 there, and so are the squares of small gradients",
+            cause=cause,
+            eps=eps or 0.0,
+        )
+        remedy = (
+            "Keep the weights in float32 and let torch.autocast compute in float16; or give the optimiser eps=1e-4."
+        )
+        return cause, Remedy("precision", Phrase(remedy))
+    if eps == 0:
+        cause = Phrase("{cause}: its eps is 0, so that a gradient of 0 is divided by 0", cause=cause)
+        return cause, Remedy("optimizer", Phrase("Give the optimiser an eps, such as 1e-8."))
+    return cause, Remedy("optimizer", Phrase("Keep what the optimiser divides by away from 0, as its eps does."))

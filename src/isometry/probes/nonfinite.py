@@ -2,13 +2,13 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from isometry._errors import ModelError
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.substitution import with_substitution
-from isometry.anatomy.task import Task
 from isometry.probes.domains import is_at_edge
 from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
 from isometry.probes.guarded import GUARDED
@@ -52,8 +52,7 @@ def _origin_after(evidence: Evidence, failure: Failure) -> NonFiniteOrigin:
                     training.step(copy.deepcopy(evidence.task.batch))
         except ModelError:
             return FINITE
-    task = replace(training.task, optimizer_factory=None)
-    found = _origin_at(task, training.optimizer, failure, seed=evidence.seed)
+    found = _origin_at(training, failure, copy.deepcopy(evidence.task.batch), seed=evidence.seed)
     if found.during == "forward" and not _goes_well(evidence, found):
         return FINITE
     return replace(found, steps=steps) if found.during else FINITE
@@ -82,20 +81,27 @@ def _goes_well(evidence: Evidence, origin: NonFiniteOrigin) -> bool:
     return course.is_finite and course.losses[-1] < course.losses[0]
 
 
-def _origin_at(task: Task, optimizer: torch.optim.Optimizer, failure: Failure, *, seed: int) -> NonFiniteOrigin:
+def _origin_at(training: Training, failure: Failure, batch: Any, *, seed: int) -> NonFiniteOrigin:
+    task = replace(training.task, optimizer_factory=None)
     found = origin_in(task, seed=seed)
     if found.during in {"forward", "backward"}:
         return found if _is_to_blame(found) else FINITE
     parameter = dict(task.model.named_parameters()).get(failure.parameter or "")
-    if found.during is not None or parameter is None or parameter.dtype != torch.float16:
+    if found.during is not None or parameter is None:
         return FINITE
-    group = optimizer.param_groups[0]
+    with preserved(task.model, seed=seed), seeded(task.model, seed):
+        training.step(batch)
+    count = int(parameter.isnan().sum())
+    # Steps that are too long make infinities first, and of these NaN; only in float16 may an eps that is 0 make both.
+    if not count and parameter.dtype != torch.float16:
+        return FINITE
+    group = training.optimizer.param_groups[0]
     return NonFiniteOrigin(
         "update",
         failure.parameter or "",
-        type(optimizer).__name__,
-        count=1,
+        type(training.optimizer).__name__,
+        count=count or 1,
         total=parameter.numel(),
-        settings={key: group[key] for key in ("eps", "lr") if isinstance(group.get(key), float)},
-        dtype="float16",
+        settings={key: float(group[key]) for key in ("eps", "lr") if isinstance(group.get(key), int | float)},
+        dtype=str(parameter.dtype).removeprefix("torch."),
     )
