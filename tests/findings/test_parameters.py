@@ -63,6 +63,9 @@ def reach(*parameters: ParameterReach, is_fresh: bool = True) -> GradientReach:
             reach(cut("a", is_meant=True), cut("b", is_on_trunk=True)), [None, "note"], id="each cut by itself"
         ),
         pytest.param(reach(LEARNS, UNUSED), ["note"], id="not used by this batch"),
+        pytest.param(
+            reach(LEARNS, UNUSED, replace(UNUSED, name="c", is_discarded=True)), ["warning", "note"], id="thrown away"
+        ),
         pytest.param(reach(UNUSED), [None], id="a loss that reads no parameter"),
         pytest.param(reach(zero("a", opens_later=True)), [], id="behind a zero end"),
         pytest.param(reach(zero("a", is_on_trunk=True)), [None], id="something flat on the trunk"),

@@ -263,3 +263,38 @@ def test_a_layer_whose_output_is_overwritten_stands_on_the_trunk() -> None:
     (lost,) = reach_of(Net(overwritten)).of("zero")
 
     assert (lost.name, lost.is_on_trunk) == ("first.weight", True)
+
+
+def dropped(m: Any, x: Tensor) -> Tensor:
+    both = torch.relu(m.first(x)), m.second(x)
+    return both[1]
+
+
+def kept(m: Any, x: Tensor) -> Tensor:
+    m.aside = torch.relu(m.first(x))
+    return m.second(x)
+
+
+def of_a_constant(m: Any, x: Tensor) -> Tensor:
+    both = m.first(torch.ones(2, 4)), m.second(x)
+    return both[1]
+
+
+def first_output_only(model: nn.Module, batch: Tensor) -> Tensor:
+    return model(batch)[0].square().mean()
+
+
+@pytest.mark.parametrize(
+    ("forward", "step", "is_discarded"),
+    [
+        pytest.param(dropped, mean_square, True, id="never read"),
+        pytest.param(kept, mean_square, False, id="kept as an attribute"),
+        pytest.param(lambda m, x: (m.second(x), m.first(x)), first_output_only, False, id="returned and not read"),
+        pytest.param(lambda m, x: m.second(x), mean_square, False, id="not called"),
+        pytest.param(of_a_constant, mean_square, False, id="of a constant"),
+    ],
+)
+def test_what_a_model_neither_returns_nor_keeps_is_thrown_away(forward: Any, step: Any, is_discarded: bool) -> None:
+    (unused,) = reach_of(Net(forward), step).of("unused")
+
+    assert (unused.name, unused.is_discarded) == ("first.weight", is_discarded)

@@ -202,6 +202,7 @@ _SAME = {
     "true_divide": "div",
     "truediv": "div",
 }
+_DIMS = 2  # position of tensordot's axes, and by default their number
 _OPERATORS = frozenset({"add", "sub", "mul", "div", "truediv", "floordiv", "matmul", "pow", "and", "or", "xor", "mod"})
 
 
@@ -233,3 +234,27 @@ def is_in_place(function: Callable[..., Any]) -> bool:
     if name.startswith("__"):
         return name in {"__setitem__", "__set__"} or (name[2] == "i" and name[3:-2] in _OPERATORS)
     return name.endswith("_") and name != "requires_grad_"
+
+
+def settings_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
+    """Return the arguments of a call that are no tensors, by keyword or by position as a word.
+
+    Args:
+        name: The function's plain name.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+    """
+    if name in WEIGHTED:
+        where = WEIGHTED[name].settings
+        return {
+            key: args[position] if position < len(args) else kwargs[key]
+            for key, position in where.items()
+            if position < len(args) or key in kwargs
+        }
+    if name in PRODUCTS and args and isinstance(args[0], str):
+        return {"equation": args[0]}
+    if name == "tensordot":
+        return {"dims": kwargs.get("dims", args[_DIMS] if len(args) > _DIMS else _DIMS)}
+    plain = (bool, int, float, str)
+    given: dict[str, object] = {f"{place}": value for place, value in enumerate(args) if isinstance(value, plain)}
+    return given | {key: value for key, value in kwargs.items() if isinstance(value, plain)}

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from isometry.anatomy.names import ParameterNames
-from isometry.anatomy.operations import ELEMENTWISE, PRODUCTS, RESHAPES, WEIGHTED, is_in_place, plain_name
+from isometry.anatomy.operations import ELEMENTWISE, RESHAPES, WEIGHTED, is_in_place, plain_name, settings_of
 from isometry.anatomy.preserve import Guard
 from isometry.anatomy.provenance import ParameterView, derived_view, parameter_use, role_of_operand
 from isometry.anatomy.tape import Elementwise, Operation, ParameterUse, Reference, Tape, Value
@@ -57,6 +57,7 @@ class Recorder(TorchFunctionMode):
         self._batch: frozenset[int] = frozenset()
         self._modules: list[tuple[nn.Module, tuple[int, ...]]] = []
         self.strays: list[Tensor] = []
+        self._alive: set[int] = set()
         self.last_call: tuple[str, tuple[Tensor, ...]] | None = None
 
     def __torch_function__(  # noqa: PLR0917 - torch's signature
@@ -102,6 +103,8 @@ class Recorder(TorchFunctionMode):
                 self._value(tensor)
         while self._modules and self._modules.pop()[0] is not module:
             pass
+        if not self._modules:  # its own names are gone: what it neither returned nor keeps is no more
+            self._alive.update(value.index for value in self._value_of.values())
 
     def expect(self, batch: Iterable[Tensor]) -> None:
         """Hear which tensors come from outside; others that no operation made leave and enter torch on the way."""
@@ -138,6 +141,7 @@ class Recorder(TorchFunctionMode):
             unused=tuple(name for name in trainable if name not in used),
             batch=self._batch,
             crowded=_crowded(self._operations),
+            alive=frozenset(self._alive),
         )
 
     def _note(self, function: Callable[..., Any], name: str, call: Call) -> Operation | None:
@@ -222,7 +226,7 @@ class Recorder(TorchFunctionMode):
             inputs=tuple(value.index for value in inputs),
             outputs=tuple(outputs),
             parameters=uses,
-            settings=_settings(name, call),
+            settings=settings_of(name, call.args, call.kwargs),
             unit_axis=self._values[outputs[0]].unit_axis,
             is_blind=not torch.is_grad_enabled(),
         )
@@ -348,7 +352,6 @@ class Recorder(TorchFunctionMode):
 
 
 _ATTRIBUTES = frozenset({"shape", "dtype", "device", "grad_fn", "requires_grad", "dim", "size", "is_meta", "grad"})
-_DIMS = 2  # position of tensordot's axes, and by default their number
 _MAX_NORM = 3  # position of the argument by which an embedding's rows are shortened in place
 
 
@@ -364,23 +367,6 @@ def _crowded(operations: Sequence[Operation]) -> frozenset[str]:
         for use in operation.weights[:1]:
             weights.setdefault(use.names[0].rpartition(".")[0], set()).add(use.names[0])
     return frozenset(owner for owner, names in weights.items() if len(names) > 1)
-
-
-def _settings(name: str, call: Call) -> dict[str, object]:
-    if name in WEIGHTED:
-        where = WEIGHTED[name].settings
-        return {
-            key: call.args[position] if position < len(call.args) else call.kwargs[key]
-            for key, position in where.items()
-            if position < len(call.args) or key in call.kwargs
-        }
-    if name in PRODUCTS and call.args and isinstance(call.args[0], str):
-        return {"equation": call.args[0]}
-    if name == "tensordot":
-        return {"dims": call.kwargs.get("dims", call.args[_DIMS] if len(call.args) > _DIMS else _DIMS)}
-    plain = (bool, int, float, str)
-    given: dict[str, object] = {f"{place}": value for place, value in enumerate(call.args) if isinstance(value, plain)}
-    return given | {key: value for key, value in call.kwargs.items() if isinstance(value, plain)}
 
 
 def _entered(function: Callable[..., Any]) -> Callable[..., Any]:

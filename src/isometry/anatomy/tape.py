@@ -124,6 +124,7 @@ class Tape:
         unused: Canonical names of trainable parameters that no operation used.
         batch: Indices of the values that are tensors of the batch.
         crowded: Paths of modules whose weights serve several layers, so that their name is none of a layer.
+        alive: Indices of the values that the model returned or keeps, or that something else does, when its call ended.
     """
 
     operations: tuple[Operation, ...]
@@ -133,6 +134,7 @@ class Tape:
     unused: tuple[str, ...]
     batch: frozenset[int] = frozenset()
     crowded: frozenset[str] = frozenset()
+    alive: frozenset[int] = frozenset()
 
     def label(self, operation: Operation) -> str:
         """Return the name of a layer for people: its weight's module or name, its module, or the function at its place.

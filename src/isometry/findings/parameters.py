@@ -15,6 +15,10 @@ KEEP = Remedy(
 )
 UNREAD = Phrase("the loss of this batch does not depend on them")
 USE = Remedy("model", Phrase("Use them in the loss, or freeze them with requires_grad_(False)."))
+DISCARDED = Phrase("they work on the batch, and what comes of it is neither used nor returned: it is thrown away")
+RETURN = Remedy(
+    "model", Phrase("Use what they give: a variable may be overwritten, or a sum left out; or remove them.")
+)
 BOTH_ZERO = Phrase("two weights of zeros in a row keep each other at zero")
 ONE_ZERO = Remedy("init", Phrase("Let at most one of two factors start at zero: isometry fix."))
 SILENT = Phrase("their gradient is exactly zero: something behind them is flat")
@@ -75,15 +79,21 @@ def no_gradient(reach: GradientReach, strays: Strays) -> Iterator[Draft]:
     yield from _cuts(reach)
     yield from _zeros(reach)
     yield from _strays(strays.tensors)
+    yield from _unused(reach)
+
+
+def _unused(reach: GradientReach) -> Iterator[Draft]:
+    """Yield the parameters that the loss does not depend on, by whether they were to have a part in it."""
     unused = reach.of("unused")
-    if unused:
-        is_lost = reach.is_input_lost or len(unused) == len(reach.parameters)
-        yield _draft(
-            unused,
-            LOST if is_lost else UNREAD,
-            remedy=KEEP if is_lost else USE,
-            severity=None if is_lost else "note",
-        )
+    discarded = [each for each in unused if each.is_discarded]
+    if unused and (reach.is_input_lost or len(unused) == len(reach.parameters)):
+        yield _draft(unused, LOST, remedy=KEEP, severity=None)
+        return
+    if discarded:
+        yield _draft(discarded, DISCARDED, remedy=RETURN, severity="warning")
+    others = [each for each in unused if not each.is_discarded]
+    if others:
+        yield _draft(others, UNREAD, remedy=USE, severity="note")
 
 
 def _cuts(reach: GradientReach) -> Iterator[Draft]:

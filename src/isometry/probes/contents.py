@@ -13,6 +13,7 @@ CHUNK = 2**18  # numbers widened at a time, 2 MB; they stay in the cache while t
 SAMPLE = 2**14  # numbers that the typical size is read from, counts; their median strays by 1 %
 HUGE = math.sqrt(torch.finfo(torch.float32).max)  # 1.8e19; its square is no float32, and so is no norm or variance
 FADED = 1e-20  # units of the weight; a unit that decayed in training is smaller throughout, and fresh ones are not
+DECAY_KEEPS = 1e6  # largest number of a decayed tensor over its median; bits of something else are 1e10 apart
 MATRIX_AXES = 2  # counts; a vector has no units
 NORMAL_MEDIAN = 0.6744897501960817  # median of |x| for a standard normal x, dimensionless
 
@@ -131,6 +132,8 @@ def looks_unwritten(tensor: Tensor) -> bool:
         return bool(size.any())
     if tensor.ndim < MATRIX_AXES:
         return False
+    if float(size.max()) < FADED:  # all of it: what decayed did so together, and keeps its proportions
+        return bool(is_small.any()) and bool(size.max() > DECAY_KEEPS * size[size > 0].median())
     for axis in (0, 1):  # what decayed did so along a unit of this layer or of the one before
         lines = size.reshape(tensor.shape).movedim(axis, 0).flatten(1)
         largest = lines.amax(dim=1).reshape(-1, *(1,) * (tensor.ndim - 1)).movedim(0, axis)

@@ -36,6 +36,8 @@ class ParameterReach:
             with the first step, as at the end of a residual branch.
         is_weight: Whether it mixes the units of a layer's input, alone.
         is_zero: For `zero`, whether all of its entries are zero too.
+        is_discarded: For `unused`, whether it worked on the batch, and the model neither returned nor kept what came
+            of it.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ParameterReach:
     opens_later: bool = False
     is_weight: bool = False
     is_zero: bool = False
+    is_discarded: bool = False
 
 
 @structural
@@ -100,7 +103,19 @@ class _Ways:
             return self._zero(name)
         if self._users_before_loss(name):
             return self._cut(name)
-        return ParameterReach(name=name, reach="unused")
+        return ParameterReach(name=name, reach="unused", is_discarded=self._is_discarded(name))
+
+    def _is_discarded(self, name: str) -> bool:
+        """Say whether all that came of a parameter was gone when the model's call ended."""
+        users = [self._tape.operations[index] for index in self._users.get(name, ())]
+        if not users or all(self._of_batch.isdisjoint(each.inputs) for each in users):
+            return False
+        behind = _values_from(self._tape, (out for each in users for out in each.outputs))
+        return bool(self._tape.alive) and behind.isdisjoint(self._tape.alive | {self._tape.loss})
+
+    @cached_property
+    def _of_batch(self) -> set[int]:
+        return _values_from(self._tape, self._tape.batch)
 
     def is_input_lost(self) -> bool:
         """Say whether layers read the batch, but none of those before the loss does."""
