@@ -10,6 +10,7 @@ from isometry.checking.check import check, diagnose
 from isometry.findings import RULES
 from isometry.probes.evidence import gather, measure
 from isometry.probes.losses import LossReading
+from isometry.probes.reductions import SummedReading
 from isometry.probes.start import LossStart
 from tests.findings.networks import classify, stack
 
@@ -125,3 +126,21 @@ def test_a_linear_regression_on_raw_targets_is_healthy() -> None:
     torch.manual_seed(0)
 
     assert check(nn.Linear(8, 1), torch.randn(64, 8), 500 + torch.randn(64, 1), loss=F.mse_loss).verdict == "healthy"
+
+
+def sum_of(*, end: float, mean_end: float, rises: float) -> SummedReading:
+    return SummedReading("cross_entropy", 128.0, "SGD", True, 0.9, end, mean_end, rises)
+
+
+@pytest.mark.parametrize(
+    ("reading", "count"),
+    [
+        pytest.param(sum_of(end=0.73, mean_end=0.46, rises=3.1), 1, id="jumps, and smaller steps get further"),
+        pytest.param(sum_of(end=0.73, mean_end=0.46, rises=0.0), 0, id="falls"),
+        pytest.param(sum_of(end=0.73, mean_end=0.6, rises=3.1), 0, id="jumps, and smaller steps get as far"),
+        pytest.param(sum_of(end=0.4, mean_end=0.1, rises=3.1), 0, id="jumps and comes down"),
+        pytest.param(sum_of(end=1.5, mean_end=0.95, rises=0.0), 1, id="rises, and smaller steps do not"),
+    ],
+)
+def test_a_sum_hurts_if_its_steps_come_to_less_than_those_of_a_mean(reading: SummedReading, count: int) -> None:
+    assert len(list(RULES["LOS104"](reading))) == count

@@ -109,6 +109,10 @@ MIN_TIMES = 8.0
 MAX_STEP_RATIO = 2.0
 LOST_STEP_RATIO = 20.0
 MAX_END = 0.9  # of the first loss; a trial whose steps suit it leaves less
+# Times the first loss, of all rises on the way; from there on a trial jumps, and must leave little all the same.
+MAX_RISES = 1.0
+JUMPING_END = 0.5  # of the first loss
+MIN_LOWER = 0.25  # of the first loss, by which the steps of a mean leave less than those that jump
 
 
 @rule("LOS104", severity="warning", explained_by=("LOS103", "DAT103"))
@@ -124,7 +128,8 @@ def summed_loss(
     Measured:
         How many times a mean's gradient the sum gives, by the weight it has in the loss. It hurts if the first step of
         plain gradient descent promises to take off more than twice the loss, lr |g|^2 / loss > 2, and a mean's would
-        not; or if the loss does not fall in a trial, and does with steps as small as a mean's. Without an optimiser
+        not; or if the loss does not fall in a trial, or jumps, and does fall with steps as small as a mean's, or half
+        way to them. Without an optimiser
         the sum is a note, with Adam nothing.
 
     Remedy:
@@ -154,7 +159,7 @@ def summed_loss(
         )
     elif hurts:
         cause = Phrase(
-            "{sum}, and some steps of {optimizer} leave {end:.3g} of the loss, those of a mean {mean:.3g}",
+            "{sum}, and some steps of {optimizer} leave {end:.3g} of the loss, shorter ones {mean:.3g}",
             sum=cause,
             optimizer=reading.optimizer,
             end=reading.end,
@@ -175,4 +180,6 @@ def _is_better_with_mean(reading: SummedReading) -> bool:
     """Say whether the loss does not fall with the optimiser's steps, and does with those of a mean."""
     if reading.end is None or reading.mean_end is None:
         return False
+    if reading.rises > MAX_RISES and reading.end > JUMPING_END:
+        return reading.mean_end < reading.end - MIN_LOWER
     return reading.end > MAX_END and reading.mean_end < min(1.0, reading.end)

@@ -1,5 +1,6 @@
 """Losses that sum over the batch: how much larger they make a step of gradient descent, and whether it hurts."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ class SummedReading:
             such an optimiser.
         end: Loss after a few of the optimiser's steps over that before; infinite if it ceased to be a number, None if
             no step was made.
-        mean_end: The like for steps as small as the mean's would be.
+        mean_end: The like for steps as small as the mean's would be, or between those and the optimiser's, whichever
+            is less.
+        rises: Sum of all rises on the way with the optimiser's steps, over the loss before; infinite likewise.
     """
 
     loss: str
@@ -40,6 +43,7 @@ class SummedReading:
     step_ratio: float | None
     end: float | None = None
     mean_end: float | None = None
+    rises: float = 0.0
 
 
 @probe(SummedReading, ComparedTensors)
@@ -55,25 +59,30 @@ def measure_sum(evidence: Evidence) -> SummedReading:
     times, name = max(found)
     made = None if evidence.task.optimizer_factory is None else _optimizer(evidence)
     is_plain = isinstance(made, torch.optim.SGD) and not made.param_groups[0].get("maximize")
-    ends = _ends(evidence, times) if is_plain and times > 1 else (None, None)
+    trial = trial_of(evidence) if is_plain and times > 1 else None
     return SummedReading(
         loss=name,
         times=times,
         optimizer=type(made).__name__ if is_plain else "",
         has_optimizer=made is not None,
         step_ratio=_step_ratio(evidence, made) if is_plain and made is not None else None,
-        end=ends[0],
-        mean_end=ends[1],
+        end=None if trial is None else _end(trial.losses),
+        mean_end=None if trial is None else _mean_end(evidence, times),
+        rises=0.0 if trial is None else _rises(trial.losses),
     )
 
 
-def _ends(evidence: Evidence, times: float) -> tuple[float | None, float | None]:
-    """Return where the loss goes with the optimiser's steps, and with those of a mean."""
-    trial = trial_of(evidence)
-    if trial is None:
-        return None, None
-    other = course_of(evidence.task, steps=evidence.steps, seed=evidence.seed, rate_factor=1 / times)
-    return _end(trial.losses), _end(other.losses)
+def _mean_end(evidence: Evidence, times: float) -> float:
+    """Return where the loss goes with steps of a mean, which in few steps may be too short to get anywhere."""
+    factors = (1 / times, 1 / math.sqrt(times))
+    steps, seed = evidence.steps, evidence.seed
+    return min(_end(course_of(evidence.task, steps=steps, seed=seed, rate_factor=each).losses) for each in factors)
+
+
+def _rises(losses: Sequence[float]) -> float:
+    if not all(math.isfinite(loss) for loss in losses) or not losses[0] > 0:
+        return math.inf
+    return sum(max(after - before, 0.0) for before, after in itertools.pairwise(losses)) / losses[0]
 
 
 def _end(losses: Sequence[float]) -> float:
