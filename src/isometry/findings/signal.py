@@ -31,6 +31,9 @@ SCALE = Remedy(
 MEAN_OUTWEIGHS = Phrase("an activation with a mean, or a bias, outweighs what differs between samples")
 AVERAGES = Phrase("averages over places, such as attention without a residual path, leave the same at every place")
 SHORTCUT = Remedy("model", Phrase("A residual path around each attention, which keeps what differs between places."))
+OPEN = Remedy(
+    "init", Phrase("Biases of the gates near zero; only the forget gates may start open, at 1 or a little more.")
+)
 SHRINK = Remedy("init", Phrase("Smaller weights before the gates, or inputs scaled to unit variance."))
 
 
@@ -229,8 +232,10 @@ def saturated_activation(
         Share of outputs of a sigmoid, tanh, hard sigmoid, hard tanh or softsign behind a hidden layer whose slope
         is below 5 % of the largest (sigmoid beyond 4.4, tanh beyond 2.2). Gates, outputs, and the gates and states
         inside of recurrences count only where they lie at both ends: a bias may hold them at one by design, as it
-        does an open forget gate. Of attentions the share of queries that give one of at least four keys more than
-        98.7 % of the weight. Above 50 % it is a warning, above 80 % an error; for gates and outputs 80 and 90 %.
+        does an open forget gate. Gates that let less than 0.01 of their input into a unit's state, or of the state
+        out of it, over all steps together count by the unit. Of attentions the share of queries that give one of at
+        least four keys more than 98.7 % of the weight. Above 50 % it is a warning, above 80 % an error; for gates and
+        outputs 80 and 90 %.
 
     Remedy:
         Smaller weights, or inputs scaled to unit variance: `isometry fix`; scores over the root of the head's width.
@@ -249,9 +254,9 @@ def saturated_activation(
             where=tuple(dict.fromkeys([worst.layer, *worst.beside, *(place.layer for place in flat)])),
             measured=worst.share,
             allowed=lost_share if is_lost else max_share,
-            unit="share of queries" if worst.kind == "attention" else "share of outputs",
+            unit={"attention": "share of queries", "shut": "share of units"}.get(worst.kind, "share of outputs"),
             cause=_why_saturated(worst),
-            remedy={"activation": REPAIR, "attention": SCALE}.get(worst.kind, SHRINK),
+            remedy={"activation": REPAIR, "attention": SCALE, "shut": OPEN}.get(worst.kind, SHRINK),
             severity=None if is_lost else "warning",
         )
 
@@ -263,6 +268,12 @@ def _why_saturated(place: SaturatedPlace) -> Phrase:
             return Phrase("the inputs of {name} behind {layer} are too large", name=name, layer=layer)
         case "attention":
             return Phrase("the scores of the attention in {layer} are so large that it looks at one key", layer=layer)
+        case "shut":
+            return Phrase(
+                "the biases of the {name} gate in {layer} let nothing into its state or out of it",
+                name=name,
+                layer=layer,
+            )
         case "recurrence":
             return Phrase("the inputs of the {name} gate or state in {layer} are too large", name=name, layer=layer)
         case "gate":

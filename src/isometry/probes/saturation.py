@@ -19,7 +19,7 @@ from isometry.probes.units import UnitActivity
 MAX_LET_IN = 0.01
 MIN_SIDE = 0.1  # of the saturated outputs, at the rarer end; a bias holds a gate at one end, as open forget gates are
 LETS_IN = {"gru": ("update",), "lstm": ("input", "output"), "rnn_tanh": (), "rnn_relu": ()}
-Kind = Literal["activation", "gate", "recurrence", "attention"]
+Kind = Literal["activation", "gate", "recurrence", "shut", "attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class SaturatedPlace:
         layer: Name of the layer or module it belongs to.
         name: The function's name.
         kind: What it does: an activation behind a hidden layer; a gate, an output or another function beside the
-            layers; a gate or state inside a recurrent operation; the weights of an attention.
+            layers; a gate or state inside a recurrent operation; a gate there that lets nothing in or out; the
+            weights of an attention.
         share: Share of its outputs whose slope is almost gone, in [0, 1]. Of gates, outputs and recurrences only
-            where they lie at both ends, since a bias may hold them at one by design; of gates that let something
-            into a state or out of it also the share of units that stay shut at all steps; of attentions the share
-            of queries that look at one key alone.
+            where they lie at both ends, since a bias may hold them at one by design; of gates that are shut the share
+            of units that they shut at all steps; of attentions the share of queries that look at one key alone.
         beside: Names of the layers that make its inputs, where it lies in a module of its own.
     """
 
@@ -122,10 +122,8 @@ def _in_recurrences(evidence: Evidence) -> list[SaturatedPlace]:
             if name in LETS_IN[operation.name]:
                 through = 1 - output if name == "update" else output
                 (shut,) = to_floats([(through.sum(0) < MAX_LET_IN).float().mean()])
-                share = max(shut, share if _is_at_both_ends(share, high) else 0.0)
-            elif not _is_at_both_ends(share, high):
-                continue
-            if share:
+                found.append(SaturatedPlace(tape.label(operation), name, "shut", shut))
+            if _is_at_both_ends(share, high):
                 found.append(SaturatedPlace(tape.label(operation), name, "recurrence", share))
     return found
 
