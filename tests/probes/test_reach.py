@@ -275,6 +275,21 @@ def kept(m: Any, x: Tensor) -> Tensor:
     return m.second(x)
 
 
+class TwoOutputs(nn.Module):
+    """Both layers' outputs, of which a caller may want one."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([first, second])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(layer(x) for layer in self.layers)
+
+
+def of_a_module(m: Any, x: Tensor) -> Tensor:
+    return TwoOutputs(m.first, m.second)(x)[1]
+
+
 def of_a_constant(m: Any, x: Tensor) -> Tensor:
     both = m.first(torch.ones(2, 4)), m.second(x)
     return both[1]
@@ -291,6 +306,7 @@ def first_output_only(model: nn.Module, batch: Tensor) -> Tensor:
         pytest.param(kept, mean_square, False, id="kept as an attribute"),
         pytest.param(lambda m, x: (m.second(x), m.first(x)), first_output_only, False, id="returned and not read"),
         pytest.param(lambda m, x: m.second(x), mean_square, False, id="not called"),
+        pytest.param(of_a_module, mean_square, False, id="one of two outputs, as of a body with a pooler"),
         pytest.param(of_a_constant, mean_square, False, id="of a constant"),
     ],
 )

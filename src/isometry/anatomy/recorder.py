@@ -96,11 +96,14 @@ class Recorder(TorchFunctionMode):
 
     def leave_module(self, module: nn.Module, output: Any) -> None:
         """Hear that a module returned; a caught error may have hidden the return of those inside it."""
-        for tensor in tensors_in(output):
+        given = list(tensors_in(output))
+        for tensor in given:
             if self._is_unseen(tensor):
                 self._adopt(tensor)
             elif tensor in self._value_of:
                 self._value(tensor)
+        if len(given) > 1:  # who calls it need not want all of them
+            self._alive.update(self._value_of[each].index for each in given if each in self._value_of)
         while self._modules and self._modules.pop()[0] is not module:
             pass
         if not self._modules:  # its own names are gone: what it neither returned nor keeps is no more

@@ -124,7 +124,8 @@ class Tape:
         unused: Canonical names of trainable parameters that no operation used.
         batch: Indices of the values that are tensors of the batch.
         crowded: Paths of modules whose weights serve several layers, so that their name is none of a layer.
-        alive: Indices of the values that the model returned or keeps, or that something else does, when its call ended.
+        alive: Indices of the values that something held when the model's call ended, and of those that one of its
+            modules returned beside others, of which its caller need not want all.
     """
 
     operations: tuple[Operation, ...]

@@ -150,7 +150,7 @@ def refused(
         seed=seed,
         versions=_versions(),
         cost=Cost(seconds, 0.0, None),
-        warnings=(*task.warnings, *(() if task.model.training else (EVAL_MODE,)), Phrase(str(error))),
+        warnings=(*task.warnings, *(() if task.model.training else (EVAL_MODE,)), str(error)),
     )
 
 

@@ -48,8 +48,8 @@ def unnormalised_input(
         What the layers read that read data: its root mean square (25 allowed), the mean over the spread (20), one
         feature over all others together (30), a largest number below 0.005; for regressions the targets over the
         first outputs (100). A norm behind the layer makes up for all but a feature that dominates; embeddings, norms
-        and logarithms before the first layer are part of the network. A problem without hidden layers is left in
-        peace about its targets.
+        and logarithms before the first layer are part of the network. Data beside embeddings count as data. A problem
+        without hidden layers is left in peace about its targets.
 
     Remedy:
         Standardise inputs and targets over the training set, or begin with a norm.

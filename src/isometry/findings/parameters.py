@@ -62,11 +62,12 @@ def no_gradient(reach: GradientReach, strays: Strays) -> Iterator[Draft]:
 
     Measured:
         Parameters with requires_grad that autograd finds no way to, with the operation that cuts the way (detach,
-        no_grad, a comparison, a cast to integers, a way through numpy); and weights whose gradient is exactly
-        zero, unless a weight of zeros on the way learns first, as at the end of a residual branch or in LoRA. A
-        detach beside the trunk (a target network), one behind a pretrained network, and parameters that this batch
-        did not use are notes. Weights in a plain list, or made anew in each forward pass, are none of the model's
-        parameters: they get a gradient, and no step.
+        no_grad, a comparison, a cast to integers, a way through numpy); and weights whose gradient is exactly zero,
+        unless a weight of zeros on the way learns first, as at the end of a residual branch or in LoRA. A detach
+        beside the trunk (a target network), one behind a pretrained network, and parameters that this batch did not
+        use are notes. Layers that work on the batch, but whose output nothing uses or returns, are a warning; it is
+        an error if the loss depends on no parameter at all. Weights in a plain list, or made anew in each forward
+        pass, are none of the model's parameters: they get a gradient, and no step.
 
     Remedy:
         Remove the detach or the operation without a derivative, or freeze the parameter with requires_grad_(False).

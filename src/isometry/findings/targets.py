@@ -25,8 +25,8 @@ def wrong_targets(
 
     Measured:
         The share of targets outside of the domain of the loss: [0, 1] for binary cross-entropy, -1 and 1 for margins,
-        at least 0 for counts, sums of 1 for divergences, one label of each sample for cross-entropy; none left out
-        by ignore_index if that leaves out all.
+        at least 0 for counts, sums of 1 for divergences, one label of each sample for cross-entropy, or shares that
+        are not negative and sum to less than 2; none left out by ignore_index if that leaves out all.
 
     Remedy:
         Map the targets into the domain, or take the loss that is made for them.
