@@ -22,6 +22,7 @@ FLOOR = {
     "_phrases": 0,
     "_files": 1,
     "_memory": 1,
+    "_options": 1,
     "_registry": 1,
     "theory": 2,
     "fills": 2,

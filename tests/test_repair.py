@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from isometry._errors import OutputError
 from isometry.anatomy.task import Task, make_task
+from isometry.checking.settings import Settings
 from isometry.planning.weights_file import save_weights
 from isometry.repair import Repair, fix, plan
 from tests.findings import sound, sound_losses, sound_others
@@ -216,6 +217,41 @@ def test_a_change_to_the_code_is_printed_and_not_made() -> None:
     assert repair.suggestions == ("nn.CrossEntropyLoss takes logits: leave out the softmax (module '3')",)
     assert repair.suggestions[0] in repair.summary
     assert json.loads(repair.to_json())["suggestions"] == list(repair.suggestions)
+
+
+def test_what_an_ignored_rule_would_blame_is_left_alone() -> None:
+    torch.manual_seed(0)
+    task = BROKEN["sigmoid-30"][1]()
+    before = state(task.model)
+    families = ("BWD", "FWD", "INI", "LOS", "TRN")
+    repair = fix(task, settings=Settings(ignore=families, steps=0))
+
+    assert not [each for each in (*repair.before.findings, *repair.after.findings) if each.code.startswith(families)]
+    assert not changed(task.model, before)
+
+
+def test_a_repair_judges_by_one_selected_rule_and_its_threshold() -> None:
+    torch.manual_seed(0)
+    task = BROKEN["sigmoid-30"][1]()
+    lenient = Settings(select=("BWD101",), steps=0, thresholds={"BWD101": {"max-decay": 1e3, "safe-decay": 1e3}})
+
+    assert fix(task, settings=lenient).summary.startswith("Nothing to repair")
+    assert [each.code for each in fix(task, settings=Settings(select=("BWD101",))).solved] == ["BWD101"]
+
+
+def test_a_repair_tries_the_users_own_optimiser() -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 4)
+    repair = fix(
+        stack(4, 16, 1),
+        inputs,
+        inputs[:, :1],
+        loss=F.mse_loss,
+        optimizer_factory=lambda parameters: torch.optim.SGD(parameters, lr=0.05),
+    )
+
+    assert repair.before.trial is not None
+    assert repair.before.trial.is_given
 
 
 def test_a_plan_leaves_what_passes_the_signal_on_alone() -> None:

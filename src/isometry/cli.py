@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
@@ -17,6 +16,26 @@ from rich.markup import escape
 
 from isometry._errors import IsometryError, PlanError, SettingsError
 from isometry._files import require_place
+from isometry._options import (
+    AsJson,
+    Assign,
+    BatchSize,
+    Config,
+    Form,
+    Format,
+    Html,
+    Ignore,
+    Input,
+    Isolated,
+    Lang,
+    Model,
+    PlanSeed,
+    Protect,
+    RaceSteps,
+    Seed,
+    Select,
+    Steps,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,19 +48,7 @@ if TYPE_CHECKING:
 BROKEN, MISUSE = 1, 2
 DEFECT = 70  # sysexits.h's code for a defect of the program
 INTERRUPTED, PIPE_CLOSED = 130, 141  # the shell's codes for the signals
-MAX_SEED = 2**63 - 1  # torch takes no larger one
 JACOBIAN_VECTORS = 2  # random directions; their mean squares differ by a few per cent
-BUILDER_HELP = "path/to/file.py:name or package.module:name"
-
-
-class Format(StrEnum):
-    """What `check` prints on standard output."""
-
-    text = "text"
-    json = "json"
-    sarif = "sarif"
-    github = "github"
-
 
 app = typer.Typer(
     help="Says whether a PyTorch network can train, names the cause, repairs the initialisation and proves it.",
@@ -49,26 +56,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Model = Annotated[str, typer.Argument(metavar="MODEL", help=BUILDER_HELP)]
-Input = Annotated[str | None, typer.Option("--input", help="Make a batch of this shape, like 8x3x32x32[:dtype].")]
-Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the builder, of the batch and of dropout.")]
-PlanSeed = Annotated[
-    int | None,
-    typer.Option(min=0, max=MAX_SEED, help="Seed of builder, batch and weights; else that of the plan, or 0."),
-]
-BatchSize = Annotated[int, typer.Option("--batch", min=1, help="Largest number of examples taken from a data set.")]
-Protect = Annotated[list[str] | None, typer.Option(help="Pattern of parameters that no repair may touch.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Config = Annotated[
-    Path | None, typer.Option(help="Read [tool.isometry] of this file, not of the nearest pyproject.toml.")
-]
-Isolated = Annotated[bool, typer.Option("--isolated", help="Read no pyproject.toml.")]
-Select = Annotated[list[str] | None, typer.Option(help="Run only these rules: codes, beginnings (FWD) or names.")]
-Ignore = Annotated[list[str] | None, typer.Option(help="Do not run these rules.")]
-Assign = Annotated[list[str] | None, typer.Option("--set", help="Set a threshold, such as BWD101.max-decay=5.")]
-Lang = Annotated[str | None, typer.Option(help="Language of the report: en or vi.")]
-Steps = Annotated[int | None, typer.Option(min=0, help="Most steps of the trial on a copy; 0 switches it off.")]
-Html = Annotated[Path | None, typer.Option(help="Write a report with pictures to this file.")]
 
 
 @app.command()
@@ -86,24 +73,22 @@ def check(
     jacobian: Annotated[bool, typer.Option("--jacobian", help="Measure the Jacobian's singular values.")] = False,
     config: Config = None,
     isolated: Isolated = False,
-    form: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.text,
+    form: Form = None,
     lang: Lang = None,
     as_json: AsJson = False,
     html: Html = None,
 ) -> None:
     """Say whether a network can train; exit with 1 if it is broken."""
     with _helpful_errors():
-        form = Format.json if as_json else form
-        document = None if form is Format.text else _document_stream()
+        chosen = _format(form, as_json=as_json)
+        document = None if chosen is Format.text else _document_stream()
         _require_places(html)
         from isometry.checking.check import diagnose
         from isometry.checking.configuration import with_words
-        from isometry.report.language import catalogue
         from isometry.report.terminal import TerminalReport
 
         configuration = _configuration(config, isolated=isolated)
-        lang = lang or configuration.lang
-        catalogue(lang)  # a language that nobody speaks is told before the work
+        lang = _language(lang, configuration)
         settings = with_words(
             configuration.settings,
             select=select or (),
@@ -117,7 +102,7 @@ def check(
         if html is not None:
             diagnosis.save_html(html, lang=lang)
         if document is not None:
-            _write_line(document, _in_format(form, diagnosis, model))
+            _write_line(document, _in_format(chosen, diagnosis, model))
         else:
             _console().print(TerminalReport(diagnosis, lang))
     raise typer.Exit(BROKEN if diagnosis.verdict == "broken" else 0)
@@ -129,11 +114,17 @@ def fix(
     *,
     out: Annotated[Path | None, typer.Option(help="Write the repaired weights here, as safetensors.")] = None,
     race: Annotated[bool, typer.Option("--race", help="Train both networks side by side and compare.")] = False,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the race.")] = 300,
+    race_steps: RaceSteps = 300,
     protect: Protect = None,
     input_words: Input = None,
     batch_size: BatchSize = 256,
     seed: Seed = 0,
+    select: Select = None,
+    ignore: Ignore = None,
+    assign: Assign = None,
+    steps: Steps = None,
+    config: Config = None,
+    isolated: Isolated = False,
     lang: Lang = None,
     as_json: AsJson = False,
     html: Html = None,
@@ -142,13 +133,20 @@ def fix(
     with _helpful_errors():
         document = _document_stream() if as_json else None
         _require_places(out, html)
+        from isometry.checking.configuration import with_words
         from isometry.lab.screen import fix_on_screen
         from isometry.planning.weights_file import save_weights
 
-        lang = _language(lang)
+        configuration = _configuration(config, isolated=isolated)
+        lang = _language(lang, configuration)
+        settings = with_words(
+            configuration.settings, select=select or (), ignore=ignore or (), assignments=assign or (), steps=steps
+        )
         task = _load(model, input_words, batch_size=batch_size, seed=seed, protect=tuple(protect or ()))
         console = _console(quiet=as_json)
-        repair, result = fix_on_screen(console, task, steps=steps if race else 0, seed=seed, lang=lang)
+        repair, result = fix_on_screen(
+            console, task, steps=race_steps if race else 0, seed=seed, lang=lang, settings=settings
+        )
         if out is not None:
             save_weights(task.model, out)
             console.print(f"weights: {escape(str(out))}", soft_wrap=True)
@@ -229,7 +227,7 @@ def audit(
         from isometry.planning.plan import Plan
         from isometry.planning.weights_file import load_weights
 
-        lang = _language(lang)
+        lang = _language(lang, _configuration(None, isolated=False))
         made = None if plan is None else Plan.load(plan)
         seed_everything(seed or 0)
         subject = load_task_or_model(model, input_words=input_words, seed=seed or 0)
@@ -254,7 +252,7 @@ def explain(
 
         console = _console()
         if word is not None:
-            console.print(explain_rule(word))
+            console.print(explain_rule(word), crop=False)
             return
         for page in pages():
             console.print(f"{page.code}  {page.name:22} {escape(page.title)}", soft_wrap=True)
@@ -285,13 +283,19 @@ def _configuration(config: Path | None, *, isolated: bool) -> "Configuration":
     return find_configuration() if config is None else load_configuration(config)
 
 
-def _language(lang: str | None) -> str:
-    """Return the language of a report, that of pyproject.toml without another; one that nobody speaks is told."""
+def _language(lang: str | None, configuration: "Configuration") -> str:
+    """Return the language of a report; one that nobody speaks is told before the work."""
     from isometry.report.language import catalogue
 
-    chosen = lang or _configuration(None, isolated=False).lang
+    chosen = lang or configuration.lang
     catalogue(chosen)
     return chosen
+
+
+def _format(form: Format | None, *, as_json: bool) -> Format:
+    if as_json and form not in {None, Format.json}:
+        raise SettingsError(f"--json and --format {form} both say what to print. Give one of them.")
+    return Format.json if as_json else form or Format.text
 
 
 def _in_format(form: Format, diagnosis: "Diagnosis", word: str) -> str:

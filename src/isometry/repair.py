@@ -15,9 +15,9 @@ from isometry._console import printable
 from isometry._errors import RefusedError
 from isometry._files import write_text_atomically
 from isometry.anatomy.names import ParameterNames
-from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, Task, as_task
+from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
 from isometry.checking.check import diagnose, diagnose_evidence, gather_for, refused
-from isometry.checking.settings import Settings
+from isometry.checking.settings import DEFAULT, Settings
 from isometry.checking.treatment import layers_blamed, treatment, wide_treatment
 from isometry.fills.streams import as_seed
 from isometry.findings.rule import RULES
@@ -226,8 +226,10 @@ def fix(
     targets: Any = None,
     *,
     loss: Loss | None = None,
+    optimizer_factory: OptimizerFactory | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     seed: int = 0,
+    settings: Settings = DEFAULT,
 ) -> Repair:
     """Initialise again what findings blame on the initialisation, in place, and measure again.
 
@@ -238,8 +240,10 @@ def fix(
         inputs: As for `check`.
         targets: As for `check`.
         loss: As for `check`.
+        optimizer_factory: As for `check`.
         batch_size: Largest number of examples taken from a data set, counts.
         seed: Seed of that choice, of dropout, and of the weights.
+        settings: As for `check`; what rules that do not run would blame is left alone.
 
     Returns:
         Both diagnoses and the plan between them.
@@ -247,19 +251,23 @@ def fix(
     Raises:
         BuilderError: If there are no inputs.
         ModelError: If the model fails on its batch.
+        SettingsError: If the settings name a rule or a threshold that does not exist.
     """
-    task = as_task(model, inputs, targets, loss=loss, batch_size=batch_size, seed=seed)
+    task = as_task(
+        model, inputs, targets, loss=loss, optimizer_factory=optimizer_factory, batch_size=batch_size, seed=seed
+    )
+    rules = settings.choose(RULES)
     try:
-        evidence = gather_for(task, RULES.values(), seed=seed)
+        evidence = gather_for(task, RULES.values(), seed=seed, settings=settings)  # a treatment reads them all
     except RefusedError as error:
-        before = refused(error, task, RULES.values(), seed=seed)
+        before = refused(error, task, rules, seed=seed)
         return Repair(before, Plan((), seed), before)
-    before = diagnose_evidence(evidence)
+    before = diagnose_evidence(evidence, rules, settings=settings)
     attempts = _attempts(evidence, before)
     names = evidence.step.names
     del evidence
     for attempt in attempts:
-        after = _attempted(task, attempt, names, before=before)
+        after = _attempted(task, attempt, names, before=before, settings=settings)
         if after is not None:
             return Repair(before, attempt.plan, after)
     return Repair(before, _without_help(attempts[-1].plan), before)
@@ -284,7 +292,9 @@ def _attempts(evidence: Evidence, before: Diagnosis) -> list[_Attempt]:
     return [_Attempt(least, codes | {finding.code for finding in symptoms}), _Attempt(most, codes)]
 
 
-def _attempted(task: Task, attempt: _Attempt, names: ParameterNames, *, before: Diagnosis) -> Diagnosis | None:
+def _attempted(
+    task: Task, attempt: _Attempt, names: ParameterNames, *, before: Diagnosis, settings: Settings
+) -> Diagnosis | None:
     """Write a plan and return what came of it; None, and the old weights are back, if it does not help."""
     changes = attempt.plan.changes
     if not changes:
@@ -293,7 +303,7 @@ def _attempted(task: Task, attempt: _Attempt, names: ParameterNames, *, before: 
     helped = False
     try:
         attempt.plan.apply(task.model)
-        after = diagnose(task, seed=attempt.plan.seed)
+        after = diagnose(task, seed=attempt.plan.seed, settings=settings)
         helped = _is_better(before, after) and attempt.unwanted.isdisjoint(each.code for each in _serious(after))
     finally:
         if not helped:

@@ -101,6 +101,17 @@ def test_a_format_is_printed_and_nothing_else(form: str, start: str) -> None:
     assert invoke("check", built("deep_sigmoid"), "--format", form).stdout.startswith(start)
 
 
+def test_json_has_a_long_form_and_a_short_one() -> None:
+    words = ("check", built("quadruple"), "--select", "NUM101")
+
+    assert invoke(*words, "--json", "--format", "json").stdout.startswith("{")
+    assert invoke(*words, "--json").stdout.startswith("{")
+
+
+def test_the_help_names_the_table_of_settings() -> None:
+    assert "[tool.isometry]" in invoke("check", "--help").stdout
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -108,6 +119,7 @@ def test_a_format_is_printed_and_nothing_else(form: str, start: str) -> None:
         (("--set", "BWD101"), "sets no threshold"),
         (("--config", "none.toml"), "cannot be read"),
         (("--config", "none.toml", "--isolated"), "Give one of them"),
+        (("--format", "sarif", "--json"), "--json and --format sarif both say what to print"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_ends_with_two_and_a_sentence(options: tuple[str, ...], said: str) -> None:

@@ -1,3 +1,6 @@
+import ast
+from importlib.resources import files
+
 import pytest
 
 from isometry.findings import AUDIT_RULES, RULES
@@ -14,7 +17,15 @@ def test_every_rule_has_a_page_under_its_code_and_its_name(code: str) -> None:
     assert by_code.stdout == by_name.stdout
     assert by_code.stdout.startswith(f"{code}  {ALL_RULES[code].name}  (")
     assert all(f"\n{part}\n  " in by_code.stdout for part in ("Why", "Measured", "Remedy", "Source"))
-    assert all(len(line) <= 80 for line in by_code.stdout.splitlines())
+    assert all(len(line) <= 80 for line in by_code.stdout.partition("\nExample\n")[0].splitlines())
+
+
+@pytest.mark.parametrize("code", sorted(ALL_RULES))
+def test_the_example_of_a_page_is_printed_as_code_that_runs(code: str) -> None:
+    printed = invoke("explain", code).stdout.partition("\nExample\n")[2]
+    example = files("isometry.findings.examples").joinpath(f"{code.lower()}.py").read_text(encoding="utf-8")
+
+    assert ast.dump(ast.parse(printed)) == ast.dump(ast.parse(example))
 
 
 @pytest.mark.parametrize("word", ["bwd101", "Vanishing-Gradient", "VANISHING_GRADIENT", " BWD101 "])

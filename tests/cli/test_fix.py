@@ -86,7 +86,7 @@ def weights(place: Path, *words: str) -> dict[str, torch.Tensor]:
 
 def test_a_race_writes_the_repaired_weights_and_not_the_trained_ones(tmp_path: Path) -> None:
     alone = weights(tmp_path / "alone")
-    raced = weights(tmp_path / "raced", "--race", "--steps", "3")
+    raced = weights(tmp_path / "raced", "--race", "--race-steps", "3")
 
     assert all(torch.equal(alone[name], raced[name]) for name in alone)
 
@@ -96,6 +96,16 @@ def test_the_seed_chooses_the_weights(tmp_path: Path) -> None:
 
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["2.weight"], other["2.weight"])
+
+
+def test_the_settings_of_the_project_hold_for_a_repair(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('[tool.isometry]\nselect = ["NUM101"]\nsteps = 0', encoding="utf-8")
+    read = invoke("fix", built("deep_sigmoid"), "--config", path)
+    told = invoke("fix", built("deep_sigmoid"), "--isolated", "--select", "NUM", "--steps", "0")
+
+    assert "Nothing to repair" in read.stdout
+    assert "Nothing to repair" in told.stdout
 
 
 def test_protected_parameters_stay(tmp_path: Path) -> None:
@@ -110,7 +120,7 @@ def test_protected_parameters_stay(tmp_path: Path) -> None:
 
 
 def test_json_holds_both_diagnoses_the_plan_and_the_race() -> None:
-    result = invoke("fix", built("deep_sigmoid"), "--race", "--steps", "3", "--json")
+    result = invoke("fix", built("deep_sigmoid"), "--race", "--race-steps", "3", "--json")
     document: dict[str, Any] = json.loads(result.stdout)
 
     assert (document["before"]["verdict"], document["after"]["verdict"]) == ("broken", "healthy")
@@ -121,7 +131,7 @@ def test_json_holds_both_diagnoses_the_plan_and_the_race() -> None:
 
 def test_a_race_is_printed_and_drawn(tmp_path: Path) -> None:
     place = tmp_path / "report.html"
-    result = invoke("fix", built("deep_sigmoid"), "--race", "--steps", "3", "--html", place)
+    result = invoke("fix", built("deep_sigmoid"), "--race", "--race-steps", "3", "--html", place)
 
     assert result.exit_code == 0
     assert "Race:" in result.stdout

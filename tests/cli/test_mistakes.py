@@ -191,7 +191,7 @@ def test_a_pattern_that_protects_nothing_is_told_with_a_name_that_exists() -> No
 
 
 def test_training_that_fails_in_the_race_is_told() -> None:
-    result = invoke("fix", built("failing_optimizer"), "--race", "--steps", "2")
+    result = invoke("fix", built("failing_optimizer"), "--race", "--race-steps", "2")
 
     assert result.exit_code == 2
     assert "the race failed" in result.stderr
@@ -207,7 +207,7 @@ def test_training_that_fails_in_the_race_is_told() -> None:
         ["check", "model.py:build", "--seed", "-1"],
         ["check", "model.py:build", "--seed", str(2**63)],
         ["check", "model.py:build", "--batch", "0"],
-        ["fix", "model.py:build", "--steps", "0"],
+        ["fix", "model.py:build", "--race-steps", "0"],
         ["check", "model.py:build", "--nosuch"],
     ],
 )

@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from isometry.report.axes import counting_axis, logarithmic_axis
-from isometry.report.plot import HEIGHT, MAX_MARKS, WIDTH, Curve, Picture, Point, svg
+from isometry.report.plot import HEIGHT, LETTER_WIDTH, MAX_MARKS, WIDTH, Curve, Picture, Point, svg
 
 
 def picture(*curves: Curve, name: str = "Gradient") -> Picture:
@@ -85,6 +85,19 @@ def test_end_labels_do_not_cover_each_other() -> None:
 
     assert len(heights) == 2
     assert abs(heights[0] - heights[1]) >= 14
+
+
+def test_a_label_has_room_to_the_right() -> None:
+    (label,) = drawn(curve(1.0, 2.0)).iterfind("text")
+
+    assert float(label.get("x", "")) + len("-1.23e-10") * LETTER_WIDTH <= WIDTH
+
+
+def test_a_label_stands_beside_the_last_mark_of_its_curve() -> None:
+    root = drawn(curve(1.0, None, None, look="second"))
+    (label,), (mark,) = list(root.iterfind("text")), list(root.iter("circle"))
+
+    assert 0 < float(label.get("x", "")) - float(mark.get("cx", "")) < 12
 
 
 def test_long_curves_have_few_marks_but_every_lone_point_has_one() -> None:

@@ -72,6 +72,23 @@ def test_github_gets_a_line_a_finding() -> None:
     assert [line.split(" ")[0] for line in lines] == [words[finding.severity] for finding in made.findings]
 
 
+def test_a_path_with_spaces_is_a_uri() -> None:
+    (result,) = run_of(to_sarif(diagnosis(VANISHING), RULES, Source("my models/nét#1.py", 1)))["results"]
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+
+    assert uri == "my%20models/n%C3%A9t%231.py"
+
+
+def test_a_number_is_said_once_and_few_layers_are_named() -> None:
+    (line,) = to_annotations(diagnosis(VANISHING)).splitlines()
+    silent = replace(VANISHING, message="All samples are alike at 'hidden.0'.")
+
+    assert "19 decades" in line
+    assert "Measured" not in line
+    assert line.endswith("(hidden.0, hidden.2, hidden.4 and 2 more)")
+    assert "Measured 19 decades, allowed 4." in to_annotations(diagnosis(silent))
+
+
 @given(words=st.text())
 def test_no_name_breaks_out_of_its_annotation(words: str) -> None:
     (line,) = to_annotations(diagnosis(replace(VANISHING, where=(words,), message=words)), Source(words, 1)).split("\n")

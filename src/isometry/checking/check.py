@@ -13,7 +13,7 @@ from isometry._errors import RefusedError
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
 from isometry.checking.guard import guarded
 from isometry.checking.proofs import proved
-from isometry.checking.settings import Settings
+from isometry.checking.settings import DEFAULT, Settings
 from isometry.findings.causes import explained, places_on
 from isometry.findings.rows import layer_rows
 from isometry.findings.rule import RULES, Draft, Rule
@@ -32,7 +32,6 @@ EVAL_MODE = "The model is in eval mode and was measured so; training will run in
 FAILED = Phrase("the model failed on its batch")
 OF_DATA = frozenset({"DAT104", "LOS103"})  # whose remedy is other data
 VERSIONED = ("isometry", "torch", "numpy")
-DEFAULT = Settings()
 
 
 def check(

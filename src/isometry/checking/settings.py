@@ -53,6 +53,9 @@ class Settings:
         )
 
 
+DEFAULT = Settings()
+
+
 def _codes(words: tuple[str, ...], table: Registry[Rule]) -> frozenset[str]:
     found: set[str] = set()
     for word in words:

@@ -47,7 +47,7 @@ class Page:
             for name, value in self.thresholds.items():
                 yield Padding(Text(f"{name} = {value:g}"), (0, 0, 0, 2))
         yield Text("\nExample")
-        yield Padding(Text(self.example), (0, 0, 0, 2))
+        yield Text(self.example, no_wrap=True, overflow="ignore")  # broken lines would be other code
 
 
 def explain(word: str) -> Page:

@@ -5,6 +5,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from isometry._errors import IsometryError, ModelError, describe
 from isometry.anatomy.task import Task, with_model
+from isometry.checking.settings import DEFAULT, Settings
 from isometry.probes.race import REPEATS, race
 from isometry.probes.race_result import Evaluation, RaceResult
 from isometry.probes.training import copied
@@ -16,7 +17,7 @@ NAMES = ("as built", "treated")
 
 
 def fix_on_screen(
-    console: Console, task: Task, *, steps: int, seed: int, lang: str = "en"
+    console: Console, task: Task, *, steps: int, seed: int, lang: str = "en", settings: Settings = DEFAULT
 ) -> tuple[Repair, RaceResult | None]:
     """Repair a task's model in place, print what was found and done, and race it against what it was.
 
@@ -26,15 +27,17 @@ def fix_on_screen(
         steps: Optimiser steps of the race; 0 for none.
         seed: Seed of the check, of the weights and of the data orders.
         lang: The language of what is printed, `en` or `vi`.
+        settings: As for `check`.
 
     Returns:
         The repair; and the race, or None without steps or where nothing was changed.
 
     Raises:
         ModelError: If the model fails on its batch, or its training fails in the race.
+        SettingsError: If the settings name a rule or a threshold that does not exist.
     """
     built = with_model(task, copied(task.model)) if steps else task
-    repair = fix(task, seed=seed)
+    repair = fix(task, seed=seed, settings=settings)
     console.print(RepairReport(repair, lang))
     if not steps or not repair.plan.changes:
         if steps:

@@ -14,7 +14,7 @@ from isometry.report.numerals import numeral
 Look = Literal["first", "second"]
 
 WIDTH, HEIGHT = 480, 300  # user units; a phone shows them a little smaller, a desktop a little larger
-LEFT, RIGHT, TOP, BOTTOM = 50, 62, 44, 46  # user units around the field
+LEFT, RIGHT, TOP, BOTTOM = 50, 78, 44, 46  # user units around the field; `-1.23e-10` fits to the right of it
 ZERO_BAND = 26  # user units below the lowest decade, where zeros are marked
 LEGEND_HEIGHT = 26  # user units at the upper edge, cut off where there is no legend
 MARK = 3.0  # user units: radius of a circle, half the side of a square
@@ -191,12 +191,12 @@ def _sign(look: Look, x: float, y: float, *content: Markup) -> Markup:
 def _end_labels(drawn: Sequence[tuple[Curve, Sequence[_Place | None]]], wording: Callable[[float], str]) -> Markup:
     """Return the last value of each curve beside its end, moved apart where two would cover each other."""
     lasts = [(curve, next((place for place in reversed(places) if place is not None), None)) for curve, places in drawn]
-    ends = sorted(((place.y, curve.look, place.value) for curve, place in lasts if place is not None), reverse=True)
+    ends = [(place.y, curve.look, place) for curve, place in lasts if place is not None]
     labels: list[Markup] = []
     lowest = float(HEIGHT)
-    for y, look, value in ends:
+    for y, look, place in sorted(ends, key=lambda end: end[:2], reverse=True):
         lowest = min(y, lowest - LABEL_HEIGHT)
-        labels.append(_words(wording(value), (WIDTH - RIGHT + 8, lowest + 4), "start", look=look))
+        labels.append(_words(wording(place.value), (place.x + 8, lowest + 4), "start", look=look))
     return joined(labels)
 
 

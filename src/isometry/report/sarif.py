@@ -5,10 +5,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from isometry.report.facts import Facts
 from isometry.report.finding import Finding, Severity
-from isometry.report.outline import measured_against, proof_sentence
+from isometry.report.outline import measured_against, places, proof_sentence
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "note": "note"}
@@ -105,7 +106,7 @@ def _result(finding: Finding, diagnosis: Facts, order: Mapping[str, int], *, sou
     }
     if source is not None:
         location["physicalLocation"] = {
-            "artifactLocation": {"uri": source.path},
+            "artifactLocation": {"uri": quote(source.path)},
             "region": {"startLine": source.line},
         }
     # What stays the same from run to run, so that a host knows an old result again.
@@ -122,7 +123,8 @@ def _result(finding: Finding, diagnosis: Facts, order: Mapping[str, int], *, sou
 
 
 def _text(finding: Finding) -> str:
-    measured = measured_against(finding)
+    # Most messages bring their numbers along.
+    measured = "" if any(letter.isdecimal() for letter in _without_names(finding)) else measured_against(finding)
     proof = "" if finding.proof is None else f"Tested: {proof_sentence(finding.proof, finding.unit)}."
     parts = (
         finding.message,
@@ -135,8 +137,16 @@ def _text(finding: Finding) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _without_names(finding: Finding) -> str:
+    """Return a message without names of layers, which have numbers of their own."""
+    text = finding.message
+    for name in finding.where:
+        text = text.replace(repr(name), "")
+    return text
+
+
 def _data(finding: Finding) -> str:
-    text = f"{_text(finding)} ({', '.join(finding.where)})" if finding.where else _text(finding)
+    text = f"{_text(finding)} ({places(finding.where)})" if finding.where else _text(finding)
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
