@@ -135,3 +135,33 @@ def test_a_norm_of_several_operations_is_a_norm() -> None:
 
     assert (first.is_normalised, second.reads_norm) == (True, True)
     assert second.activation_before is None
+
+
+class Two(nn.Module):
+    """Two activations, each behind a layer."""
+
+    def __init__(self, first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layers, self.functions = nn.ModuleList(nn.Linear(4, 4) for _ in range(3)), (first, second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer, function in zip(self.layers, self.functions, strict=False):
+            x = function(layer(x))
+        return self.layers[2](x)
+
+
+@pytest.mark.parametrize(
+    ("second", "is_same"),
+    [
+        pytest.param(lambda x: F.leaky_relu(x, 0.2) * 2, True, id="the same"),
+        pytest.param(lambda x: F.leaky_relu(x, 0.3) * 2, False, id="another slope"),
+        pytest.param(lambda x: F.leaky_relu(x, 0.2) * 3, False, id="another scale"),
+        pytest.param(lambda x: F.leaky_relu(x * 2, 0.2), False, id="another order"),
+        pytest.param(lambda x: F.elu(x, 0.2) * 2, False, id="another function"),
+    ],
+)
+def test_two_uses_of_one_function_have_one_formula(second: Callable[[Tensor], Tensor], is_same: bool) -> None:
+    one, other = anatomy_of(Two(lambda x: F.leaky_relu(x, 0.2) * 2, second), torch.randn(8, 4)).activations
+
+    assert one.formula is not None
+    assert (one.formula == other.formula) is is_same

@@ -1,7 +1,7 @@
 """Finds the activation behind a value and repeats it on other numbers, whether one call or composed of many."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,26 @@ class Activation:
             for index in self.operations:
                 values[self.tape.operations[index].outputs[0]] = _repeat(self.tape.elementwise[index], values)
         return values[self.exit].numpy()
+
+    @property
+    def formula(self) -> tuple[Hashable, ...] | None:
+        """What it computes, equal for two uses of one function; None if a tensor takes part beside what it reads."""
+        places, parts = {self.entry: 0}, list[Hashable]()
+        for index in self.operations:
+            step = self.tape.elementwise.get(index)
+            if step is None:
+                return None
+            arguments = [("", each) for each in step.args] + sorted(step.kwargs.items())
+            for key, each in arguments:
+                if isinstance(each, Reference) and each.value in places:
+                    parts.append((key, "value", places[each.value]))
+                elif each is None or isinstance(each, bool | int | float | str):
+                    parts.append((key, type(each), each))
+                else:
+                    return None
+            parts.append(step.function)
+            places[self.tape.operations[index].outputs[0]] = len(places)
+        return tuple(parts)
 
     @property
     def is_repeatable(self) -> bool:

@@ -1,6 +1,7 @@
 """What stands around a layer, and what it asks of the layer's weight and bias."""
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from isometry._errors import DomainError
@@ -40,11 +41,11 @@ class Surroundings:
 
 
 class SurroundingsReader:
-    """Reads the surroundings of the layers of one model; the critical point of an activation is computed once."""
+    """Reads the surroundings of the layers of one model; the critical point of a function is computed once."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self._points: dict[int, CriticalPoint | None] = {}
+        self._points: dict[Hashable, CriticalPoint | None] = {}
         self._num_branches = max(len(evidence.anatomy.branches), 1)
         readings = evidence.observer(LossInputs).readings
         self._reading: LossReading | None = readings[0] if readings else None
@@ -104,10 +105,11 @@ class SurroundingsReader:
     def _point(self, activation: Activation | None) -> CriticalPoint | None:
         if activation is None or not activation.is_repeatable:
             return None
-        if activation.exit not in self._points:
+        key = activation.formula or activation.exit
+        if key not in self._points:
             try:
-                self._points[activation.exit] = critical_point(activation)
+                self._points[key] = critical_point(activation)
             except (DomainError, KeyError):
                 # Not a function of one number, or constant: the neighbours then ask for gain 1.
-                self._points[activation.exit] = None
-        return self._points[activation.exit]
+                self._points[key] = None
+        return self._points[key]
