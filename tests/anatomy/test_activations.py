@@ -161,7 +161,10 @@ class Two(nn.Module):
     ],
 )
 def test_two_uses_of_one_function_have_one_formula(second: Callable[[Tensor], Tensor], is_same: bool) -> None:
-    one, other = anatomy_of(Two(lambda x: F.leaky_relu(x, 0.2) * 2, second), torch.randn(8, 4)).activations
+    anatomy = anatomy_of(Two(lambda x: F.leaky_relu(x, 0.2) * 2, second), torch.randn(8, 4))
+    one, other = (layer_of(anatomy, f"layers.{place}.weight").activation_after for place in (0, 1))
 
+    assert one is not None
+    assert other is not None
     assert one.formula is not None
     assert (one.formula == other.formula) is is_same
