@@ -100,7 +100,7 @@ def test_a_threshold_that_a_rule_lacks_is_told_with_those_it_has() -> None:
         with_words(Settings(), assignments=["BWD101.decay=1"]).choose(RULES)
 
 
-@pytest.mark.parametrize("value", [True, "5", None])
+@pytest.mark.parametrize("value", [True, "5", None, float("nan")])
 def test_a_threshold_is_a_number(value: object) -> None:
     with pytest.raises(SettingsError, match="a threshold is a number"):
         Settings(thresholds={"BWD101": {"max-decay": value}}).choose(RULES)

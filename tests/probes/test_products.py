@@ -90,7 +90,8 @@ def test_an_output_that_does_not_depend_on_the_input_has_a_jacobian_of_zeros() -
     assert not product.backward(torch.ones(8, dtype=torch.float64)).any()
 
 
-def test_a_backward_pass_without_a_derivative_is_told() -> None:
+@pytest.mark.parametrize("size", [6, 1_000_000])
+def test_a_backward_pass_without_a_derivative_is_told(size: int) -> None:
     class Once(torch.autograd.Function):
         @staticmethod
         def forward(_: object, x: Tensor) -> Tensor:
@@ -101,6 +102,15 @@ def test_a_backward_pass_without_a_derivative_is_told() -> None:
         def backward(_: object, gradient: Tensor) -> Tensor:
             return 2 * gradient
 
-    x = torch.randn(2, 3, requires_grad=True)
+    x = torch.randn(size, requires_grad=True)
     with pytest.raises(NotMeasuredError, match="no derivative"):
         Product(x, Once.apply(x))
+
+
+def test_nodes_of_a_tall_jacobian_add_up_to_its_squares() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 24, bias=False).double()
+    product, jacobian = product_of(layer, (1, 6))
+    ritz = lanczos(product, num_vectors=1, num_steps=6, seed=0)
+
+    assert sum(ritz.nodes) == pytest.approx(float(jacobian.detach().square().sum()), rel=1e-9)

@@ -1,11 +1,12 @@
 """What a check runs: which rules with which thresholds, and how much is spent on trial, proofs and Jacobian."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isometry._errors import SettingsError
 from isometry._registry import Registry
-from isometry.findings.rule import Rule
+from isometry.findings.rule import AUDIT_RULES, Rule
+from isometry.report.facts import IGNORED, Skipped
 
 DEFAULT_STEPS = 20  # of the trial; enough for a network that can learn its batch to show it, seconds on a laptop
 DEFAULT_PROOFS = 3  # leading causes that are put to an experiment, as far as its time goes; few programs have more
@@ -45,12 +46,25 @@ class Settings:
         """
         wanted = _codes(self.select, table) if self.select else frozenset(table)
         unwanted = _codes(self.ignore, table)
-        limits = {code: values for word, values in self.thresholds.items() for code in _codes((word,), table)}
+        limits: dict[str, dict[str, object]] = {}
+        for word, values in self.thresholds.items():
+            for code in _codes((word,), table):
+                limits.setdefault(code, {}).update(values)
         return tuple(
             rule.with_thresholds(limits.get(rule.code, {}))
             for rule in table.values()
             if rule.code in wanted and rule.code not in unwanted
         )
+
+    def ignored(self, table: Registry[Rule]) -> tuple[Skipped, ...]:
+        """Return the rules of a table that would run if the settings did not ignore them.
+
+        Raises:
+            SettingsError: If a word leads to no rule of the table.
+        """
+        running = {rule.code for rule in self.choose(table)}
+        wanted = replace(self, ignore=()).choose(table)
+        return tuple(Skipped(rule.code, IGNORED) for rule in wanted if rule.code not in running)
 
 
 DEFAULT = Settings()
@@ -59,11 +73,21 @@ DEFAULT = Settings()
 def _codes(words: tuple[str, ...], table: Registry[Rule]) -> frozenset[str]:
     found: set[str] = set()
     for word in words:
-        codes = {code for code, rule in table.items() if code.startswith(word.upper()) or rule.name == word}
-        if not word or not codes:
+        codes = _codes_of(word, table)
+        if not codes and _codes_of(word, AUDIT_RULES):
+            raise SettingsError(
+                f"the rule {word!r} belongs to isometry audit, which runs all of its rules. Leave it out here."
+            )
+        if not codes:
             raise SettingsError(
                 f"no rule has the code or name {word!r}. Give a code (BWD101), its beginning (BWD) or a name "
                 "(vanishing-gradient); isometry explain lists them all."
             )
         found |= codes
     return frozenset(found)
+
+
+def _codes_of(word: str, table: Registry[Rule]) -> set[str]:
+    if not word:
+        return set()
+    return {code for code, rule in table.items() if code.startswith(word.upper()) or rule.name == word}

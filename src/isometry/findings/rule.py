@@ -1,6 +1,7 @@
 """What a rule is, and the table of them: measurements in, findings out."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
@@ -97,7 +98,7 @@ class Rule:
             if name not in self.thresholds:
                 known = ", ".join(self.thresholds) or "none"
                 raise SettingsError(f"{self.code} has no threshold {name!r}. Its thresholds: {known}.")
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
                 raise SettingsError(f"{self.code}: {name} = {value!r}, but a threshold is a number. Give one.")
             limits[name.replace("-", "_")] = float(value)
         return replace(self, limits=limits)

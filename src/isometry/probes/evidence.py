@@ -102,8 +102,14 @@ def measure(evidence: Evidence, measurement: type[M]) -> M:
     if evidence.is_meta and measurement not in STRUCTURAL:
         raise NotMeasuredError("the model is on the meta device, which has shapes but no numbers")
     if measurement not in evidence.measured:
-        evidence.measured[measurement] = PROBES[measurement].measure(evidence)
-    return cast("M", evidence.measured[measurement])
+        try:
+            evidence.measured[measurement] = PROBES[measurement].measure(evidence)
+        except NotMeasuredError as reason:
+            evidence.measured[measurement] = reason  # a trial that came to nothing is not made again
+    found = evidence.measured[measurement]
+    if isinstance(found, NotMeasuredError):
+        raise found
+    return cast("M", found)
 
 
 def gather(task: Task, measurements: Iterable[type[Any]], *, seed: int = 0, steps: int = 0) -> Evidence:

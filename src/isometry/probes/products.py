@@ -14,7 +14,7 @@ from torch import Tensor
 from isometry._phrases import Phrase
 from isometry.probes.evidence import NotMeasuredError
 
-ADJOINT_TOLERANCE = 1e-3  # relative; half precision rounds by as much
+ADJOINT_TOLERANCE = 0.05  # relative; half precision errs by some per cent, what has no derivative by all of it
 BREAKDOWN = 1e-10  # relative; the directions that a start reaches are used up
 
 
@@ -49,17 +49,14 @@ class Product:
         return self._gradient(self._back, self._direction, given).detach().double().flatten()
 
     def _require_adjoint(self) -> None:
-        """Hold u · J v against J^T u · v: a function that is differentiable once gives zeros where it should fail."""
+        """Hold u · J Jᵀ u against |Jᵀ u|²: a function that is differentiable once gives zeros where it should fail."""
         generator = torch.Generator().manual_seed(0)
-        u, v = (
-            torch.randn(size, generator=generator, dtype=torch.float64).to(self.source.device)
-            for size in (self.num_outputs, self.num_inputs)
-        )
-        there, back = self.forward(v), self.backward(u)
-        allowed = ADJOINT_TOLERANCE * max(float(there.norm() * u.norm()), float(back.norm() * v.norm()))
-        if abs(float(u @ there - back @ v)) > allowed:
+        u = torch.randn(self.num_outputs, generator=generator, dtype=torch.float64).to(self.source.device)
+        back = self.backward(u)
+        expected = float(back @ back)
+        if abs(float(u @ self.forward(back)) - expected) > ADJOINT_TOLERANCE * expected:
             raise NotMeasuredError(
-                "the backward pass has no derivative of its own: products forward and backward contradict each other"
+                Phrase("the backward pass has no derivative of its own: its products contradict the forward ones")
             )
 
     def _gradient(self, of: Tensor, against: Tensor, vector: Tensor, *, is_first: bool = False) -> Tensor:
