@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from isometry.anatomy.task import Batch, Task, make_task
 from isometry.checking.change import Change
-from isometry.checking.changes_of_data import averaged, cleaned, in_full_precision, larger_steps, standardised
+from isometry.checking.changes_of_data import averaged, cleaned, in_full_precision, larger_steps
 from isometry.checking.changes_of_losses import output_exchanged, targets_in_domain, targets_reshaped
 from isometry.checking.changes_of_operations import gradient_let_through, nonlinearity_inserted, operand_guarded
+from isometry.checking.changes_of_scale import standardised
 from isometry.checking.treatment import redrawn
 from isometry.probes.comparisons import ComparisonTable
 from isometry.probes.evidence import Evidence, gather
@@ -154,7 +155,7 @@ def test_targets_are_standardised_where_they_are_named_and_inputs_otherwise() ->
     )
     inputs = changed(standardised, wild, where=("inputs", "0")).make().batch.inputs
     assert torch.allclose(inputs.mean(0), torch.zeros(6), atol=1e-5)
-    assert torch.allclose(inputs.std(0, correction=0), torch.ones(6), atol=1e-5)
+    assert torch.allclose(inputs.std(0), torch.ones(6), atol=1e-5)
     assert torch.equal(wild.batch.inputs, 1000 * INPUTS + 5)
 
 
@@ -164,7 +165,7 @@ def test_images_are_standardised_by_channel_and_labels_stay() -> None:
     task = make_task(model, images, LABELS[:8], loss=F.cross_entropy)
     batch = changed(standardised, task, where=("inputs",)).make().batch
 
-    assert torch.allclose(batch.inputs.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-4)
+    assert torch.allclose(batch.inputs.std((0, 2, 3)), torch.ones(3), atol=1e-4)
     assert torch.equal(batch.targets, task.batch.targets)
 
 
@@ -207,7 +208,10 @@ def test_numbers_that_are_not_finite_become_zeros_in_the_batch() -> None:
     inputs[1, 2] = torch.nan
     task = replace(classified(network(3), F.cross_entropy), batch=Batch(inputs, LABELS))
 
-    assert changed(cleaned, task).make().batch.inputs[1, 2] == 0
+    change = changed(cleaned, task)
+
+    assert change.suggestion == "inputs = torch.nan_to_num(inputs, nan=0, posinf=0, neginf=0)"
+    assert change.make().batch.inputs[1, 2] == 0
     assert inputs[1, 2].isnan()
 
 

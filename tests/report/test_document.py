@@ -67,6 +67,8 @@ PROOF = {
     "unit": (str,),
     "loss_before": NUMBER,
     "loss_after": NUMBER,
+    "is_share": (bool,),
+    "open_after": (int, type(None)),
 }
 
 

@@ -1,4 +1,4 @@
-"""Experiments on what is fed and how far is stepped: data standardised or cleaned, number formats, step sizes."""
+"""Experiments on what is fed and how far is stepped: data cleaned, number formats, step sizes."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isometry.anatomy.task import Batch, Task, map_tensors, tensors_in
+from isometry.anatomy.task import Task, map_tensors
+from isometry.checking.batch_parts import all_tensors
 from isometry.checking.change import Change
-from isometry.checking.changes_of_losses import targets_standardised
 from isometry.probes.evidence import Evidence
 from isometry.probes.training import LEARNING_RATE, copied
 from isometry.report.finding import Finding
@@ -19,32 +19,17 @@ from isometry.report.phrases import Phrase
 LOW = frozenset({torch.float16, torch.bfloat16})
 SMALLER_STEPS = (0.1, 0.01, 0.001)
 LARGER_STEPS = (1e3, 1e5, 10.0)
-TABLE = 2  # axes of a table of samples and features
-TARGETS = "targets"  # what findings on the targets name
-
-
-def standardised(finding: Finding, evidence: Evidence) -> Iterator[Change]:
-    """Yield the batch with its inputs, or the loss with its targets where they are named, at mean 0 and deviation 1."""
-    task = evidence.task
-    if TARGETS in finding.where:
-        yield from targets_standardised(evidence)
-        return
-    yield Change(
-        words=Phrase("the inputs standardised"),
-        make=lambda: _with_batch(task, _inputs_changed(task.batch)),
-        is_evident=True,
-        suggestion="inputs = (inputs - inputs.mean(0)) / inputs.std(0)",
-    )
 
 
 def cleaned(_: Finding, evidence: Evidence) -> Iterator[Change]:
     """Yield the batch with zeros for the numbers that are NaN or infinite."""
     task = evidence.task
-    if any(tensor.is_floating_point() and not bool(tensor.isfinite().all()) for tensor in tensors_in(task.batch)):
+    ill = [name for name, tensor in all_tensors(task.batch) if _is_ill(tensor)]
+    if ill:
         yield Change(
             words=Phrase("zeros in the place of what is not finite in the batch"),
             make=lambda: _with_batch(task, map_tensors(task.batch, _finite)),
-            suggestion="inputs = torch.nan_to_num(inputs)",
+            suggestion="; ".join(f"{name} = torch.nan_to_num({name}, nan=0, posinf=0, neginf=0)" for name in ill),
         )
 
 
@@ -105,24 +90,8 @@ def _with_batch(task: Task, batch: object) -> Task:
     return replace(task, batch=batch, examples=None)
 
 
-def _inputs_changed(batch: Any) -> Any:
-    if isinstance(batch, Batch):
-        return replace(batch, inputs=map_tensors(batch.inputs, _standardised))
-    if isinstance(batch, tuple | list) and batch:
-        return type(batch)((map_tensors(batch[0], _standardised), *batch[1:]))
-    return map_tensors(batch, _standardised)
-
-
-def _standardised(tensor: Tensor) -> Tensor:
-    """Return numbers of mean 0 and deviation 1: each feature of a table, each channel of images, else all together."""
-    if not tensor.is_floating_point() or tensor.numel() <= 1:
-        return tensor
-    axes = [0] if tensor.ndim == TABLE else [axis for axis in range(tensor.ndim) if axis != 1]
-    axes = axes if tensor.ndim > 1 else [0]
-    deviation, mean = torch.std_mean(tensor.double(), dim=axes, keepdim=True, correction=0)
-    is_constant = deviation <= 1e-12 * (1 + mean.abs())
-    scaled = (tensor.double() - mean) / torch.where(is_constant, torch.ones_like(deviation), deviation)
-    return scaled.to(tensor.dtype)
+def _is_ill(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and not bool(tensor.isfinite().all())
 
 
 def _finite(tensor: Tensor) -> Tensor:

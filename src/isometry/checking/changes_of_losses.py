@@ -29,7 +29,7 @@ LOGITS = {
     "cross_entropy": Phrase("nn.CrossEntropyLoss takes logits: "),
     "binary_cross_entropy_with_logits": Phrase("nn.BCEWithLogitsLoss takes logits: "),
 }
-TINY = 1e-12
+TINY = 1e-8  # deviation below which numbers are constant; in double precision rounding stays far below
 
 Result = Callable[[Call], Tensor | None]
 
@@ -121,14 +121,20 @@ def targets_in_domain(_: Finding, evidence: Evidence) -> Iterator[Change]:
 def targets_standardised(evidence: Evidence) -> Iterator[Change]:
     """Yield the targets of a regression at mean 0 and deviation 1."""
     for comparison in measure(evidence, ComparisonTable).comparisons:
-        if comparison.family == "distance" and comparison.targets is not None:
+        targets = comparison.targets
+        if comparison.family == "distance" and targets is not None and targets.ndim and len(targets) > 1:
             yield _with_targets(
                 evidence,
                 comparison,
-                lambda target, _: (target - target.mean(0)) / target.std(0).clamp_min(TINY),
+                lambda target, outputs: _standardised(target).to(outputs.dtype),
                 words=Phrase("the targets standardised"),
-                suggestion="targets = (targets - targets.mean(0)) / targets.std(0)",
+                suggestion=f"y = targets.double(); targets = ((y - y.mean(0)) / y.std(0).clamp_min({TINY:g})).float()",
             )
+
+
+def _standardised(target: Tensor) -> Tensor:
+    y = target.double()
+    return (y - y.mean(0)) / y.std(0).clamp_min(TINY)
 
 
 def _with_targets(

@@ -10,8 +10,9 @@ from isometry.anatomy.task import Task
 from isometry.checking.change import Change
 from isometry.findings.rule import Rule
 from isometry.findings.run import run_rules
-from isometry.probes.course import run_course
+from isometry.probes.course import Course, run_course
 from isometry.probes.evidence import Evidence, NotMeasuredError, gather, measure
+from isometry.probes.trial import learns
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding, Proof
 from isometry.report.phrases import Phrase
@@ -25,6 +26,7 @@ MAX_WORSE_AT_FIRST = 1.0
 FASTER = 3.0  # times; outputs may start further from the targets without what keeps them from ever getting there
 MIN_FALL = 0.01  # of the loss before any step
 MIN_STEPS = 5  # optimiser steps; the first few may raise the loss of a network that then learns
+LONGER = 4  # times the steps, after which a network with new weights has either begun to learn or not
 SHARE_FOR_STEPS = 0.5  # of the time that is left, spent on the steps of one experiment
 PRECISION = frozenset({"NUM102", "NUM103"})  # which are not looked for in a task that needs none of it
 RELAXED = 300.0  # a threshold that every number is beyond; some rules raise 10 to it, and floats end at 1e308
@@ -38,17 +40,32 @@ class Losses:
         start: Before any step.
         end: After the last step.
         least: The lowest on the way.
+        steps: How many steps both made, counts.
     """
 
     start: tuple[float, float]
     end: tuple[float, float]
     least: tuple[float, float]
+    steps: int = 0
 
     @property
     def falls_faster(self) -> bool:
         """Whether the loss falls several times as fast with the change, from wherever it starts."""
         before, after = (start - end for start, end in zip(self.start, self.end, strict=True))
         return after > MIN_FALL * abs(self.start[1]) and after > FASTER * before
+
+    @property
+    def falls_further(self) -> bool:
+        """Whether the loss falls clearly further with the change, as a share of where each began."""
+        if min(self.start) <= 0 or not all(map(math.isfinite, self.end)):
+            return True
+        before, after = (end / start for start, end in zip(self.start, self.end, strict=True))
+        return after < (1 - MIN_BETTER) * before
+
+    @property
+    def are_equal(self) -> bool:
+        """Whether the change changed none of them."""
+        return self.start[0] == self.start[1] and self.end[0] == self.end[1]
 
     def is_better(self, *, same_quantity: bool) -> bool:
         """Say whether the change made the loss clearly lower, or let it fall where losses do not compare."""
@@ -85,6 +102,8 @@ class Outcome:
         losses: Losses without and with the change; None if no steps were made.
         steps: After how many steps, counts.
         confirmed: Whether the finding, and harm that it did, went away with the change.
+        is_open: Whether the finding went away and only its harm did not show: it is certain, or new weights need more
+            steps to learn.
     """
 
     change: Change
@@ -93,17 +112,51 @@ class Outcome:
     losses: Losses | None
     steps: int
     confirmed: bool
+    is_open: bool = False
 
     def proof(self, finding: Finding) -> Proof | None:
-        """Return the outcome as a proof, in the finding's own number or, where it has none, in losses."""
+        """Return the outcome as a proof, in the finding's own number or, where it has none, in losses.
+
+        None where the change had no effect, or where there was no step in which harm could show.
+        """
+        ends = None if self.losses is None else self._ends(self.losses)
+        if (self.is_open and ends is None) or self._is_idle(finding):
+            return None
         before, after = finding.measured, self.number
         unit = ""
         if before is None or after is None:
-            if self.losses is None:
+            if ends is None:
                 return None
-            (before, after), unit = self.losses.end, Phrase("loss after {steps} steps", steps=self.steps)
-        losses = (None, None) if self.losses is None else self.losses.end
-        return Proof(self.change.words, before, after, self.confirmed, unit, *losses)
+            (before, after), unit = ends, self._unit()
+        losses = ends or (None, None)
+        return Proof(
+            self.change.words,
+            before,
+            after,
+            self.confirmed,
+            unit,
+            *losses,
+            is_share=not self.change.keeps_loss,
+            open_after=self.steps if self.is_open else None,
+        )
+
+    def _ends(self, losses: Losses) -> tuple[float, float] | None:
+        """Return the last losses, each over its own first where they are not the same quantity."""
+        if self.change.keeps_loss:
+            return losses.end
+        if min(losses.start) <= 0:
+            return None  # of a loss that may be negative no share can be told
+        return losses.end[0] / losses.start[0], losses.end[1] / losses.start[1]
+
+    def _unit(self) -> Phrase:
+        if self.change.keeps_loss:
+            return Phrase("loss after {steps} steps", steps=self.steps)
+        return Phrase("of the loss at the start, after {steps} steps", steps=self.steps)
+
+    def _is_idle(self, finding: Finding) -> bool:
+        """Say whether a change left everything as it was, such as numbers standardised that the model rounds."""
+        is_same = self.number is None or self.number == finding.measured
+        return is_same and finding.code not in self.gone and self.losses is not None and self.losses.are_equal
 
 
 class Bench:
@@ -122,7 +175,7 @@ class Bench:
         for change in changes:
             outcome = self._try(finding, change) if self._has_time() else None
             last = outcome or last
-            if outcome is None or outcome.confirmed:
+            if outcome is not None and outcome.confirmed:
                 break
         return last
 
@@ -142,46 +195,66 @@ class Bench:
         left = {each.code for each in found if each.severity != "note"}
         left |= {each.code for each in skipped if each.code not in PRECISION}
         gone = self.codes - left
-        losses = self._losses(after)
-        if losses is not None and losses.is_better(same_quantity=change.keeps_loss):
+        losses = None if after is None or self._baseline is None else _losses_of(self._baseline, after.losses)
+        is_better = _is_better(losses, change, is_statistic=self._rules[finding.code].is_statistic)
+        if is_better:
             gone |= {code for code in self.codes if code.startswith("TRN")}
+        is_confirmed = finding.code in gone and _is_harmless(change, losses)
+        is_fact = change.is_evident and not self._rules[finding.code].is_statistic
+        if is_confirmed and change.is_evident:
+            is_confirmed = is_better or bool(gone - {finding.code})
+        elif is_confirmed and after is not None and losses is not None and not is_better and not learns(after):
+            losses, is_confirmed = self._followed(change, changed, course=after, losses=losses)
         return Outcome(
             change=change,
             number=self._number(finding, evidence, is_gone=finding.code in gone),
             gone=gone,
             losses=losses,
-            steps=0 if after is None or self._baseline is None else min(len(after), len(self._baseline)) - 1,
-            confirmed=_is_confirmed(finding, change, gone, losses=losses),
+            steps=0 if losses is None else losses.steps,
+            confirmed=is_confirmed,
+            is_open=finding.code in gone and not is_confirmed and (is_fact or bool(change.redrawn)),
         )
 
-    def _steps(self, change: Change, changed: Task) -> tuple[float, ...] | None:
-        """Return the losses of a few steps with a change made, None where no steps are allowed."""
+    def _followed(self, change: Change, changed: Task, *, course: Course, losses: Losses) -> tuple[Losses, bool]:
+        """Return the losses of more steps, and whether the change then makes the network learn what it did not."""
+        steps = LONGER * (len(course.losses) - 1)
+        if not self._can_afford(2 * steps * course.step_seconds):
+            return losses, False
+        after = self._course(changed, change.rate_factor, steps=steps)
+        before = self._course(self.evidence.task, steps=steps)
+        longer = _losses_of(before.losses, after.losses)
+        if longer is None:
+            return losses, False
+        is_learning = learns(after) or _falls_below(after)
+        return longer, is_learning and longer.is_better(same_quantity=change.keeps_loss)
+
+    def _can_afford(self, seconds: float) -> bool:
+        return time.perf_counter() + seconds < self._deadline
+
+    def _steps(self, change: Change, changed: Task) -> Course | None:
+        """Return a course of a few steps with a change made, None where no steps are allowed."""
         if not self.evidence.steps:
             return None
         if self._baseline is None:
             begun = time.perf_counter()
-            trial = self.evidence.measured.get(TrialResult)
-            self._baseline = trial.losses if isinstance(trial, TrialResult) else self._course(self.evidence.task)
+            self._baseline = self._losses_before()
             self._deadline += time.perf_counter() - begun  # torch takes seconds to make its first optimiser
-        return self._course(changed, change.rate_factor)
+        return self._course(changed, change.rate_factor, steps=self.evidence.steps)
 
-    def _course(self, task: Task, rate_factor: float = 1.0) -> tuple[float, ...]:
-        if task is self.evidence.task and not self.evidence.is_finite:
-            return (math.nan,) * (self.evidence.steps + 1)
-        steps, seed = self.evidence.steps, self.evidence.seed
+    def _losses_before(self) -> tuple[float, ...]:
+        trial = self.evidence.measured.get(TrialResult)
+        if isinstance(trial, TrialResult):
+            return trial.losses
+        steps = self.evidence.steps
+        return (
+            self._course(self.evidence.task, steps=steps).losses
+            if self.evidence.is_finite
+            else (math.nan,) * (steps + 1)
+        )
+
+    def _course(self, task: Task, rate_factor: float = 1.0, *, steps: int) -> Course:
         seconds = SHARE_FOR_STEPS * max(self._deadline - time.perf_counter(), 0.0)
-        return run_course(task, steps=steps, seed=seed, rate_factor=rate_factor, seconds=seconds).losses
-
-    def _losses(self, after: tuple[float, ...] | None) -> Losses | None:
-        if after is None or self._baseline is None:
-            return None
-        before = self._baseline
-        diverged = not math.isfinite(before[-1]) or not math.isfinite(after[-1])
-        count = min(len(before), len(after))
-        if count <= MIN_STEPS and not diverged:
-            return None
-        ends = (before[-1], after[-1]) if diverged else (before[count - 1], after[count - 1])
-        return Losses((before[0], after[0]), ends, (min(before[:count]), min(after[:count])))
+        return run_course(task, steps=steps, seed=self.evidence.seed, rate_factor=rate_factor, seconds=seconds)
 
     def _number(self, finding: Finding, evidence: Evidence, *, is_gone: bool) -> float | None:
         """Return a finding's number in other evidence, read by its own rule with thresholds that anything exceeds."""
@@ -206,12 +279,30 @@ def _number(rule: Rule, evidence: Evidence, finding: Finding) -> float | None:
     return next((each.measured for each in drafts if each.measured is not None and each.unit == finding.unit), None)
 
 
-def _is_confirmed(finding: Finding, change: Change, gone: frozenset[str], *, losses: Losses | None) -> bool:
-    """Say whether an experiment shows that a finding is a cause."""
-    if finding.code not in gone:
-        return False
+def _losses_of(before: tuple[float, ...], after: tuple[float, ...]) -> Losses | None:
+    """Return the losses of two courses after as many steps as both have, None where these are too few."""
+    diverged = not math.isfinite(before[-1]) or not math.isfinite(after[-1])
+    count = min(len(before), len(after))
+    if count <= MIN_STEPS and not diverged:
+        return None
+    ends = (before[-1], after[-1]) if diverged else (before[count - 1], after[count - 1])
+    return Losses((before[0], after[0]), ends, (min(before[:count]), min(after[:count])), count - 1)
+
+
+def _is_harmless(change: Change, losses: Losses | None) -> bool:
+    """Say whether training went at least as well as without a change."""
     allowed = MAX_WORSE_AT_FIRST if change.redrawn else MAX_WORSE
-    if losses is not None and losses.is_worse(allowed, same_quantity=change.keeps_loss):
+    return losses is None or not losses.is_worse(allowed, same_quantity=change.keeps_loss)
+
+
+def _is_better(losses: Losses | None, change: Change, *, is_statistic: bool) -> bool:
+    """Say whether training went better with a change; of another quantity that is asked for what is only a size."""
+    if losses is None or not losses.is_better(same_quantity=change.keeps_loss):
         return False
-    is_better = losses is not None and losses.is_better(same_quantity=change.keeps_loss)
-    return is_better or not change.is_evident or bool(gone - {finding.code})
+    return change.keeps_loss or not is_statistic or losses.falls_further
+
+
+def _falls_below(course: Course) -> bool:
+    """Say whether a loss whose constant predictor is not known falls clearly."""
+    start, end = course.losses[0], course.losses[-1]
+    return not course.progress and course.is_finite and start - end > MIN_BETTER * abs(start)

@@ -10,7 +10,6 @@ from isometry.checking.changes_of_data import (
     in_full_precision,
     larger_steps,
     smaller_steps,
-    standardised,
 )
 from isometry.checking.changes_of_losses import output_exchanged, targets_in_domain, targets_reshaped
 from isometry.checking.changes_of_operations import (
@@ -19,6 +18,7 @@ from isometry.checking.changes_of_operations import (
     nonlinearity_inserted,
     operand_guarded,
 )
+from isometry.checking.changes_of_scale import standardised
 from isometry.checking.experiments import Bench, Outcome
 from isometry.checking.treatment import SIGNAL_FAMILIES, redrawn
 from isometry.findings.rule import Rule
@@ -81,6 +81,8 @@ def proved(findings: Iterable[Finding], evidence: Evidence, rules: Iterable[Rule
         outcome = bench.try_changes(finding, changes) if number < proofs else None
         if outcome is not None:
             outcomes[id(finding)] = outcome
+            if outcome.confirmed and outcome.change.suggestion:
+                suggestions[id(finding)] = outcome.change.suggestion
     folded = _folded(leading, outcomes)
     tested = [_tested(each, outcomes.get(id(each)), suggestions.get(id(each), "")) for each in found]
     return [replace(each, because=_end(each, folded)) for each in tested]

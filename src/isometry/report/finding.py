@@ -36,6 +36,8 @@ class Proof:
         unit: The unit of both numbers, where it is not that of the finding.
         loss_before: The loss after a few steps as it was; not finite if they diverged, None if none were made.
         loss_after: The loss after as many steps with the change made; likewise.
+        is_share: Whether the change makes the loss another quantity, so that each is given over its own first one.
+        open_after: Steps in which no harm showed of what went away with the change, and is not refuted; else None.
     """
 
     change: str
@@ -45,6 +47,8 @@ class Proof:
     unit: str = ""
     loss_before: float | None = None
     loss_after: float | None = None
+    is_share: bool = False
+    open_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
