@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from isometry.findings import RULES
@@ -115,17 +117,57 @@ def test_a_fall_through_time_says_how_many_steps_are_heard() -> None:
     (draft,) = RULES["BWD101"](in_time(20.0, steps=40))
 
     assert "of 41 steps the loss hears the nearest 9" in draft.cause
-    assert "20 decades through the 41 steps of 'cell'" in (draft.message or "")
+    assert "20 decades through 41 steps of 'cell'" in (draft.message or "")
 
 
 def test_the_float_type_that_loses_the_gradient_is_named_with_its_layer() -> None:
     (draft,) = RULES["BWD101"](trace(1e-12, 1e-9, 1e-6, 1e-3))
 
     assert "float16 holds nothing of it from 'layer1' on" in draft.cause
-    assert "depth scale of 0.14 layers" in draft.cause
+    assert "by 1/e every 0.14 layers" in draft.cause
 
 
 def test_thresholds_can_be_set() -> None:
     rule = RULES["BWD101"].with_thresholds({"max-decay": 8.0, "safe-decay": 7.0})
 
     assert not list(rule(trace(1e-6, 1e-3, 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("names", "is_gated", "code"),
+    [
+        pytest.param(
+            ("cell.bias_hh_l0",),
+            True,
+            "model.get_parameter('cell.bias_hh_l0').data[8:16].fill_(4.0)",
+            id="the gate that keeps the state",
+        ),
+        pytest.param(
+            ("a", "b"),
+            True,
+            "for name in ['a', 'b']: model.get_parameter(name).data[8:16].fill_(4.0)",
+            id="of two layers",
+        ),
+        pytest.param((), True, "", id="gates that are made by hand"),
+        pytest.param(("w",), False, "nn.init.orthogonal_(model.get_parameter('w'))", id="no gates"),
+    ],
+)
+def test_a_recurrence_that_forgets_is_helped_by_a_line_with_its_true_names(
+    names: tuple[str, ...], is_gated: bool, code: str
+) -> None:
+    (given,) = in_time(40.0, steps=54, is_gated=is_gated).time
+    held = {"biases": names, "gate": (8, 16) if names else (0, 0)} if is_gated else {"weights": names}
+    (draft,) = RULES["BWD101"](GradientCourse(None, (replace(given, **held),)))
+
+    assert draft.remedy.suggestion == code
+
+
+@pytest.mark.parametrize(
+    ("decades", "unit"), [pytest.param(30.0, "decades", id="a note"), pytest.param(150.0, "decades a step", id="error")]
+)
+def test_what_gates_lose_is_told_in_one_unit(decades: float, unit: str) -> None:
+    (draft,) = RULES["BWD101"](in_time(decades, steps=150, is_gated=True))
+
+    assert draft.unit == unit
+    assert f"by {draft.measured:.3g} {unit} " in (draft.message or "")
+    assert (draft.measured or 0) > (draft.allowed or 0)

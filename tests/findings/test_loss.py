@@ -144,3 +144,41 @@ def sum_of(*, end: float, mean_end: float, rises: float) -> SummedReading:
 )
 def test_a_sum_hurts_if_its_steps_come_to_less_than_those_of_a_mean(reading: SummedReading, count: int) -> None:
     assert len(list(RULES["LOS104"](reading))) == count
+
+
+class TokenModel(nn.Module):
+    """Tokens in, logits of tokens out, with one weight as embedding and head, or two."""
+
+    def __init__(self, *, is_tied: bool) -> None:
+        super().__init__()
+        self.embedding, self.hidden = nn.Embedding(50, 64), nn.Linear(64, 64)
+        self.head = nn.Linear(64, 50, bias=False)
+        self.norm = nn.LayerNorm(64)
+        nn.init.normal_(self.head.weight, std=3.0)
+        if is_tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.norm(self.hidden(self.embedding(tokens)).relu()))
+
+
+@pytest.mark.parametrize(
+    ("is_tied", "remedy"),
+    [
+        pytest.param(True, "Draw the embedding, which is the head as well", id="tied"),
+        pytest.param(False, "Make the head small: isometry fix.", id="no bias"),
+    ],
+)
+def test_the_remedy_of_a_wide_head_fits_the_head(is_tied: bool, remedy: str) -> None:
+    torch.manual_seed(0)
+    tokens = torch.randint(50, (64, 8))
+    model = TokenModel(is_tied=is_tied)
+    nn.init.normal_(model.head.weight, std=3.0)
+    task = make_task(
+        model, tokens, tokens.roll(1, 0).flatten(), loss=lambda out, y: F.cross_entropy(out.flatten(0, 1), y)
+    )
+    (draft,) = RULES["LOS101"](measure(gather(task, [LossStart]), LossStart))
+
+    assert draft.remedy.text.startswith(remedy)
+    assert "outputs 24" in draft.cause or "outputs 23.9" in draft.cause or "outputs 24.1" in draft.cause
+    assert "an even guess has 3.912" in draft.cause

@@ -153,3 +153,26 @@ def test_the_bound_can_be_set() -> None:
 
     assert [finding.severity for finding in run_rules([RULE], evidence)[0]] == ["warning"]
     assert run_rules([loose], evidence)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "remedy"),
+    [
+        pytest.param(
+            lambda out, y: F.cross_entropy(out.softmax(1), y),
+            CLASSES,
+            "Leave softmax out, and give cross_entropy the outputs of the last layer as they are.",
+            id="classes",
+        ),
+        pytest.param(
+            lambda out, y: F.binary_cross_entropy_with_logits(out.sigmoid(), y),
+            ONE_HOT,
+            "Leave sigmoid out, and give binary_cross_entropy_with_logits the outputs of the last layer as they are.",
+            id="labels",
+        ),
+    ],
+)
+def test_the_remedy_names_what_is_there_and_what_takes_it(loss: Loss, targets: Tensor, remedy: str) -> None:
+    (finding,) = found(loss, targets)
+
+    assert finding.remedy.text == remedy

@@ -159,3 +159,36 @@ def test_steps_without_any_gradient_are_left_out_of_the_rate() -> None:
 
     assert trace.num_steps == 2
     assert trace.factor_per_step == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "gate"),
+    [
+        pytest.param(nn.LSTM(4, 16, 2, batch_first=True), (16, 32), id="LSTM"),
+        pytest.param(nn.GRU(4, 16, 2, batch_first=True), (16, 32), id="GRU"),
+        pytest.param(nn.RNN(4, 16, 2, batch_first=True), (0, 0), id="no gates"),
+    ],
+)
+def test_the_parameters_that_carry_the_state_are_named(cells: nn.RNNBase, gate: tuple[int, int]) -> None:
+    (trace,) = traced(Reader(cells))
+
+    assert trace.weights == ("cells.weight_hh_l0", "cells.weight_hh_l1")
+    assert trace.biases == ("cells.bias_hh_l0", "cells.bias_hh_l1")
+    assert trace.gate == gate
+
+
+def test_cells_without_biases_have_no_gate_to_open() -> None:
+    (trace,) = traced(Reader(nn.LSTM(4, 16, bias=False, batch_first=True)))
+
+    assert (trace.weights, trace.biases, trace.gate) == (("cells.weight_hh_l0",), (), (0, 0))
+
+
+def test_an_open_gate_carries_the_gradient_through_all_steps() -> None:
+    model = Reader(nn.LSTM(4, 16, batch_first=True))
+    (before,) = traced(model, 60)
+    first, end = before.gate
+    for name in before.biases:
+        model.get_parameter(name).data[first:end].fill_(math.log(60))
+    (after,) = traced(model, 60)
+
+    assert after.total_decay < before.total_decay / 4

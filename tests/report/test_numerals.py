@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isometry.report.numerals import (
+    SINGULAR,
+    amount,
     column_numeral,
     counted,
     duration,
@@ -13,7 +15,31 @@ from isometry.report.numerals import (
     numeral,
     percentage,
     power_of_ten,
+    quantity,
 )
+from tests.report.words import written
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        pytest.param(4.0, "decades", "4 decades", id="several"),
+        pytest.param(1.0, "decades", "1 decade", id="one"),
+        pytest.param(1.5, "decades", "1.5 decades", id="more than one"),
+        pytest.param(0.931, "share of units", "93.1 % (share of units)", id="a share"),
+        pytest.param(1.0, "share of units", "100 % (share of units)", id="a whole share"),
+        pytest.param(2.3, "loss", "loss 2.3", id="what was measured"),
+        pytest.param(3.4e38, "largest number", "largest number 3.4e38", id="many digits"),
+        pytest.param(0.5, "", "0.5", id="no unit"),
+    ],
+)
+def test_a_number_is_said_with_its_unit(value: float, unit: str, words: str) -> None:
+    assert quantity(value, unit) == words
+    assert amount(value, unit) in words
+
+
+def test_every_unit_with_a_singular_is_one_of_the_rules() -> None:
+    assert set(SINGULAR) <= written()
 
 
 @pytest.mark.parametrize(

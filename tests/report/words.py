@@ -8,7 +8,8 @@ from unittest import mock
 
 import isometry
 from isometry.report import language
-from isometry.report.catalogue import MESSAGES
+from isometry.report.catalogue import MESSAGES, ONE
+from isometry.report.numerals import SINGULAR
 
 SOURCE = Path(isometry.__file__).parent
 SAYS = {"say", "Phrase", "counted", "NotMeasuredError"}
@@ -16,7 +17,7 @@ SAYS = {"say", "Phrase", "counted", "NotMeasuredError"}
 
 def written() -> set[str]:
     """Return the templates that calls of `say` and its like name, the units, and the messages."""
-    found = set(MESSAGES.values())
+    found = {*MESSAGES.values(), *ONE.values(), *SINGULAR.values()}
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in SAYS:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from isometry.findings.edges import advice_on
+from isometry.findings.places import place_of
 from isometry.findings.rule import Draft, rule
 from isometry.probes.nonfinite import NonFiniteOrigin
 from isometry.report.finding import Remedy
@@ -56,9 +57,8 @@ def _explain(origin: NonFiniteOrigin) -> tuple[Phrase, Remedy]:
         return _explain_update(origin)
     advice = advice_on(origin)
     cause = Phrase(
-        "{operation} in {where!r} is the first to make one in the {during} pass: {why}",
-        operation=origin.operation,
-        where=origin.where,
+        "{place} is the first to make one in the {during} pass: {why}",
+        place=place_of(origin.operation, origin.where),
         during=origin.during,
         why=advice.why,
     )

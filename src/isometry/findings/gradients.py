@@ -1,6 +1,7 @@
 """Rules on the gradient's way back through the layers, and through the steps of a recurrence (BWD)."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 from isometry.findings.rule import Draft, rule
 from isometry.probes.courses import GradientCourse
@@ -25,16 +26,9 @@ MAX_TIME_DECAY = 16.0
 SAFE_GATED_DECAY = 0.5
 MAX_GATED_DECAY = 0.75
 REPAIR = Remedy("init", Phrase("Initialise at the critical point of the activation: isometry fix."))
-REPAIR_TIME = Remedy(
-    "init",
-    Phrase("Start the recurrent weights orthogonal, or the forget gates open (a bias of 1 or more)."),
-    suggestion="nn.init.orthogonal_(rnn.weight_hh_l0)",
-)
-CLIP = Remedy(
-    "init",
-    Phrase("Start the recurrent weights orthogonal; clipping the gradient's norm helps against single steps."),
-    suggestion="nn.init.orthogonal_(rnn.weight_hh_l0)",
-)
+ORTHOGONAL = Phrase("Start the recurrent weights orthogonal.")
+OPEN = Phrase("Start the gates that keep the state open: a bias of the logarithm of the steps to be remembered.")
+CLIP = Phrase("Start the recurrent weights orthogonal; clipping the gradient's norm helps against single steps.")
 
 
 @rule(
@@ -111,12 +105,12 @@ def _cause_in_depth(trace: GradientTrace, allowed: float) -> Phrase:
     lost = trace.lost_to_format()
     if lost is None:
         return Phrase(
-            "each layer multiplies the gradient by {factor:.3g} on its way back, a depth scale of {scale:.2g} layers; "
+            "each layer multiplies the gradient by {factor:.3g} on its way back, by 1/e every {scale:.2g} layers; "
             "from {layer} down to the input less than {left:.1g} of it is left",
             **values,
         )
     return Phrase(
-        "each layer multiplies the gradient by {factor:.3g} on its way back, a depth scale of {scale:.2g} layers; "
+        "each layer multiplies the gradient by {factor:.3g} on its way back, by 1/e every {scale:.2g} layers; "
         "from {layer} down to the input less than {left:.1g} of it is left, and {format} holds nothing of it from "
         "{lost} on",
         **values,
@@ -126,13 +120,14 @@ def _cause_in_depth(trace: GradientTrace, allowed: float) -> Phrase:
 
 
 def _vanishing_in_time(trace: TimeTrace, safe: float, highest: float) -> Draft:
-    value = trace.decay_per_step if trace.is_gated else trace.total_decay
-    severity: Severity = "error" if value > highest else "warning" if value > safe else "note"
+    rate = trace.decay_per_step if trace.is_gated else trace.total_decay
+    severity: Severity = "error" if rate > highest else "warning" if rate > safe else "note"
+    is_rate = trace.is_gated and severity != "note"
     return Draft(
         where=(trace.name,),
-        measured=value,
-        allowed=highest if severity == "error" else safe,
-        unit="decades a step" if trace.is_gated else "decades",
+        measured=rate if is_rate else trace.total_decay,
+        allowed={"error": highest, "warning": safe, "note": HEARD_DECAY}[severity],
+        unit="decades a step" if is_rate else "decades",
         cause=Phrase(
             "through time each step multiplies the gradient by {factor:.3g} on its way back; of {steps} steps the loss "
             "hears the nearest {heard}, the others are fainter by {decades:g} decades or more",
@@ -141,15 +136,39 @@ def _vanishing_in_time(trace: TimeTrace, safe: float, highest: float) -> Draft:
             heard=trace.horizon(HEARD_DECAY),
             decades=HEARD_DECAY,
         ),
-        remedy=REPAIR_TIME,
+        remedy=_open(trace) if trace.is_gated else Remedy("init", ORTHOGONAL, suggestion=_orthogonal(trace)),
         severity=severity,
-        message=Phrase(
-            "The gradient falls by {measured:.3g} decades through the {steps} steps of {where}.",
-            measured=trace.total_decay,
-            steps=len(trace.gradient),
-            where=repr(trace.name),
-        ),
+        message=_message_in_time(trace, is_rate=is_rate),
     )
+
+
+def _message_in_time(trace: TimeTrace, *, is_rate: bool) -> Phrase:
+    values = {"total": trace.total_decay, "steps": trace.num_steps + 1, "where": repr(trace.name)}
+    if not is_rate:
+        return Phrase("The gradient falls by {total:.3g} decades through {steps} steps of {where}.", **values)
+    return Phrase(
+        "The gradient falls by {rate:.3g} decades a step in {where}, by {total:.3g} over {steps} steps.",
+        **values,
+        rate=trace.decay_per_step,
+    )
+
+
+def _open(trace: TimeTrace) -> Remedy:
+    """Return the bias under which a gate keeps the state for about as many steps as there are: arXiv:1804.11188."""
+    first, end = trace.gate
+    fill = f".data[{first}:{end}].fill_({math.log(len(trace.gradient)):.1f})"
+    return Remedy("init", OPEN, suggestion=_on_each(trace.biases, "{}" + fill) if end else "")
+
+
+def _orthogonal(trace: TimeTrace) -> str:
+    return _on_each(trace.weights, "nn.init.orthogonal_({})")
+
+
+def _on_each(names: Sequence[str], code: str) -> str:
+    """Return a line of code for a parameter, or for each of several."""
+    if len(names) <= 1:
+        return "".join(code.format(f"model.get_parameter({name!r})") for name in names)
+    return f"for name in {[*names]}: " + code.format("model.get_parameter(name)")
 
 
 @rule("BWD102", severity="error", explained_by=("NUM101", "INI103", "INI101", "INI105", "INI112"), is_statistic=True)
@@ -204,7 +223,7 @@ def _exploding_in_time(trace: TimeTrace, allowed: float) -> Draft:
             factor=trace.factor_per_step,
             steps=trace.num_steps,
         ),
-        remedy=CLIP,
+        remedy=Remedy("init", CLIP, suggestion="" if trace.is_gated else _orthogonal(trace)),
         message=Phrase(
             "The gradient grows by {measured:.3g} decades through the {steps} steps of {where}.",
             measured=-trace.total_decay,

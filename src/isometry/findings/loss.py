@@ -69,8 +69,11 @@ def start_loss(
         allowed = max(allowed, MIN_ERROR**2 if is_squared else MIN_ERROR)
     if not start.has_hidden_layers or not reading.value > allowed:
         return
+    is_regression = reading.num_classes is None
     cause = Phrase(
-        "{loss} starts at {value:.4g}, a constant predictor has {constant:.4g}",
+        "{loss} starts at {value:.4g}, a constant predictor has {constant:.4g}"
+        if is_regression
+        else "{loss} starts at {value:.4g}, an even guess has {constant:.4g}",
         loss=reading.name,
         value=reading.value,
         constant=reading.constant,
@@ -83,8 +86,18 @@ def start_loss(
         allowed=allowed,
         unit="loss",
         cause=cause,
-        remedy=Remedy("init", Phrase("Make the head small and its bias the targets' mean or log prior: isometry fix.")),
+        remedy=Remedy("init", _remedy(start)),
     )
+
+
+def _remedy(start: LossStart) -> Phrase:
+    match start.head:
+        case "tied":
+            return Phrase("Draw the embedding, which is the head as well, with a small deviation: isometry fix.")
+        case "biased":
+            return Phrase("Make the head small and its bias the targets' mean or log prior: isometry fix.")
+        case "bare":
+            return Phrase("Make the head small: isometry fix.")
 
 
 def _why(gap: Gap) -> Phrase:

@@ -29,7 +29,7 @@ MAX_LOG_TOTAL = 0.1
 TABLE = 2  # axes of a table of samples and outputs
 HALF_A_LABEL = 0.5  # by which a sum of labels may be off one
 
-TAKES_LOGITS = Phrase("The loss applies a softmax itself: give it the outputs of the last layer as they are.")
+TAKES_LOGITS = Phrase("Give the loss the outputs of the last layer as they are.")
 
 
 @rule("LOS102", severity="error", explained_by=("NUM101",))
@@ -202,7 +202,14 @@ def _on_logits(reading: OutputReading, *, least: float, cause: Phrase, allowed: 
         allowed=allowed,
         unit="of a guess's loss",
         cause=cause,
-        remedy=Remedy("model", Phrase("Leave {activation} out: {why}", activation=_named(reading), why=TAKES_LOGITS)),
+        remedy=Remedy(
+            "model",
+            Phrase(
+                "Leave {activation} out, and give {loss} the outputs of the last layer as they are.",
+                activation=_named(reading),
+                loss=reading.comparison.name,
+            ),
+        ),
         severity=None if least > LOST_LEAST_LOSS else "warning",
     )
 
@@ -286,6 +293,11 @@ def _out_of_reach(reading: OutputReading, max_out_of_reach: float) -> Draft | No
             "model", Phrase("Leave {activation} out at the end of a regression.", activation=reach.activation)
         ),
         severity=None if cost > LOST_REACH_COST else "warning",
+        message=Phrase(
+            "The outputs of {where} cannot come to {share:.3g} % of the targets.",
+            where=repr(reading.where[0]) if reading.where else "the model",
+            share=100 * share,
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from isometry.findings.places import place_of
 from isometry.findings.rule import Draft, rule
 from isometry.probes.headroom import Headroom, Result, limit_of
 from isometry.probes.underflow import GradientUnderflow
@@ -114,25 +115,22 @@ def _broken(result: Result, *, does_harm: bool) -> Draft:
 def _cause_of_overflow(result: Result) -> Phrase:
     if result.vanished is not None:
         return Phrase(
-            "{operation} in {where!r} meets a zero: the constant {constant:g} that was to prevent it is 0 in {dtype}",
-            operation=result.operation,
-            where=result.where,
+            "{place} meets a zero: the constant {constant:g} that was to prevent it is 0 in {dtype}",
+            place=place_of(result.operation, result.where),
             constant=result.vanished,
             dtype=result.dtype,
         )
     if result.is_gradient:
         return Phrase(
-            "the derivative of {operation} in {where!r} makes {count} gradients infinite; {dtype} ends at {limit:.5g}",
-            operation=result.operation,
-            where=result.where,
+            "the derivative of {place} makes {count} gradients infinite; {dtype} ends at {limit:.5g}",
+            place=place_of(result.operation, result.where),
             count=result.infinite,
             dtype=result.dtype,
             limit=limit_of(result.dtype),
         )
     return Phrase(
-        "{operation} in {where!r} makes {count} of {total} numbers infinite; {dtype} ends at {limit:.5g}",
-        operation=result.operation,
-        where=result.where,
+        "{place} makes {count} of {total} numbers infinite; {dtype} ends at {limit:.5g}",
+        place=place_of(result.operation, result.where),
         count=result.infinite,
         total=result.total,
         dtype=result.dtype,
@@ -165,9 +163,8 @@ def _tight(result: Result, min_headroom: float) -> Draft:
         unit="largest number",
         severity="warning",
         cause=Phrase(
-            "{operation} in {where!r} reaches {largest:.4g} before any step, and {dtype} ends at {limit:.5g}",
-            operation=result.operation,
-            where=result.where,
+            "{place} reaches {largest:.4g} before any step, and {dtype} ends at {limit:.5g}",
+            place=place_of(result.operation, result.where),
             largest=result.largest,
             dtype=result.dtype,
             limit=limit_of(result.dtype),
@@ -187,13 +184,21 @@ def _wide(headroom: Headroom) -> Iterator[Draft]:
     large = [each for each in headroom.results if each.share * MIN_WIDE_HEADROOM > 1]
     if not large or headroom.does_harm:
         return
-    listed = ", ".join(f"{each.operation} in {each.where!r} {each.largest:.2g}" for each in large[:NUM_SHOWN])
+    listed = ", ".join(f"{place_of(each.operation, each.where)} {each.largest:.2g}" for each in large[:NUM_SHOWN])
+    more = Phrase("float16 could not hold {count} results: {listed}", count=len(large), listed=listed)
+    one = Phrase("float16 could not hold one result: {listed}", listed=listed)
     yield Draft(
         where=tuple(dict.fromkeys(each.where for each in large)),
         measured=large[0].largest,
         allowed=limit_of("float16"),
         unit="largest number",
         severity="note",
-        cause=Phrase("float16 could not hold {count} results: {listed}", count=len(large), listed=listed),
+        cause=one if len(large) == 1 else more,
         remedy=Remedy("precision", Phrase("Train in float32 or bfloat16, or scale the data and the loss first.")),
+        message=Phrase(
+            "{where} makes numbers up to {largest:.3g}; float16, in which it is not computed, ends at {limit:.5g}.",
+            where=repr(large[0].where),
+            largest=large[0].largest,
+            limit=limit_of("float16"),
+        ),
     )

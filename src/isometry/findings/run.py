@@ -51,7 +51,8 @@ def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
     def weight(cause: Finding) -> tuple[int, int]:
         worst = min(SEVERITIES.index(each.severity) for each in (cause, *symptoms.get(cause.code, ())))
-        return worst, 1 if cause.proof is None else 2 * (not cause.proof.confirmed)
+        is_open = cause.proof is None or cause.proof.open_after is not None
+        return worst, 1 if is_open else 2 * (not cause.proof.confirmed)
 
     leading = sorted((finding for finding in found if finding.because is None), key=weight)
     ordered = [each for cause in leading for each in (cause, *symptoms.get(cause.code, ()))]
@@ -67,7 +68,8 @@ def _finding(rule: Rule, draft: Draft) -> Finding:
         measured=finite(draft.measured),
         allowed=finite(draft.allowed),
         unit=draft.unit,
-        message=draft.message or message(rule.code, where=draft.where, measured=draft.measured, allowed=draft.allowed),
+        message=draft.message
+        or message(rule.code, where=draft.where, measured=draft.measured, allowed=draft.allowed, unit=draft.unit),
         cause=draft.cause,
         because=None,
         proof=None,

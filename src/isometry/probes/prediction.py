@@ -91,7 +91,7 @@ def _why_no_stack(evidence: Evidence) -> str:
         ),
         Phrase("It has layers of other kinds: {kinds}.", kinds=", ".join(others)): bool(others),
         Phrase("Its layers do not follow one another on one way."): trunk != tuple(layer.operation for layer in layers),
-        Phrase("Its hidden layers have no activation, or different ones."): len(names) != 1 or names == {""},
+        Phrase("The network's hidden layers have no activation, or different ones."): len(names) != 1 or names == {""},
         Phrase("Its activation cannot be repeated on other numbers."): not all(
             each.is_repeatable for each in repeatable
         ),

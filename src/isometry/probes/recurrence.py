@@ -35,12 +35,19 @@ class TimeTrace:
             reads the recurrence; loss per activation.
         signal: Root mean square of the state after each step, in the order of the steps.
         is_gated: Whether gates decide at each step how much of the state is kept, as in an LSTM or a GRU.
+        weights: Canonical names of the weights that lead from one step's state to the next; none where unknown.
+        biases: The like of the biases that hold its gates open or shut.
+        gate: Which entries of such a bias belong to the gate that keeps the state: the first, and the one after the
+            last; (0, 0) where there are none.
     """
 
     name: str
     gradient: tuple[float, ...]
     signal: tuple[float, ...]
     is_gated: bool
+    weights: tuple[str, ...] = ()
+    biases: tuple[str, ...] = ()
+    gate: tuple[int, int] = (0, 0)
 
     @property
     def num_steps(self) -> int:
@@ -201,10 +208,27 @@ def _trace_run(evidence: Evidence, index: int, run: RecurrentRun) -> TimeTrace |
     for distance, rms in zip(distances, by_step, strict=True):
         strongest[distance] = max(strongest[distance], rms)
     signal = tuple(cast("list[float]", run.signal.tolist()))
-    name = evidence.step.tape.label(operation)
-    return (
-        TimeTrace(name, tuple(strongest), signal, is_gated=operation.name in GATES) if _is_finite(strongest) else None
-    )
+    if not _is_finite(strongest):
+        return None
+    is_gated, held = operation.name in GATES, _held(operation)
+    return TimeTrace(evidence.step.tape.label(operation), tuple(strongest), signal, is_gated, *held)
+
+
+def _held(operation: Operation) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, int]]:
+    """Return the names of the recurrent weights and biases, and where the gate that keeps the state lies in these.
+
+    Torch's operations read the weight of the input, the weight of the state, and a bias of each, layer by layer; the
+    second gate of an LSTM forgets, the second of a GRU keeps.
+    """
+    uses = [each for each in operation.parameters if len(each.names) == 1 and each.part is None]
+    weights, biases = ([each for each in uses if len(each.shape) == axes] for axes in (2, 1))
+    if operation.name not in RECURRENT:
+        return tuple(each.names[0] for each in weights if each.shape[0] == each.shape[1]), (), (0, 0)
+    if len(weights) % 2 or len(biases) not in {0, len(weights)}:
+        return (), (), (0, 0)  # an LSTM that projects its states
+    names = tuple(each.names[0] for each in weights[1::2]), tuple(each.names[0] for each in biases[1::2])
+    width = biases[0].shape[0] // GATES[operation.name] if biases and operation.name in GATES else 0
+    return *names, (width, 2 * width)
 
 
 def _gradient_by_step(name: str, run: RecurrentRun) -> Tensor | None:
@@ -288,10 +312,11 @@ def _trace_loop(evidence: Evidence, uses: list[int]) -> TimeTrace | None:
     operations = evidence.step.tape.operations
     between = {operations[index].name for index in range(uses[0], uses[1])}
     is_gated = not between.isdisjoint(GATES) or {"sigmoid", "mul"} <= between
-    name = evidence.step.tape.label(operations[uses[0]])
+    operation = operations[uses[0]]
     if not gradient or not _is_finite(gradient) or not _is_finite(signal):
         return None
-    return TimeTrace(name, tuple(gradient), tuple(signal), is_gated)
+    name = evidence.step.tape.label(operation)
+    return TimeTrace(name, tuple(gradient), tuple(signal), is_gated, *_held(operation))
 
 
 def _is_finite(numbers: Sequence[float]) -> bool:

@@ -16,10 +16,12 @@ from isometry.probes.outputs import layers_before
 
 MIN_TARGETS = 2  # with one alone there is nothing to predict
 SHIFTED = 10.0  # times: what stands behind the head multiplies its outputs by so much, as a small temperature does
+EMBEDDING = "embedding"  # the operation that looks tokens up
 SMALLEST = 1e-30  # whose logarithm is taken in the place of that of zero
 
 
 GapKind = Literal["targets", "offset", "spread", "class-offsets", "behind-head", "head-weight", "head-input"]
+HeadKind = Literal["biased", "bare", "tied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,14 @@ class LossStart:
         heads: Names of the layers that make the prediction.
         has_hidden_layers: Whether any layer lies before them; without one the problem is convex in its weights.
         gap: What makes the gap between both; None where it cannot be told.
+        head: Whether the layer that makes the prediction has a bias, or is the embedding of tokens as well.
     """
 
     reading: LossReading
     heads: tuple[str, ...]
     has_hidden_layers: bool
     gap: Gap | None = None
+    head: HeadKind = "biased"
 
 
 @probe(LossStart, LossInputs, ComparedTensors)
@@ -79,7 +83,9 @@ def measure_start(evidence: Evidence) -> LossStart:
     if found is not None and found.prediction is not None:
         heads = layers_before(evidence, found.prediction) or heads
     gap = None if found is None else _gap(evidence, found, heads=heads)
-    return LossStart(worst, heads, has_hidden_layers=evidence.anatomy.depth > 1, gap=gap)
+    return LossStart(
+        worst, heads, has_hidden_layers=evidence.anatomy.depth > 1, gap=gap, head=_head_kind(evidence, heads)
+    )
 
 
 def _distance(each: Comparison) -> LossReading | None:
@@ -140,9 +146,22 @@ def _gap_of_distance(compared: Comparison, heads: tuple[str, ...]) -> Gap | None
     return Gap(("targets", *heads) if worst == "targets" else heads, worst, without[worst][1], without[worst][0])
 
 
+def _last_layer(evidence: Evidence, heads: tuple[str, ...]) -> Layer | None:
+    """Return the last use of a head's weight: its first is the embedding, where one weight is both."""
+    return next((each for each in reversed(evidence.anatomy.layers) if each.name in heads), None)
+
+
+def _head_kind(evidence: Evidence, heads: tuple[str, ...]) -> HeadKind:
+    layer = _last_layer(evidence, heads)
+    if layer is None or layer.biases:
+        return "biased"
+    is_embedding = any(each.weight == layer.weight and each.kind == EMBEDDING for each in evidence.anatomy.layers)
+    return "tied" if is_embedding else "bare"
+
+
 def _scale_kind(evidence: Evidence, heads: tuple[str, ...], spread: float) -> tuple[GapKind, float]:
     """Say whether the head's weight, what it reads, or what stands behind it makes its outputs large."""
-    layer = next((each for each in evidence.anatomy.layers if each.name in heads), None)
+    layer = _last_layer(evidence, heads)
     if layer is None or len(layer.weight) != 1:
         return "spread", spread
     own = evidence.numbers.get(layer.operation)

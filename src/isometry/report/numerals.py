@@ -3,12 +3,45 @@
 import math
 
 from isometry.report.language import say
+from isometry.report.phrases import Phrase
 
 PLAIN_FROM = 1e-3  # smaller magnitudes are written with a power of ten
 PLAIN_BELOW = 1e6
 MINUTE_SECONDS = 60.0
 LONG_SECONDS = 120.0
 KIBI = 1024
+SHARE = "share of "  # how the units of shares begin
+QUANTITIES = frozenset(
+    {  # units that name what was measured, and stand before the number
+        "largest magnitude",
+        "largest number",
+        "learning rate",
+        "log of the sum of probabilities",
+        "loss",
+        "mean count",
+        "mean over spread",
+        "relative deviation",
+        "root mean square",
+        "sum of a sample's probabilities",
+    }
+)
+SINGULAR = {
+    "comparisons": "comparison",
+    "copied units": "copied unit",
+    "copied weights": "copied weight",
+    "decades": "decade",
+    "different samples": "different sample",
+    "different targets": "different target",
+    "distinct modules": "distinct module",
+    "distinct units": "distinct unit",
+    "numbers": "number",
+    "numbers that are not finite": "number that is not finite",
+    "numbers that do not fit": "number that does not fit",
+    "outputs": "output",
+    "parameters": "parameter",
+    "standard deviations": "standard deviation",
+    "tensors": "tensor",
+}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -50,6 +83,32 @@ def percentage(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def amount(value: float, unit: str) -> str:
+    """Return a number in its unit, without the unit: a share as a percentage, such as `93.1 %` or `100 %`."""
+    return f"{numeral(100 * value)} %" if unit.startswith(SHARE) else numeral(value)
+
+
+def quantity(value: float, unit: str) -> Phrase:
+    """Return a number with its unit, such as `19 decades`, `1 distinct unit` or `93.1 % (share of units)`.
+
+    Args:
+        value: The number.
+        unit: Its unit in the plural, or what was measured; empty if it has none.
+
+    Example:
+        >>> quantity(0.5, "share of units")
+        '50 % (share of units)'
+    """
+    if not unit:
+        return Phrase(amount(value, unit))
+    words = Phrase(SINGULAR.get(unit, unit) if value == 1 else unit)
+    if unit.startswith(SHARE):
+        return Phrase("{number} ({unit})", number=amount(value, unit), unit=words)
+    if unit in QUANTITIES:
+        return Phrase("{unit} {number}", unit=words, number=amount(value, unit))
+    return Phrase("{number} {unit}", number=amount(value, unit), unit=words)
+
+
 def duration(seconds: float) -> str:
     """Return a length of time, such as `350 ms`, `1.24 s` or `2 min 5 s`."""
     if not math.isfinite(seconds) or seconds >= LONG_SECONDS:
@@ -59,12 +118,12 @@ def duration(seconds: float) -> str:
 
 def memory(num_bytes: int) -> str:
     """Return an amount of memory in binary units, such as `1.3 GiB`."""
-    amount = float(num_bytes)
+    size = float(num_bytes)
     for unit in ("bytes", "KiB", "MiB"):
-        if amount < KIBI:
-            return f"{numeral(amount)} {unit}"
-        amount /= KIBI
-    return f"{numeral(amount)} GiB"
+        if size < KIBI:
+            return f"{numeral(size)} {unit}"
+        size /= KIBI
+    return f"{numeral(size)} GiB"
 
 
 def counted(count: int, noun: str) -> str:

@@ -1,5 +1,7 @@
 """The parts of a report in words, before any layout: causes with the symptoms they explain, and single lines."""
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,10 +10,12 @@ from isometry.probes.trial_result import TrialResult
 from isometry.report.facts import Cost, Facts, Skipped
 from isometry.report.finding import SEVERITIES, Finding, Proof, Remedy
 from isometry.report.language import say
-from isometry.report.numerals import counted, duration, memory, numeral
+from isometry.report.numerals import QUANTITIES, SHARE, amount, counted, duration, memory, numeral, quantity
 from isometry.report.phrases import Phrase
 
 NOT_FINITE = "NUM101"  # the finding that a loss is no number
+DIVERGED = 10.0  # times the first loss, at the end of a trial; jumps of a step that is a little too long stay below
+ROUNDING = 2.0**-23  # of the largest singular value, dimensionless: what float32 rounds off
 MAX_PLACES = 3  # names of layers that are written out; the others are counted
 
 
@@ -60,27 +64,56 @@ def measured_against(finding: Finding) -> str:
     """Return the measured number and the allowed one with their unit; empty if the finding has no measured number."""
     if finding.measured is None:
         return ""
-    measured = f"{numeral(finding.measured)} {say(finding.unit)}".rstrip()
+    measured = say(quantity(finding.measured, finding.unit))
     if finding.allowed is None:
         return measured
-    return say("{measured}, allowed {allowed}", measured=measured, allowed=numeral(finding.allowed))
+    template = _BOUNDS.get(finding.unit, "{measured}, allowed {allowed}")
+    return say(template, measured=measured, allowed=amount(finding.allowed, finding.unit))
+
+
+_BOUNDS = {  # where the second number is no upper bound
+    "copied units": "{measured} of {allowed}",
+    "different samples": "{measured}, at least {allowed} needed",
+    "different targets": "{measured}, at least {allowed} needed",
+    "distinct modules": "{measured} of {allowed}",
+    "distinct units": "{measured} of {allowed}",
+    "numbers": "{measured}, at least {allowed} needed",
+    "outputs": "{measured}, at least {allowed} needed",
+    "relative deviation": "{measured}, at least {allowed} needed",
+}
 
 
 def proof_sentence(proof: Proof, unit: str) -> str:
     """Return what the counterfactual experiment changed and what the measured number then did."""
     sentence = say(
         "{verdict}: with {change} it goes from {before} to {after}",
-        verdict="confirmed" if proof.confirmed else "not confirmed",
+        verdict=_verdict(proof),
         change=proof.change,
-        before=numeral(proof.before),
-        after=f"{numeral(proof.after)} {say(proof.unit or unit)}".rstrip(),
+        before=amount(proof.before, proof.unit or unit),
+        after=_after(proof.after, proof.unit or unit),
     )
-    if proof.loss_before is None or proof.loss_after is None or proof.loss_before == proof.before:
+    if proof.loss_before is None or proof.loss_after is None or proof.unit:
         return sentence
-    losses = (numeral(proof.loss_before), numeral(proof.loss_after))
-    return sentence + say(
-        "; after a few steps the loss is {after} instead of {before}", before=losses[0], after=losses[1]
-    )
+    before, after = numeral(proof.loss_before), numeral(proof.loss_after)
+    if proof.is_share:
+        return sentence + say(
+            "; after a few steps the loss is {after} of what it began with instead of {before}",
+            before=before,
+            after=after,
+        )
+    return sentence + say("; after a few steps the loss is {after} instead of {before}", before=before, after=after)
+
+
+def _verdict(proof: Proof) -> str:
+    if proof.open_after is not None:
+        return Phrase("not shown in {steps} steps", steps=proof.open_after)
+    return "confirmed" if proof.confirmed else "not confirmed"
+
+
+def _after(value: float, unit: str) -> str:
+    """Return a number with its unit, where a sentence has named what the unit of a quantity or a share names."""
+    is_named = unit in QUANTITIES or unit.startswith(SHARE)
+    return amount(value, unit) if is_named else say(quantity(value, unit))
 
 
 def suggestion(remedy: Remedy) -> str:
@@ -90,18 +123,32 @@ def suggestion(remedy: Remedy) -> str:
 
 def trial_sentence(trial: TrialResult) -> str:
     """Return what the trial did and what came of it."""
-    first, last = trial.losses[0], trial.losses[-1]
+    finite = list(itertools.takewhile(math.isfinite, trial.losses))
     sentence = say(
         "{steps} of {optimizer} on one batch: the loss goes from {first} to {last}",
         steps=counted(len(trial.losses) - 1, "step"),
-        optimizer=trial.optimizer,
-        first=numeral(first),
-        last=numeral(last),
+        optimizer=trial.optimizer
+        if trial.is_given
+        else Phrase("isometry's own {optimizer}", optimizer=trial.optimizer),
+        first=numeral(trial.losses[0]),
+        last=numeral(finite[-1] if finite else trial.losses[-1]),
     )
     if trial.constant is not None:
         sentence += say(", a constant predictor has {constant}", constant=numeral(trial.constant))
-    verdict = "the network learns" if trial.learns else "that shows nothing learned yet"
-    return f"{sentence}; {say(verdict)}"
+    return f"{sentence}; {_outcome(trial, num_finite=len(finite))}"
+
+
+def _outcome(trial: TrialResult, *, num_finite: int) -> str:
+    if num_finite < len(trial.losses) or trial.failure is not None:
+        step = num_finite if trial.failure is None else trial.failure.step
+        if not step:
+            return say("the loss is no finite number before any step")
+        return say("training breaks: from step {step} on there are numbers that are not finite", step=step)
+    first, last = trial.losses[0], trial.losses[-1]
+    if not trial.learns and last > DIVERGED * abs(first) and last > (trial.constant or 0.0):
+        step = len(trial.losses) - len(list(itertools.takewhile(lambda loss: loss > first, reversed(trial.losses))))
+        return say("it diverges: from step {step} on the loss is above its start", step=step)
+    return say("the network learns") if trial.learns else say("that shows nothing learned yet")
 
 
 def jacobian_rows(jacobian: JacobianResult) -> list[tuple[str, str]]:
@@ -115,25 +162,40 @@ def jacobian_rows(jacobian: JacobianResult) -> list[tuple[str, str]]:
         rows.append((say("hidden layers"), _spectrum_words(jacobian.hidden)))
     point = say(
         "{activation} at weight variance {weight}, bias variance {bias}: {phase}, a layer multiplies the squared "
-        "gradient by {slope}, depth scale {depth} layers",
+        "gradient by {slope}, {reach}",
         activation=theory.activation,
         weight=numeral(theory.weight_variance),
         bias=numeral(theory.bias_variance),
         phase=theory.phase,
         slope=numeral(theory.slope),
-        depth=numeral(theory.depth_scale),
+        reach=_reach(theory.depth_scale),
     )
     return [*rows, (say("theory"), point)]
+
+
+def _reach(depth_scale: float) -> str:
+    """Return over how many layers theory says that samples come to their last correlation."""
+    if not math.isfinite(depth_scale):
+        return say("correlations between samples keep for any depth")
+    return say("correlations between samples settle over {depth} layers", depth=numeral(depth_scale))
 
 
 def _spectrum_words(spectrum: Spectrum) -> str:
     return say(
         "largest {largest}, smallest {smallest}, mean square {mean}, relative spread {spread}",
         largest=numeral(spectrum.largest),
-        smallest="not known" if spectrum.smallest is None else numeral(spectrum.smallest),
+        smallest=_smallest(spectrum),
         mean=numeral(spectrum.mean_square),
         spread=numeral(spectrum.spread),
     )
+
+
+def _smallest(spectrum: Spectrum) -> str:
+    """Return the smallest singular value, or below what it lies where rounding hides it."""
+    if spectrum.smallest is None:
+        return "not known"
+    noise = spectrum.largest * ROUNDING
+    return say("below {bound}", bound=numeral(noise)) if spectrum.smallest < noise else numeral(spectrum.smallest)
 
 
 def skipped_rows(skipped: Iterable[Skipped]) -> list[tuple[str, str]]:
