@@ -39,5 +39,6 @@ Ignore = Annotated[list[str] | None, typer.Option(help="Do not run these rules."
 Assign = Annotated[list[str] | None, typer.Option("--set", help="Set a threshold, such as BWD101.max-decay=5.")]
 Lang = Annotated[str | None, typer.Option(help="Language of the report: en or vi.")]
 Steps = Annotated[int | None, typer.Option(min=0, help="Most steps of the trial on a copy; 0 switches it off.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Say also why rules were skipped.")]
 RaceSteps = Annotated[int, typer.Option("--race-steps", min=1, help="Optimiser steps of the race.")]
 Html = Annotated[Path | None, typer.Option(help="Write a report with pictures to this file.")]

@@ -35,6 +35,7 @@ from isometry._options import (
     Seed,
     Select,
     Steps,
+    Verbose,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def check(
     lang: Lang = None,
     as_json: AsJson = False,
     html: Html = None,
+    verbose: Verbose = False,
 ) -> None:
     """Say whether a network can train; exit with 1 if it is broken."""
     with _helpful_errors():
@@ -104,7 +106,7 @@ def check(
         if document is not None:
             _write_line(document, _in_format(chosen, diagnosis, model))
         else:
-            _console().print(TerminalReport(diagnosis, lang))
+            _console().print(TerminalReport(diagnosis, lang, verbose))
     raise typer.Exit(BROKEN if diagnosis.verdict == "broken" else 0)
 
 

@@ -1,6 +1,7 @@
 """A promise kept: whatever a model does in its forward pass, it is as before when the recording is over."""
 
 import random
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -294,3 +295,13 @@ def test_a_gpu_that_holds_the_model_is_seeded_and_put_back() -> None:
 
     assert torch.equal(*drawn)
     assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+def test_torch_does_not_warn_of_broadcast_targets_which_a_rule_names() -> None:
+    model, inputs = nn.Linear(4, 1), torch.ones(8, 4)
+    task = Task(model=model, batch=inputs, step=lambda model, batch: F.mse_loss(model(batch), batch[:, 0]))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        record_step(task)
+
+    assert not [each for each in seen if "target size" in str(each.message)]

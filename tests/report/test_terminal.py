@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from isometry.report.diagnosis import Diagnosis
-from isometry.report.facts import LayerRow
-from isometry.report.terminal import terminal_text
+from isometry.report.facts import IGNORED, LayerRow, Skipped
+from isometry.report.terminal import TerminalReport, plain_text, terminal_text
 from tests.report.cases import REPORTS, UNSCALED_INPUT, VANISHING, broken, diagnosis, golden_text, sigmoid_layers
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -68,6 +68,17 @@ def test_the_middle_of_many_layers_is_left_out(depth: int, elided: int | None) -
 
     assert len(rows) == 24
     assert (f"… {elided} more layers …" in text) == (elided is not None)
+
+
+def test_skipped_rules_take_one_line_and_reasons_only_where_they_are_asked_for() -> None:
+    value = diagnosis(skipped=(Skipped("JAC101", "there is no GPU"), Skipped("BWD101", IGNORED)))
+    short = terminal_text(value)
+    long = plain_text(TerminalReport(value, is_verbose=True), width=80, encoding="utf-8")
+
+    assert "Skipped rules, --verbose says why: JAC101\nIgnored rules: BWD101" in short
+    assert "no GPU" not in short
+    assert "there is no GPU (JAC101)" in long
+    assert f"{IGNORED} (BWD101)" in long
 
 
 def test_colour_never_stands_without_a_word() -> None:

@@ -22,7 +22,7 @@ from isometry.report.language import catalogue, say, speaking
 from isometry.report.page import page
 from isometry.report.phrases import Phrase
 from isometry.report.race import RaceReport
-from isometry.report.terminal import terminal_text
+from isometry.report.terminal import TerminalReport, plain_text, terminal_text
 from tests.cli.running import built, invoke
 from tests.findings import broken_arithmetic, broken_outputs, broken_signal, broken_weights
 from tests.findings.broken import BROKEN
@@ -144,8 +144,13 @@ def test_a_network_that_vanishes_is_told_so_in_vietnamese() -> None:
 def test_a_reason_with_numbers_is_filled_in_after_it_is_translated() -> None:
     diagnosis = check(torch.nn.Linear(4, 2), torch.randn(1, 4), torch.zeros(1, 2), loss=torch.nn.functional.mse_loss)
 
-    assert "the batch has fewer than 4 samples (DAT102)" in diagnosis.to_text(width=200)
-    assert "batch có ít hơn 4 mẫu (DAT102)" in diagnosis.to_text(width=200, lang="vi")
+    english, vietnamese = (
+        plain_text(TerminalReport(diagnosis, lang, is_verbose=True), width=200, encoding="utf-8")
+        for lang in ("en", "vi")
+    )
+
+    assert "the batch has fewer than 4 samples (DAT102)" in english
+    assert "batch có ít hơn 4 mẫu (DAT102)" in vietnamese
 
 
 def test_english_is_what_stands_in_the_code() -> None:

@@ -111,7 +111,8 @@ def preserved(model: nn.Module, *, seed: int) -> Generator[Guard]:
 
     Parameters, buffers, gradients, modes and the global random states of torch, CUDA, NumPy and `random` are as
     before, also after an error. For the time being reentrant checkpointing, under which `torch.autograd.grad` returns
-    no gradients, is replaced by the other kind, and compiled functions run as they were written.
+    no gradients, is replaced by the other kind, compiled functions run as they were written, and torch does not warn
+    of targets that are broadcast.
 
     Args:
         model: The model to preserve.
@@ -126,9 +127,10 @@ def preserved(model: nn.Module, *, seed: int) -> Generator[Guard]:
         stack.enter_context(seeded(model, seed))
         stack.enter_context(mock.patch.object(checkpoint, "CheckpointFunction", _NonReentrant))
         stack.enter_context(mock.patch.object(torch.autograd, "backward", guard.collect))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "Using a target size")  # a rule says it once, and where
         if "torch._dynamo" in sys.modules:  # slow to import, and nothing is compiled without it
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-            stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
         guard.detach_gradients()
         yield guard

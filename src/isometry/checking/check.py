@@ -187,7 +187,7 @@ def diagnose_evidence(
         loss_name=task.loss_in_use,
         loss=loss,
         findings=rank(findings),
-        skipped=skipped,
+        skipped=skipped + settings.ignored(RULES),
         layers=rows,
         seed=evidence.seed,
         versions=_versions(),

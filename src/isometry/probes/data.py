@@ -268,7 +268,7 @@ def measure_variety(evidence: Evidence) -> Variety:
     batch = evidence.task.batch
     targets = batch.targets if isinstance(batch, Batch) else None
     if not isinstance(batch, Batch) or not isinstance(targets, Tensor) or not targets.ndim:
-        raise NotMeasuredError("the batch is no pair of inputs and targets")
+        raise NotMeasuredError("inputs and targets cannot be told apart in the batch of a step of one's own")
     if len(targets) < MIN_SAMPLES:
         raise NotMeasuredError(Phrase("the batch has fewer than {count} samples", count=MIN_SAMPLES))
     inputs = [each for each in tensors_in(batch.inputs) if each.ndim and len(each) == len(targets)]

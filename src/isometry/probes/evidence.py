@@ -37,6 +37,7 @@ class Evidence:
         is_meta: Whether the model lies on the meta device or holds fake tensors, which have shapes but no numbers.
         is_finite: Whether the loss is finite.
         measured: The measurements made so far, by kind.
+        failed: Why others could not be made, by kind; none of them is tried again.
         start: When the work began, in seconds of `time.perf_counter`.
     """
 
@@ -50,6 +51,7 @@ class Evidence:
         self.step: Step = record_step(task, cast("list[Observer]", list(self._observers.values())), seed=seed)
         self.anatomy: Anatomy = read(self.step.tape)
         self.measured: dict[type[Any], Any] = {}
+        self.failed: dict[type[Any], NotMeasuredError] = {}
         self.is_meta = not has_numbers(self.step.loss)
         self.is_finite = self.is_meta or bool(self.step.loss.isfinite())
 
@@ -101,15 +103,15 @@ def measure(evidence: Evidence, measurement: type[M]) -> M:
     """
     if evidence.is_meta and measurement not in STRUCTURAL:
         raise NotMeasuredError("the model is on the meta device, which has shapes but no numbers")
+    if measurement in evidence.failed:
+        raise evidence.failed[measurement]
     if measurement not in evidence.measured:
         try:
             evidence.measured[measurement] = PROBES[measurement].measure(evidence)
         except NotMeasuredError as reason:
-            evidence.measured[measurement] = reason  # a trial that came to nothing is not made again
-    found = evidence.measured[measurement]
-    if isinstance(found, NotMeasuredError):
-        raise found
-    return cast("M", found)
+            evidence.failed[measurement] = reason
+            raise
+    return cast("M", evidence.measured[measurement])
 
 
 def gather(task: Task, measurements: Iterable[type[Any]], *, seed: int = 0, steps: int = 0) -> Evidence:

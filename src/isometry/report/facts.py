@@ -8,14 +8,18 @@ from typing import Literal, get_args
 from isometry.probes.jacobian_result import JacobianResult
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding
+from isometry.report.phrases import Phrase
 
 Verdict = Literal["healthy", "at-risk", "broken"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)  # from good to bad
 
 
+IGNORED = Phrase("ignored by the settings")  # why a rule was skipped that could have been judged
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A rule that could not be judged, and why."""
+    """A rule that was not judged, and why."""
 
     code: str
     reason: str
@@ -74,7 +78,7 @@ class Facts(ABC):
         loss_name: Which loss was used, such as `cross_entropy` or `mean square of the output`.
         loss: Value of the loss at the start, None if it is not finite or was not computed.
         findings: Ranked: causes before what they explain, errors before warnings before notes.
-        skipped: Rules that could not be judged.
+        skipped: Rules that could not be judged, or that the settings ignore.
         layers: One row per layer in the order of execution.
         seed: The seed of dropout and of the batch's choice.
         versions: Library to version.

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isometry.report.facts import Facts
+from isometry.report.facts import IGNORED, Facts
 from isometry.report.finding import Finding
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
 from isometry.report.language import say, speaking
@@ -35,10 +35,17 @@ LABEL_WIDTH = 10  # cells of the widest label of a finding, `measured` or `expla
 
 @dataclass(frozen=True, slots=True)
 class TerminalReport:
-    """The rich renderable of a diagnosis; it adapts to the console's width and encoding."""
+    """The rich renderable of a diagnosis; it adapts to the console's width and encoding.
+
+    Attributes:
+        diagnosis: What to report.
+        lang: The language, `en` or `vi`.
+        is_verbose: Whether it says why rules were skipped, not only which.
+    """
 
     diagnosis: Facts
     lang: str = "en"
+    is_verbose: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         with speaking(self.lang):
@@ -52,7 +59,7 @@ class TerminalReport:
             _layers(self.diagnosis, glyphs, options.max_width),
             _list("Trial", _trial(self.diagnosis), glyphs),
             _list("Jacobian, singular values", _jacobian(self.diagnosis), glyphs),
-            _list("Skipped rules", skipped_rows(self.diagnosis.skipped), glyphs),
+            self._skipped(glyphs),
             _list("Warnings", [(glyphs.signs["warning"], say(text)) for text in self.diagnosis.warnings], glyphs),
             _footer(self.diagnosis, glyphs),
         )
@@ -61,6 +68,15 @@ class TerminalReport:
             if number:
                 yield Text()
             yield from section
+
+    def _skipped(self, glyphs: Glyphs) -> list[RenderableType]:
+        skipped = self.diagnosis.skipped
+        if self.is_verbose:
+            return _list("Skipped rules", skipped_rows(skipped), glyphs)
+        unjudged = ", ".join(sorted(row.code for row in skipped if row.reason != IGNORED))
+        ignored = ", ".join(sorted(row.code for row in skipped if row.reason == IGNORED))
+        parts = ((say("Skipped rules, --verbose says why"), unjudged), (say("Ignored rules"), ignored))
+        return [glyphs.text(f"{title}: {codes}", style="dim") for title, codes in parts if codes]
 
 
 def terminal_text(diagnosis: Facts, *, width: int = 80, encoding: str = "utf-8", lang: str = "en") -> str:
