@@ -228,8 +228,11 @@ def test_a_half_precision_task_is_tried_in_single_precision_on_a_copy() -> None:
 def test_the_last_of_the_larger_steps_is_another_optimiser() -> None:
     task = replace(classified(network(3), F.cross_entropy), optimizer_factory=lambda each: torch.optim.SGD(each, lr=0))
     finding = replace(VANISHING, code="TRN102")
-    changes = list(larger_steps(finding, gather(task, [])))
+    evidence = gather(task, [])
+    changes = list(larger_steps(replace(finding, measured=0.0, allowed=None), evidence))
+    advised = next(larger_steps(replace(finding, measured=1e-6, allowed=0.1), evidence))
 
+    assert (advised.words, round(advised.rate_factor)) == ("a learning rate of 0.1", 100_000)
     assert [change.rate_factor for change in changes] == [1e3, 1e5, 10.0, 1.0]
     assert changes[-1].make().optimizer_factory is None
 

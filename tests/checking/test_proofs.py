@@ -76,12 +76,12 @@ PROVED: dict[str, tuple[str, str, Callable[[], Task]]] = {
     ),
     "too large a step": (
         "learning-rate-too-high",
-        "the learning rate times 0.1",
+        "a learning rate of 0.5",
         lambda: with_rate(separable(stack(8, 64, 64, 3)), 5.0),
     ),
     "too small a step": (
         "learning-rate-too-low",
-        "the learning rate times 100000",
+        "a learning rate of ",
         lambda: with_rate(separable(stack(8, 64, 64, 3)), 1e-7),
     ),
 }

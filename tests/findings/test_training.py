@@ -93,7 +93,14 @@ def test_the_finding_tells_the_rates_and_what_the_curvature_allows() -> None:
     draft = next(iter(RULES["TRN101"](sizes(course(1.0, math.inf, math.inf), FALLS, bound=0.05))))
 
     assert (draft.measured, draft.allowed) == (1.0, 0.01)
-    assert "from 2 to infinity; at 0.01 they take it to 1; the curvature at the start allows 0.05" in draft.cause
+    assert "from 2 to inf; at 0.01 they take it to 1; with the curvature at the start no rate above 0.05" in draft.cause
+
+
+def test_the_finding_tells_the_losses_that_the_trial_and_the_proof_end_with() -> None:
+    given = replace(course(1.0, math.inf, math.inf), last=math.nan)
+    draft = next(iter(RULES["TRN101"](sizes(given, replace(FALLS, last=0.25), bound=2.0))))
+
+    assert draft.cause == "20 steps take the loss from 2 to nan; at 0.01 they take it to 0.25"
 
 
 def held(

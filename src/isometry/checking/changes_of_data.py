@@ -61,20 +61,28 @@ def averaged(finding: Finding, evidence: Evidence) -> Iterator[Change]:
     )
 
 
-def smaller_steps(_: Finding, evidence: Evidence) -> Iterator[Change]:
-    """Yield smaller learning rates."""
+def smaller_steps(finding: Finding, evidence: Evidence) -> Iterator[Change]:
+    """Yield the learning rate that the finding advises, then smaller ones."""
+    yield from _advised(finding, evidence.task)
     yield from (_step_size(evidence.task, factor) for factor in SMALLER_STEPS)
 
 
-def larger_steps(_: Finding, evidence: Evidence) -> Iterator[Change]:
-    """Yield larger learning rates, and where none of them is large enough an optimiser with a usual one."""
+def larger_steps(finding: Finding, evidence: Evidence) -> Iterator[Change]:
+    """Yield the learning rate that the finding advises, larger ones, then an optimiser with a usual one."""
     task = evidence.task
+    yield from _advised(finding, task)
     yield from (_step_size(task, factor) for factor in LARGER_STEPS)
     yield Change(
         words=Phrase("Adam with a rate of {rate}", rate=LEARNING_RATE),
         make=lambda: replace(task, optimizer_factory=None),
         is_evident=True,
     )
+
+
+def _advised(finding: Finding, task: Task) -> Iterator[Change]:
+    if finding.measured and finding.allowed:
+        words = Phrase("a learning rate of {rate:.1g}", rate=finding.allowed)
+        yield replace(_step_size(task, finding.allowed / finding.measured), words=words)
 
 
 def _step_size(task: Task, factor: float) -> Change:

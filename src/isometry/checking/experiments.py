@@ -199,7 +199,7 @@ class Bench:
         is_better = _is_better(losses, change, is_statistic=self._rules[finding.code].is_statistic)
         if is_better:
             gone |= {code for code in self.codes if code.startswith("TRN")}
-        is_confirmed = finding.code in gone and _is_harmless(change, losses)
+        may_confirm = is_confirmed = finding.code in gone and _is_harmless(change, losses)
         is_fact = change.is_evident and not self._rules[finding.code].is_statistic
         if is_confirmed and change.is_evident:
             is_confirmed = is_better or bool(gone - {finding.code})
@@ -212,7 +212,7 @@ class Bench:
             losses=losses,
             steps=0 if losses is None else losses.steps,
             confirmed=is_confirmed,
-            is_open=finding.code in gone and not is_confirmed and (is_fact or bool(change.redrawn)),
+            is_open=may_confirm and not is_confirmed and (is_fact or bool(change.redrawn)),
         )
 
     def _followed(self, change: Change, changed: Task, *, course: Course, losses: Losses) -> tuple[Losses, bool]:
@@ -220,8 +220,11 @@ class Bench:
         steps = LONGER * (len(course.losses) - 1)
         if not self._can_afford(2 * steps * course.step_seconds):
             return losses, False
-        after = self._course(changed, change.rate_factor, steps=steps)
-        before = self._course(self.evidence.task, steps=steps)
+        try:
+            after = self._course(changed, change.rate_factor, steps=steps)
+            before = self._course(self.evidence.task, steps=steps)
+        except IsometryError:
+            return losses, False  # it broke on the way
         longer = _losses_of(before.losses, after.losses)
         if longer is None:
             return losses, False

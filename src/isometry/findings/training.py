@@ -1,6 +1,5 @@
 """Rules on the optimiser and the size of its steps (TRN)."""
 
-import math
 from collections.abc import Iterator
 
 from isometry.findings.rule import Draft, rule
@@ -134,13 +133,21 @@ def _harm(steps: StepSize, best: RateCourse) -> Phrase:
         "{steps} steps take the loss from {start:.4g} to {end}; at {rate:.1g} they take it to {other:.4g}",
         steps=steps.steps,
         start=given.start,
-        end=f"{given.end:.4g}" if math.isfinite(given.end) else Phrase("infinity"),
+        end=f"{_last(given):.4g}",
         rate=best.rate,
-        other=best.end,
+        other=_last(best),
     )
-    if steps.bound is None:
-        return course
-    return Phrase("{course}; the curvature at the start allows {bound:.1g}", course=course, bound=steps.bound)
+    if steps.bound is None or steps.bound >= given.rate:
+        return course  # what the curvature forbids further on it does not forbid at the start
+    return Phrase(
+        "{course}; with the curvature at the start no rate above {bound:.1g} is stable",
+        course=course,
+        bound=steps.bound,
+    )
+
+
+def _last(course: RateCourse) -> float:
+    return course.end if course.last is None else course.last
 
 
 def _pace(steps: StepSize, best: RateCourse, needed: float) -> Phrase:
@@ -149,9 +156,9 @@ def _pace(steps: StepSize, best: RateCourse, needed: float) -> Phrase:
         "which the given rate would need some {needed:.0e} steps; its updates are {update:.1e} of the weights",
         steps=steps.steps,
         start=steps.given.start,
-        end=steps.given.end,
+        end=_last(steps.given),
         rate=best.rate,
-        other=best.end,
+        other=_last(best),
         needed=needed,
         update=steps.update,
     )

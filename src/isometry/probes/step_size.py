@@ -35,6 +35,7 @@ class RateCourse:
         rises: Sum of all rises from one step to the next, over the loss at the start, dimensionless; infinite
             likewise.
         learns: Whether the network came to tell its samples apart.
+        last: The last loss itself, for people; None where it is that at the end.
     """
 
     rate: float
@@ -42,6 +43,7 @@ class RateCourse:
     end: float
     rises: float
     learns: bool
+    last: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +162,11 @@ def _others(evidence: Evidence, trial: TrialResult, factors: tuple[float, ...]) 
 def _summary(rate: float, losses: tuple[float, ...], *, is_learning: bool) -> RateCourse:
     last = losses[-max(round(TAIL * len(losses)), 1) :]
     if not all(math.isfinite(loss) for loss in losses):
-        return RateCourse(rate, losses[0], math.inf, math.inf, is_learning)
+        return RateCourse(rate, losses[0], math.inf, math.inf, is_learning, losses[-1])
     rises = sum(max(after - before, 0.0) for before, after in itertools.pairwise(losses))
-    return RateCourse(rate, losses[0], statistics.median(last), rises / max(abs(losses[0]), SMALLEST), is_learning)
+    return RateCourse(
+        rate, losses[0], statistics.median(last), rises / max(abs(losses[0]), SMALLEST), is_learning, losses[-1]
+    )
 
 
 def _bound(evidence: Evidence, trial: TrialResult) -> float | None:
