@@ -64,8 +64,9 @@ def reach(*parameters: ParameterReach, is_fresh: bool = True) -> GradientReach:
         ),
         pytest.param(reach(LEARNS, UNUSED), ["note"], id="not used by this batch"),
         pytest.param(
-            reach(LEARNS, UNUSED, replace(UNUSED, name="c", is_discarded=True)), ["warning", "note"], id="thrown away"
+            reach(LEARNS, UNUSED, replace(UNUSED, name="c", is_discarded=True)), ["note", "note"], id="one thrown away"
         ),
+        pytest.param(reach(LEARNS, replace(UNUSED, is_discarded=True)), ["warning"], id="half of it thrown away"),
         pytest.param(reach(UNUSED), [None], id="a loss that reads no parameter"),
         pytest.param(reach(zero("a", opens_later=True)), [], id="behind a zero end"),
         pytest.param(reach(zero("a", is_on_trunk=True)), [None], id="something flat on the trunk"),

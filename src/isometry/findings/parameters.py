@@ -15,6 +15,8 @@ KEEP = Remedy(
 )
 UNREAD = Phrase("the loss of this batch does not depend on them")
 USE = Remedy("model", Phrase("Use them in the loss, or freeze them with requires_grad_(False)."))
+# Share of the parameters; a WaveNet throws its last skip away, an energy network its last bias.
+LEAST_DISCARDED = 0.5
 DISCARDED = Phrase("they work on the batch, and what comes of it is neither used nor returned: it is thrown away")
 RETURN = Remedy(
     "model", Phrase("Use what they give: a variable may be overwritten, or a sum left out; or remove them.")
@@ -54,7 +56,7 @@ MAKE_ONCE = Remedy("model", Phrase("Make layers and parameters once, in __init__
         "FWD101",
     ),
 )
-def no_gradient(reach: GradientReach, strays: Strays) -> Iterator[Draft]:
+def no_gradient(reach: GradientReach, strays: Strays, *, least_discarded: float = LEAST_DISCARDED) -> Iterator[Draft]:
     """A trainable parameter gets no gradient, or no optimiser sees it.
 
     Why:
@@ -65,9 +67,10 @@ def no_gradient(reach: GradientReach, strays: Strays) -> Iterator[Draft]:
         no_grad, a comparison, a cast to integers, a way through numpy); and weights whose gradient is exactly zero,
         unless a weight of zeros on the way learns first, as at the end of a residual branch or in LoRA. A detach
         beside the trunk (a target network), one behind a pretrained network, and parameters that this batch did not
-        use are notes. Layers that work on the batch, but whose output nothing uses or returns, are a warning; it is
-        an error if the loss depends on no parameter at all. Weights in a plain list, or made anew in each forward
-        pass, are none of the model's parameters: they get a gradient, and no step.
+        use are notes. So are single layers whose output nothing uses or returns, as the last skip of a WaveNet; if
+        they are half of the parameters it is a warning, and an error if the loss depends on no parameter at all.
+        Weights in a plain list, or made anew in each forward pass, are none of the model's parameters: they get a
+        gradient, and no step.
 
     Remedy:
         Remove the detach or the operation without a derivative, or freeze the parameter with requires_grad_(False).
@@ -80,10 +83,10 @@ def no_gradient(reach: GradientReach, strays: Strays) -> Iterator[Draft]:
     yield from _cuts(reach)
     yield from _zeros(reach)
     yield from _strays(strays.tensors)
-    yield from _unused(reach)
+    yield from _unused(reach, least_discarded)
 
 
-def _unused(reach: GradientReach) -> Iterator[Draft]:
+def _unused(reach: GradientReach, least_discarded: float) -> Iterator[Draft]:
     """Yield the parameters that the loss does not depend on, by whether they were to have a part in it."""
     unused = reach.of("unused")
     discarded = [each for each in unused if each.is_discarded]
@@ -91,7 +94,8 @@ def _unused(reach: GradientReach) -> Iterator[Draft]:
         yield _draft(unused, LOST, remedy=KEEP, severity=None)
         return
     if discarded:
-        yield _draft(discarded, DISCARDED, remedy=RETURN, severity="warning")
+        is_much = len(discarded) >= least_discarded * len(reach.parameters)
+        yield _draft(discarded, DISCARDED, remedy=RETURN, severity="warning" if is_much else "note")
     others = [each for each in unused if not each.is_discarded]
     if others:
         yield _draft(others, UNREAD, remedy=USE, severity="note")
