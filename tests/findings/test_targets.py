@@ -109,6 +109,7 @@ def test_a_map_of_probabilities_may_share_them_over_its_places() -> None:
         pytest.param(lambda out, y: ((out - y) ** 2).mean(), NORMAL[:, 0], 1, "error", id="by hand"),
         pytest.param(lambda out, y: (y - out).abs().mean(), NORMAL[:, 0], 1, "error", id="by hand, turned round"),
         pytest.param(F.smooth_l1_loss, NORMAL, 4, "warning", id="one target for four outputs"),
+        pytest.param(lambda out, y: F.mse_loss(out[:, 0], y[:, None]), NORMAL[:, 0], 1, "error", id="an axis too many"),
     ],
 )
 def test_a_loss_that_compares_each_with_all_is_found(loss: Loss, targets: Tensor, outputs: int, severity: str) -> None:
@@ -119,6 +120,17 @@ def test_a_loss_that_compares_each_with_all_is_found(loss: Loss, targets: Tensor
 
 def quantiles(outputs: Tensor, targets: Tensor) -> Tensor:
     return ((targets - outputs).abs() * torch.tensor([0.1, 0.5, 0.9, 1.0])).mean()
+
+
+def quantile_differences(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Each quantile of a sample's return with each of its target's, as of a distributional value function."""
+    return F.smooth_l1_loss(outputs[:, :, None], targets[:, None, :], reduction="none").mean()
+
+
+def nearest_of_many(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The winner takes all of several predictions of one target."""
+    guesses = outputs.reshape(len(outputs), 2, 2)
+    return F.mse_loss(guesses, targets[:, None], reduction="none").mean(2).amin(1).mean()
 
 
 def energy_distance(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -132,6 +144,9 @@ def energy_distance(outputs: Tensor, targets: Tensor) -> Tensor:
         pytest.param(lambda out, y: F.mse_loss(out[:, 0], y), NORMAL[:, 0], 1, id="squeezed"),
         pytest.param(quantiles, NORMAL, 4, id="quantiles of one target"),
         pytest.param(energy_distance, NORMAL[:, 0], 1, id="all pairs on purpose"),
+        pytest.param(quantile_differences, SCORES, 4, id="all quantiles with all of the target's"),
+        pytest.param(nearest_of_many, SCORES[:, :2], 4, id="the best of two guesses"),
+        pytest.param(lambda out, y: F.mse_loss(out[None], y), SCORES, 4, id="an axis of length one before the samples"),
         pytest.param(lambda out, y: F.mse_loss(out, y.mean()), NORMAL, 1, id="one number for all"),
         pytest.param(lambda out, y: (out - y[None]).square().mean(), NORMAL[0], 1, id="a number with an axis"),
     ],

@@ -173,8 +173,10 @@ def _broadcast(evidence: Evidence, comparison: Comparison) -> Broadcast | None:
     if shape == other or math.prod(shape) <= 1:
         return None
     together = torch.broadcast_shapes(shape, other)
+    if math.prod(together) == math.prod(shape) == math.prod(other):
+        return None  # axes of length 1 apart: each meets its own
     is_outer = math.prod(together) > max(math.prod(shape), math.prod(other)) and _is_same_batch(shape, other)
-    if comparison.is_by_hand and (not is_outer or _is_meant(evidence, comparison)):
+    if (comparison.is_by_hand and not is_outer) or _is_meant(evidence, comparison):
         return None
     where = () if comparison.prediction is None else layers_before(evidence, comparison.prediction)
     return Broadcast(
@@ -194,8 +196,12 @@ def _is_same_batch(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def _is_meant(evidence: Evidence, comparison: Comparison) -> bool:
-    """Say whether an operand of a subtraction got an axis of length 1 on purpose, as for distances of all pairs."""
-    return any(_has_axis_for_pairs(evidence, each) for each in (comparison.prediction, comparison.target))
+    """Say whether an operand got an axis of length 1 on purpose, as for distances of all pairs."""
+    # Who calls a loss function with one axis more on one side alone put it there to make the shapes fit, and did not.
+    has_one_rank = comparison.targets is not None and len(comparison.shape) == comparison.targets.ndim
+    return (comparison.is_by_hand or has_one_rank) and any(
+        _has_axis_for_pairs(evidence, each) for each in (comparison.prediction, comparison.target)
+    )
 
 
 def _has_axis_for_pairs(evidence: Evidence, value: int | None) -> bool:
