@@ -192,3 +192,45 @@ def test_an_open_gate_carries_the_gradient_through_all_steps() -> None:
     (after,) = traced(model, 60)
 
     assert after.total_decay < before.total_decay / 4
+
+
+class Searching(nn.Module):
+    """Steps of one weight towards a fixed point, or through a sequence, that add to the state what they are given."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__()
+        self.given, self.into, self.back, self.head = given, nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+        nn.init.normal_(self.back.weight, std=0.05)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.into(x[:, 0])
+        state, matrix = first if self.given == "nothing" else torch.zeros_like(first), torch.eye(len(x)) + x[0, 0, 0]
+        for step in range(STEPS):
+            following = self.back(state)
+            match self.given:
+                case "one value":
+                    following = following + first
+                case "one input, read anew":
+                    following = self.into(x.mean(1)) + following
+                case "its own input":
+                    following = following + self.into(x[:, step])
+                case "a matrix":
+                    following = matrix @ following + self.into.bias
+                case _:
+                    pass
+            state = torch.tanh(following)
+        return self.head(state)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        pytest.param("one value", [], id="one value"),
+        pytest.param("one input, read anew", [], id="one input"),
+        pytest.param("its own input", ["back"], id="a sequence"),
+        pytest.param("a matrix", ["back"], id="a graph's matrix"),
+        pytest.param("nothing", ["back"], id="nothing but the state"),
+    ],
+)
+def test_a_search_for_a_fixed_point_may_forget_its_start(given: str, names: list[str]) -> None:
+    assert [trace.name for trace in traced(Searching(given))] == names

@@ -9,6 +9,7 @@ from isometry.planning.door import guarded
 from isometry.planning.health import layers_named, unhealthy_layers
 from isometry.planning.plan import Plan
 from isometry.probes.evidence import Evidence
+from isometry.probes.recurrence import Recurrences
 from isometry.probes.training import copied
 from isometry.report.finding import Finding
 from isometry.report.phrases import Phrase
@@ -32,10 +33,19 @@ def treatment(evidence: Evidence, findings: Iterable[Finding]) -> Plan:
     """
     treated = list(findings)
     troubled = layers_blamed(evidence, treated)
-    if any(finding.code in ALONG_THE_TRUNK for finding in treated):
-        # Where the way through layers is healthy the trouble is in time, and the recurrence is named.
-        troubled |= unhealthy_layers(evidence) or layers_named(evidence, _names(treated))
+    in_time = [finding for finding in treated if _is_in_time(evidence, finding)]
+    troubled |= layers_named(evidence, _names(in_time))
+    in_depth = [each for each in treated if each.code in ALONG_THE_TRUNK and each not in in_time]
+    if in_depth:
+        troubled |= unhealthy_layers(evidence) or layers_named(evidence, _names(in_depth))
     return _plan(evidence, troubled)
+
+
+def _is_in_time(evidence: Evidence, finding: Finding) -> bool:
+    """Say whether a finding is on the steps of a recurrence, which it then names alone."""
+    found = evidence.measured.get(Recurrences)
+    names = {(trace.name,) for trace in found.traces} if isinstance(found, Recurrences) else set[tuple[str, ...]]()
+    return finding.code in ALONG_THE_TRUNK and finding.where in names
 
 
 def wide_treatment(evidence: Evidence, findings: Iterable[Finding]) -> Plan:

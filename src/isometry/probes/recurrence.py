@@ -20,6 +20,8 @@ UNROLLED = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})  # torch's operati
 MIN_STEPS = 8  # from one end to the other; a shorter chain of one weight loses little whatever its rate
 NUM_ROWS = 4  # sequences that are run again; the rate differs by less between sequences than between steps
 SMALLEST = 1e-45  # the least positive float32
+CHOICES = frozenset({"getitem", "select", "narrow", "index_select", "gather", "take_along_dim"})
+JOINS = frozenset({"add", "sub", "lerp", "cat", "stack"})  # what is multiplied, as by a graph's matrix, adds nothing
 _IN_TESTING = (0.0, False)  # dropout between the layers, and whether it is on
 _IS_BATCH_FIRST = False
 _NUM_ARGUMENTS = 9  # of a recurrent operation, on packed sequences as on padded ones
@@ -316,7 +318,29 @@ def _trace_loop(evidence: Evidence, uses: list[int]) -> TimeTrace | None:
     if not gradient or not _is_finite(gradient) or not _is_finite(signal):
         return None
     name = evidence.step.tape.label(operation)
-    return TimeTrace(name, tuple(gradient), tuple(signal), is_gated, *_held(operation))
+    trace = TimeTrace(name, tuple(gradient), tuple(signal), is_gated, *_held(operation))
+    return None if trace.total_decay > 0 and _is_given_one_value(evidence, uses) else trace
+
+
+def _is_given_one_value(evidence: Evidence, uses: list[int]) -> bool:
+    """Say whether each step adds the same to the state, as a search for a fixed point does: it may forget its start."""
+    tape = evidence.step.tape
+    outside = {value.index for value in tape.values if value.producer is None or value.producer < uses[0]}
+    made: dict[int, frozenset[int]] = {index: frozenset({index}) for index in outside}  # from outside alone: from what
+    given: list[frozenset[int]] = []
+    for first, second in itertools.pairwise(uses):
+        joined: set[int] = set()
+        for operation in tape.operations[first + 1 : second + 1]:
+            parts = [made[value] for value in operation.inputs if value in made]
+            whole = frozenset[int]().union(*parts)
+            if operation.name in CHOICES:
+                whole = frozenset({~operation.index})  # a part of its own, which is not known
+            if parts and len(parts) == len(operation.inputs):
+                made.update(dict.fromkeys(operation.outputs, whole))
+            elif operation.name in JOINS:
+                joined |= whole
+        given.append(frozenset(joined))
+    return bool(given[-1]) and len(set(given[1:])) == 1  # to the first step the state itself comes from outside
 
 
 def _is_finite(numbers: Sequence[float]) -> bool:
