@@ -25,8 +25,8 @@ def test_the_remedy_follows_from_where_the_number_came_from(origin: NonFiniteOri
 @pytest.mark.parametrize(
     ("name", "where", "words"),
     [
-        pytest.param("nan-in-the-batch", "inputs", "1 of 512 numbers", id="batch"),
-        pytest.param("nan-in-a-parameter", "2.weight", "1 of 320 numbers", id="parameter"),
+        pytest.param("nan-in-the-batch", "inputs", "one of 512 numbers", id="batch"),
+        pytest.param("nan-in-a-parameter", "2.weight", "one of 320 numbers", id="parameter"),
         pytest.param("log-of-a-negative-number", "1", "log in '1' is the first", id="forward"),
         pytest.param("root-at-zero", "sqrt (operation 7)", "in the backward pass", id="backward"),
     ],

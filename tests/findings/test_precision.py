@@ -1,5 +1,6 @@
 """The rules on narrow floats."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,3 +117,22 @@ def test_an_infinity_of_half_precision_explains_the_loss_that_is_none() -> None:
     assert findings["low-precision-overflow"].because is None
     assert findings["nan-inf"].because == "NUM102"
     assert findings["low-precision-overflow"].where[0].startswith("mse_loss")
+
+
+@pytest.mark.parametrize(
+    ("results", "cause"),
+    [
+        pytest.param(("norm",), "float16 could not hold one result: square in 'norm' 1.8e+11", id="one"),
+        pytest.param(
+            ("norm", "square (operation 3)"),
+            "float16 could not hold 2 results: square in 'norm' 1.8e+11, square (operation 3) 1.8e+11",
+            id="two",
+        ),
+    ],
+)
+def test_a_note_on_float16_says_that_it_is_not_what_runs(results: tuple[str, ...], cause: str) -> None:
+    large = tuple(replace(result(1.81364211712e11), where=where) for where in results)
+    (draft,) = RULES["NUM102"](Headroom(large, is_narrow=False))
+
+    assert draft.cause == cause
+    assert draft.message == "A run in float16 would not hold the numbers of 'norm': 1.81e11, where it ends at 65504."

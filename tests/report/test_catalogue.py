@@ -19,7 +19,7 @@ def headline(code: str, measured: float, unit: str, *, allowed: float = 1.0) -> 
         ),
         pytest.param(
             headline("FWD106", 0.5, "share of the gaps between layers", allowed=0.0),
-            "Between 'net.0' and the next layer there is nothing nonlinear, and so at 50 % of the gaps.",
+            "Behind 'net.0' nothing nonlinear comes before the next layer, as at 50 % of the gaps.",
             id="a share of gaps",
         ),
         pytest.param(

@@ -45,7 +45,9 @@ def nan_inf(origin: NonFiniteOrigin) -> Iterator[Draft]:
 def _explain(origin: NonFiniteOrigin) -> tuple[Phrase, Remedy]:
     if origin.during in {"batch", "parameter"}:
         cause = Phrase(
-            "{count} of {total} numbers in {where!r} are NaN or infinite before the step",
+            "one of {total} numbers in {where!r} is NaN or infinite before the step"
+            if origin.count == 1
+            else "{count} of {total} numbers in {where!r} are NaN or infinite before the step",
             count=origin.count,
             total=origin.total,
             where=origin.where,

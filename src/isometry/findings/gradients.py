@@ -20,7 +20,7 @@ MAX_TOTAL_GROWTH = 4.0
 # Decades over all steps of a recurrence that the loss reads at its end: benchmarks/recurrence.md. Whoever must remember
 # the first step fails from 4 on; where every step tells something, 13 cost some accuracy and 40 most of it.
 HEARD_DECAY = 4.0
-SAFE_TIME_DECAY = 9.0
+SAFE_TIME_DECAY = 9.0  # decades
 MAX_TIME_DECAY = 16.0
 # Decades a step. Gates that are half open lose 0.2, and learn to lose less; those that a bias holds shut learn nothing.
 SAFE_GATED_DECAY = 0.5

@@ -7,6 +7,7 @@ from isometry.findings.rule import Draft, rule
 from isometry.probes.headroom import Headroom, Result, limit_of
 from isometry.probes.underflow import GradientUnderflow
 from isometry.report.finding import Remedy
+from isometry.report.numerals import numeral
 from isometry.report.phrases import Phrase
 
 # Times that the largest result of the first step must fit into its type. Nets that start with less still learn at
@@ -196,9 +197,9 @@ def _wide(headroom: Headroom) -> Iterator[Draft]:
         cause=one if len(large) == 1 else more,
         remedy=Remedy("precision", Phrase("Train in float32 or bfloat16, or scale the data and the loss first.")),
         message=Phrase(
-            "{where} makes numbers up to {largest:.3g}; float16, in which it is not computed, ends at {limit:.5g}.",
+            "A run in float16 would not hold the numbers of {where}: {largest}, where it ends at {limit:.5g}.",
             where=repr(large[0].where),
-            largest=large[0].largest,
+            largest=numeral(large[0].largest),
             limit=limit_of("float16"),
         ),
     )

@@ -15,7 +15,7 @@ MESSAGES: dict[str, str] = {
     "FWD103": "{measured} of the units behind {where} are zero on every sample ({allowed} allowed).",
     "FWD104": "{measured} of the outputs behind {where} are saturated ({allowed} allowed).",
     "FWD105": "The share of the signal that tells samples apart falls by {measured} decades ({allowed} allowed).",
-    "FWD106": "Between {where} and the next layer there is nothing nonlinear, and so at {measured} of the gaps.",
+    "FWD106": "Behind {where} nothing nonlinear comes before the next layer, as at {measured} of the gaps.",
     "FWD107": "The weights of every attention are even to {measured}, relative ({allowed} would tell keys apart).",
     "INI101": "{where} is constant: all of its entries are one number.",
     "INI102": "Only {measured} of the {allowed} units of {where} are distinct.",

@@ -176,7 +176,7 @@ def jacobian_rows(jacobian: JacobianResult) -> list[tuple[str, str]]:
 def _reach(depth_scale: float) -> str:
     """Return over how many layers theory says that samples come to their last correlation."""
     if not math.isfinite(depth_scale):
-        return say("correlations between samples keep for any depth")
+        return say("correlations between samples settle more slowly than exponentially")
     return say("correlations between samples settle over {depth} layers", depth=numeral(depth_scale))
 
 
