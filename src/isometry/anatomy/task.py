@@ -7,14 +7,17 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from isometry._errors import BuilderError, ModelError
+from isometry._phrases import Phrase
+from isometry.anatomy.rare_rows import broken_rows, extreme_rows
 
 Loss = Callable[[Any, Any], Tensor]
 Step = Callable[[nn.Module, Any], Tensor]
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
+BROKEN_EXAMPLE = "Example {row} of the data set holds numbers that are not finite; the batch was made to hold it."
 DEFAULT_BATCH_SIZE = 256  # examples; enough for shares of dead units to be told apart, small enough for a laptop
 
 
@@ -33,15 +36,31 @@ class Examples:
     Attributes:
         count: Number of examples.
         take: From a list of indices in [0, count) to the batch of these examples.
+        tensors: What of it lies in memory, with an example a row; none if it is not known.
     """
 
     count: int
     take: Callable[[Sequence[int]], object]
+    tensors: tuple[Tensor, ...] = ()
 
     def random_batch(self, size: int, *, seed: int) -> object:
-        """Return a batch of at most `size` examples, drawn without replacement."""
+        """Return a batch of at most `size` examples, drawn without replacement.
+
+        A few make room for examples with numbers that are not finite, and with labels that no other has, where the
+        data set lies in memory: a training run meets them, a batch by chance does not.
+        """
+        rows = self._rows(size, seed=seed)
+        telling = dict.fromkeys((*broken_rows(self.tensors, rows), *extreme_rows(self.tensors, rows)))
+        last = list(telling)[: len(rows) - 1]
+        return self.take(rows[: len(rows) - len(last)] + last)
+
+    def broken_in_batch(self, size: int, *, seed: int) -> tuple[int, ...]:
+        """Return the examples with numbers that are not finite for which others made room in `random_batch`."""
+        return tuple(broken_rows(self.tensors, self._rows(size, seed=seed)))
+
+    def _rows(self, size: int, *, seed: int) -> list[int]:
         order = torch.randperm(self.count, generator=torch.Generator().manual_seed(seed))
-        return self.take(order[:size].tolist())
+        return order[:size].tolist()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +163,10 @@ def make_task(
     else:
         examples = _examples_of_tensors(inputs, targets)
     batch = examples.random_batch(batch_size, seed=seed) if examples else Batch(inputs, targets)
-    warnings = ()
+    broken = examples.broken_in_batch(batch_size, seed=seed) if examples else ()
+    warnings: tuple[str, ...] = tuple(Phrase(BROKEN_EXAMPLE, row=row) for row in dict.fromkeys(broken))
     if loss is None and targets is not None:
-        warnings = ("Targets were given without a loss, so they are not used.",)
+        warnings = ("Targets were given without a loss, so they are not used.", *warnings)
     return Task(
         model=model,
         batch=batch,
@@ -277,7 +297,7 @@ def _examples_of_tensors(inputs: Any, targets: Any) -> Examples | None:
         rows = torch.as_tensor(indices, device=targets.device)
         return Batch(map_tensors(inputs, lambda tensor: tensor[rows.to(tensor.device)]), targets[rows])
 
-    return Examples(count, take)
+    return Examples(count, take, (*tensors, targets))
 
 
 def _examples_of_loader(loader: DataLoader[Any]) -> Examples:
@@ -289,7 +309,11 @@ def _examples_of_loader(loader: DataLoader[Any]) -> Examples:
             "Give one batch instead: inputs, targets = next(iter(loader))."
         )
     collate = loader.collate_fn
-    return Examples(count, lambda indices: _batch_of(collate([dataset[index] for index in indices])))
+
+    def take(indices: Sequence[int]) -> Batch:
+        return _batch_of(collate([dataset[index] for index in indices]))
+
+    return Examples(count, take, dataset.tensors if isinstance(dataset, TensorDataset) else ())
 
 
 def _batch_of(collated: Any) -> Batch:
