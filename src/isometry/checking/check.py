@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from isometry._errors import RefusedError
-from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
+from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task, tensors_in
 from isometry.checking.guard import guarded
 from isometry.checking.proofs import proved
 from isometry.checking.settings import DEFAULT, Settings
@@ -222,9 +222,19 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
                 name=unseen[0],
             )
         )
+    examples, size = evidence.task.examples, _num_rows(evidence.task.batch)
+    if examples is not None and size and examples.count > size:
+        found.append(
+            Phrase("{count} of the {total} examples of the data set were run.", count=size, total=examples.count)
+        )
     if not evidence.task.model.training:
         found.append(EVAL_MODE)
     return tuple(found)
+
+
+def _num_rows(batch: object) -> int:
+    """Return how many samples a batch has, 0 if that cannot be told."""
+    return next((len(tensor) for tensor in tensors_in(batch) if tensor.ndim), 0)
 
 
 def _out_of_sight(evidence: Evidence) -> list[str]:
