@@ -29,6 +29,8 @@ def replaced(**changes: object) -> Linearity:
         pytest.param(replaced(is_plain=False), ["note"], id="beside branches or attention"),
         pytest.param(replaced(has_offsets=False), ["note"], id="without biases"),
         pytest.param(replaced(is_affine=True), ["error"], id="linear throughout"),
+        pytest.param(replaced(is_affine=True, has_time=True), ["note"], id="a linear recurrence"),
+        pytest.param(replaced(is_affine=True, has_waste=True), ["note"], id="the nonlinear part is thrown away"),
         pytest.param(replaced(is_affine=True, has_offsets=False), ["note"], id="a deep linear network by intent"),
         pytest.param(replaced(is_affine=True, pairs=(NARROW,), narrows=True), ["note"], id="a linear autoencoder"),
         pytest.param(replaced(is_affine=True, pairs=(NARROW,)), ["error"], id="linear through kernels and matrices"),

@@ -182,3 +182,28 @@ def test_one_affine_map_from_data_to_prediction_is_found(build: Callable[[], nn.
 def test_one_layer_has_no_gap() -> None:
     with pytest.raises(NotMeasuredError, match="no layer reads"):
         measured(nn.Linear(16, 2), torch.randn(8, 16))
+
+
+class Steps(nn.Module):
+    """Two linear maps, one of which is used again on what it made, and one layer that is bent and may be lost."""
+
+    def __init__(self, *, is_again: bool, is_lost: bool) -> None:
+        super().__init__()
+        self.is_again, self.is_lost = is_again, is_lost
+        self.first, self.second, self.beside = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = self.first(x)
+        for _ in range(2 if self.is_again else 1):
+            state = self.second(state)
+        bent = torch.relu(self.beside(x) if self.is_lost else state)  # and thrown away
+        return state + 0 * bent.shape[0]
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+@pytest.mark.parametrize("is_again", [True, False])
+def test_a_linear_recurrence_and_a_lost_part_are_told(*, is_again: bool, is_lost: bool) -> None:
+    found = measured(Steps(is_again=is_again, is_lost=is_lost), torch.randn(8, 8))
+
+    assert found.is_affine
+    assert (found.has_time, found.has_waste) == (is_again, is_lost)

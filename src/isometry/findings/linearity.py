@@ -27,7 +27,8 @@ def missing_nonlinearity(linearity: Linearity, *, max_linear_share: float = MAX_
         It is an error if no nonlinearity is left at all, a warning if one is missing in a plain stack or only norms
         and pools are nonlinear. Pairs that narrow the signal or save parameters (low rank, separable convolutions,
         a linear autoencoder), linear layers without any bias, which are linear by intent, a projection of the input or
-        before the head, and networks with branches, attention or recurrences get a note at most.
+        before the head, and networks with branches, attention or recurrences, linear ones too, get a note at most; and
+        so do those whose nonlinear part is thrown away, of which no-gradient says so.
 
     Remedy:
         A nonlinearity between the two layers, or one layer instead of two.
@@ -56,7 +57,7 @@ def _severity(linearity: Linearity, max_linear_share: float) -> Severity | None:
     redundant = [pair for pair in linearity.pairs if pair.is_redundant]
     if linearity.is_affine and linearity.pairs:
         is_pointless = (bool(redundant) or not linearity.narrows) and linearity.has_offsets
-        return "error" if is_pointless else "note"
+        return "error" if is_pointless and not (linearity.has_time or linearity.has_waste) else "note"
     if not redundant:
         return None
     is_habit = len(redundant) > max_linear_share * linearity.num_hidden or not linearity.has_activation

@@ -58,6 +58,8 @@ class Linearity:
         has_activation: Whether a nonlinear function of single numbers, attention or a recurrence comes before a layer.
         is_plain: Whether one stream runs through all layers: no residual branch, attention, recurrence or product.
         has_offsets: Whether a hidden layer has a bias or is batch-normalised, as layers of practice have by default.
+        has_time: Of an affine network, whether one layer is used on what it made before, as in a linear recurrence.
+        has_waste: The like, whether layers, and what bends behind them, work for nothing: no-gradient says so.
     """
 
     pairs: tuple[LinearPair, ...]
@@ -67,6 +69,8 @@ class Linearity:
     has_activation: bool
     is_plain: bool
     has_offsets: bool
+    has_time: bool = False
+    has_waste: bool = False
 
 
 @probe(Linearity)
@@ -78,6 +82,7 @@ def measure_linearity(evidence: Evidence) -> Linearity:
     if not hidden or not anatomy.heads:
         raise NotMeasuredError("no layer reads what another layer makes")
     readers, before = _readers_for_loss(tape, anatomy.readers), _before_a_layer(tape)
+    is_affine = _is_affine(tape, [layer.operation for layer in anatomy.heads])
     followed = ((layer, _reader(tape, layer, layers, readers=readers)) for layer in hidden)
     is_embedding = _is_embedding(tape)
     return Linearity(
@@ -85,21 +90,51 @@ def measure_linearity(evidence: Evidence) -> Linearity:
             _pair(tape, first, second, is_embedding=is_embedding) for first, second in followed if second is not None
         ),
         num_hidden=len(hidden),
-        is_affine=_is_affine(tape, [layer.operation for layer in anatomy.heads]),
+        is_affine=is_affine,
         narrows=_narrows(tape, hidden, anatomy.heads),
         has_activation=any(_bends(operation) for operation in before),
         is_plain=not anatomy.branches and not any(_joins(operation) for operation in before),
         has_offsets=any(layer.biases for layer in hidden) or any(each.name == "batch_norm" for each in before),
+        has_time=is_affine and _has_time(tape),
+        has_waste=is_affine and _has_waste(tape),
     )
+
+
+def _has_time(tape: Tape) -> bool:
+    """Say whether a layer reads, directly or not, what it made itself."""
+    made_by: dict[int, frozenset[str]] = {}  # value: the weights that it has gone through
+    for operation in tape.operations:
+        before = frozenset[str]().union(*(made_by.get(value, ()) for value in operation.inputs))
+        names = {name for use in operation.weights for name in use.names}
+        if not before.isdisjoint(names):
+            return True
+        made_by.update(dict.fromkeys(operation.outputs, before | names))
+    return False
+
+
+def _has_waste(tape: Tape) -> bool:
+    """Say whether a layer works for nothing whose result is bent."""
+    needed = _needed(tape)
+    lost = {operation.index for operation in tape.operations if needed.isdisjoint(operation.outputs)}
+    layers = {value for index in lost if _is_layer(tape.operations[index]) for value in tape.operations[index].outputs}
+    return any(
+        _bends(tape.operations[index]) and not layers.isdisjoint(tape.operations[index].inputs) for index in lost
+    )
+
+
+def _needed(tape: Tape) -> set[int]:
+    """Return the values that lead to the loss."""
+    needed = {tape.loss}
+    for operation in reversed(tape.operations):
+        if not needed.isdisjoint(operation.outputs):
+            needed.update(operation.inputs)
+    return needed
 
 
 def _readers_for_loss(tape: Tape, readers: Mapping[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
     """Return who reads each value, without operations whose results nothing before the loss reads."""
-    needed, leads = {tape.loss}, set[int]()
-    for operation in reversed(tape.operations):
-        if not needed.isdisjoint(operation.outputs):
-            leads.add(operation.index)
-            needed.update(operation.inputs)
+    needed = _needed(tape)
+    leads = {operation.index for operation in tape.operations if not needed.isdisjoint(operation.outputs)}
     return {value: tuple(index for index in found if index in leads) for value, found in readers.items()}
 
 
