@@ -29,7 +29,7 @@ class Cells(nn.Module):
 def test_a_finding_through_time_has_the_recurrence_drawn_anew_first() -> None:
     torch.manual_seed(0)
     task = make_task(Cells(), torch.randn(16, 60, 4), torch.arange(16) % 3, loss=F.cross_entropy)
-    evidence = gather(task, RULES["BWD101"].measurements)
+    evidence = gather(task, [kind for rule in RULES.values() for kind in rule.measurements])
     ((finding,), _) = run_rules([RULES["BWD101"]], evidence)
     first = next(redrawn(finding, evidence))
 

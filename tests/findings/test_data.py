@@ -1,5 +1,7 @@
 """What a batch must not be, and batches next door that train."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -12,6 +14,7 @@ from isometry.probes.evidence import gather
 from isometry.report.finding import Finding
 from tests.findings.networks import Function, stack
 
+Loss = Callable[[Tensor, Tensor], Tensor]
 NUMBERS = torch.Generator().manual_seed(1)
 NORMAL = torch.randn(64, 8, generator=NUMBERS)
 LABELS = torch.arange(64) % 4
@@ -137,10 +140,62 @@ def test_data_that_do_not_vary_are_found(inputs: Tensor, targets: Tensor, severi
     assert [finding.severity for finding in found("DAT102", task)] == severities
 
 
-def test_labels_of_a_rare_class_may_be_missing_from_a_batch() -> None:
-    task = make_task(stack(8, 16, 1), NORMAL, torch.zeros(64, 1), loss=F.binary_cross_entropy_with_logits)
+MAPS = torch.randn(256, 1, 6, 6, generator=NUMBERS)
 
-    assert [finding.severity for finding in found("DAT102", task)] == ["note"]
+
+@pytest.mark.parametrize(
+    ("count", "outputs", "loss", "severity"),
+    [
+        pytest.param(64, 1, F.binary_cross_entropy_with_logits, "note", id="one of two classes is rare"),
+        pytest.param(256, 1, F.binary_cross_entropy_with_logits, "warning", id="one of two classes"),
+        pytest.param(64, 4, F.cross_entropy, "warning", id="one of four"),
+        pytest.param(32, 4, F.cross_entropy, "note", id="one of four, of few samples"),
+    ],
+)
+def test_rare_classes_may_be_missing_from_a_batch(count: int, outputs: int, loss: Loss, severity: str) -> None:
+    inputs = torch.randn(count, 8, generator=torch.Generator().manual_seed(1))
+    labels = torch.zeros(count, 1) if outputs == 1 else torch.zeros(count).long()
+    task = make_task(stack(8, 16, outputs), inputs, labels, loss=loss)
+
+    assert [finding.severity for finding in found("DAT102", task)] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("count", "mask", "severity"),
+    [
+        pytest.param(64, torch.zeros(6, 6), "note", id="background"),
+        pytest.param(256, torch.zeros(6, 6), "warning", id="background alone in many"),
+        pytest.param(64, torch.arange(36).reshape(6, 6) % 3, "warning", id="one mask for all"),
+    ],
+)
+def test_masks_may_be_all_background(count: int, mask: Tensor, severity: str) -> None:
+    targets = mask.long().expand(count, 6, 6)
+    task = make_task(nn.Conv2d(1, 3, 3, padding=1), MAPS[:count], targets, loss=F.cross_entropy)
+
+    assert [finding.severity for finding in found("DAT102", task)] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("is_frozen", "severity"), [pytest.param(True, "note", id="judged"), pytest.param(False, "warning", id="learnt")]
+)
+def test_a_frozen_critic_may_be_asked_for_one_answer(*, is_frozen: bool, severity: str) -> None:
+    critic = stack(2, 16, 1).requires_grad_(not is_frozen)
+    task = make_task(nn.Sequential(stack(8, 16, 2), critic), NORMAL, torch.ones(64, 1), loss=F.mse_loss)
+
+    assert [finding.severity for finding in found("DAT102", task)] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("factor", "severity"), [pytest.param(1.0, "note", id="there"), pytest.param(-3.0, "warning", id="elsewhere")]
+)
+def test_a_centre_at_which_the_outputs_begin_is_meant(factor: float, severity: str) -> None:
+    torch.manual_seed(0)
+    model = stack(8, 16, 4)
+    with torch.no_grad():
+        centre = factor * model(NORMAL).mean(0)
+    task = make_task(model, NORMAL, centre.expand(64, 4).clone(), loss=F.mse_loss)
+
+    assert [finding.severity for finding in found("DAT102", task)] == [severity]
 
 
 def test_a_loss_that_replaces_its_targets_by_one_number_is_found() -> None:

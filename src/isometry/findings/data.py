@@ -174,14 +174,21 @@ def _far_goal(goal: GoalReading, max_goal: float) -> Draft | None:
     )
 
 
-# Samples with one label. Of three classes or more sixteen are never alike by chance; of two they are if one is rare.
-MIN_ALIKE = 16
-MIN_ALIKE_BINARY = 256
-MAX_BINARY = 2
+MIN_NOTED = 16  # samples alike; fewer are not worth a word
+MIN_ALIKE = 64  # samples alike; a class that holds 95 of 100 fills a batch of 64 with a chance of 4 %
+# The like for one of two classes, or masks that are all background: one that holds 99 of 100 does with 8 %.
+MIN_ALIKE_RARE = 256
+TWO_CLASSES = 2
 
 
 @rule("DAT102", severity="error", explained_by=("LOS103",))
-def constant_data(variety: Variety, *, min_alike: float = MIN_ALIKE) -> Iterator[Draft]:
+def constant_data(
+    variety: Variety,
+    *,
+    min_noted: float = MIN_NOTED,
+    min_alike: float = MIN_ALIKE,
+    min_alike_rare: float = MIN_ALIKE_RARE,
+) -> Iterator[Draft]:
     """All samples have the same inputs, or the same target.
 
     Why:
@@ -189,8 +196,10 @@ def constant_data(variety: Variety, *, min_alike: float = MIN_ALIKE) -> Iterator
         one number and calls it a success.
 
     Measured:
-        Whether the samples differ in any input, and in their target. Equal targets count from 16 samples on, of two
-        classes from 256, since one of them may be rare; fewer are a note.
+        Whether the samples differ in any input, and in their target. Equal targets count from 64 samples on; of two
+        classes, and of masks that hold one class alone, from 256, since the others may be rare. Fewer, down to 16, are
+        a note, and so are targets that are meant: a zero that is no layer's output, the answer of a frozen critic,
+        and a centre at which the outputs begin.
 
     Remedy:
         Look at how inputs and targets are made and shuffled.
@@ -210,11 +219,10 @@ def constant_data(variety: Variety, *, min_alike: float = MIN_ALIKE) -> Iterator
             ),
             remedy=Remedy("data", Phrase("Look at how the inputs are made: each sample needs its own.")),
         )
-    if not variety.has_equal_targets or variety.num_samples < min_alike:
+    if not variety.has_equal_targets or variety.num_samples < min_noted:
         return
-    is_binary = (variety.num_choices or 0) == MAX_BINARY
-    is_meant = variety.target == 0 and not variety.is_direct  # a residual that is to vanish
-    is_chance = is_binary and variety.num_samples < MIN_ALIKE_BINARY
+    is_rare = variety.num_choices == TWO_CLASSES or (variety.num_choices is not None and variety.is_even)
+    is_chance = variety.num_samples < (min_alike_rare if is_rare else min_alike)
     yield Draft(
         where=("targets",),
         measured=1.0,
@@ -224,8 +232,13 @@ def constant_data(variety: Variety, *, min_alike: float = MIN_ALIKE) -> Iterator
             "all {count} samples have the target {target:.3g}", count=variety.num_samples, target=variety.target
         ),
         remedy=Remedy("data", Phrase("Look at how the targets are made, and shuffle the data set.")),
-        severity="note" if is_meant or is_chance else "warning",
+        severity="note" if is_chance or _is_meant(variety) else "warning",
     )
+
+
+def _is_meant(variety: Variety) -> bool:
+    """Say whether one target for all is what somebody asks for: a residual that vanishes, a critic's yes, a centre."""
+    return variety.is_reached or variety.is_judged or (variety.target == 0 and not variety.is_direct)
 
 
 MIN_NUMBERS = 3  # over two, each becomes -1 or 1 whatever it was

@@ -21,6 +21,8 @@ from isometry.probes.statistics import has_floats, to_floats
 
 TABLE = 2  # axes of a table; maps without a batch have as many
 MIN_SAMPLES = 4  # fewer may be alike by choice
+# Share of a constant target's length by which the mean of the outputs may miss it; outputs near 0 miss it by all.
+MAX_GAP = 0.5
 MORE_SAMPLES = 1024  # of a data set, looked at where a batch does not vary
 
 
@@ -252,6 +254,9 @@ class Variety:
         target: That target's first number; None if they differ.
         num_choices: Classes of the loss that reads the targets; None for a regression.
         is_direct: Whether the loss compares the targets with what a layer gives.
+        is_judged: Whether the layers that give what is compared do not learn, such as a critic's.
+        is_even: Whether each sample has several targets that are one number, such as a mask that is all background.
+        is_reached: Whether the outputs begin where the targets are, as around the centre of a one-class network.
     """
 
     num_samples: int
@@ -260,6 +265,9 @@ class Variety:
     target: float | None
     num_choices: int | None
     is_direct: bool
+    is_judged: bool = False
+    is_even: bool = False
+    is_reached: bool = False
 
 
 @probe(Variety, ComparedTensors)
@@ -289,7 +297,30 @@ def measure_variety(evidence: Evidence) -> Variety:
         target=float(value.flatten()[0]) if has_equal_targets else None,
         num_choices=choices,
         is_direct=is_direct,
+        is_judged=has_equal_targets and _is_judged(evidence, value),
+        is_even=has_equal_targets and value[0].numel() > 1 and _is_alike(value[0].flatten()),
+        is_reached=has_equal_targets and _is_reached(evidence, value),
     )
+
+
+def _is_reached(evidence: Evidence, targets: Tensor) -> bool:
+    """Say whether the mean of a regression's outputs is nearer to its one target than to zero."""
+    for each in measure(evidence, ComparisonTable).comparisons:
+        if each.family == "distance" and each.targets is not None and each.shape == tuple(targets.shape):
+            gap = (each.outputs.double() - each.targets.double()).mean(0)
+            return bool(gap.norm() < MAX_GAP * each.targets[0].double().norm())
+    return False
+
+
+def _is_judged(evidence: Evidence, targets: Tensor) -> bool:
+    """Say whether the last layers before the outputs that meet the targets are frozen."""
+    trained = {name for name, each in evidence.task.model.named_parameters() if each.requires_grad}
+    heads: set[str] = set()
+    for each in measure(evidence, ComparisonTable).comparisons:
+        if each.targets is not None and each.targets.numel() == targets.numel() and each.prediction is not None:
+            heads.update(layers_before(evidence, each.prediction))
+    found = [{*layer.weight, *layer.biases} for layer in evidence.anatomy.layers if layer.name in heads]
+    return bool(found) and all(trained.isdisjoint(names) for names in found)
 
 
 def _more_targets(evidence: Evidence, count: int) -> Tensor | None:
