@@ -136,6 +136,20 @@ def test_what_the_optimiser_does_not_hold_is_told_by_what_it_holds(
     assert [draft.severity for draft in RULES["PAR102"](trial)] == severities
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "line"),
+    [
+        ("SGD(lr=0.1, momentum=0.9)", "optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)"),
+        ("Mine(lr=0.1)", "optimizer = Mine(model.parameters(), lr=0.1)"),
+        ("Rprop()", "optimizer = torch.optim.Rprop(model.parameters())"),
+    ],
+)
+def test_the_line_that_helps_keeps_the_users_own_optimiser_and_its_settings(optimizer: str, line: str) -> None:
+    (draft,) = RULES["PAR102"](replace(held(num_held=0, strangers=4), optimizer=optimizer))
+
+    assert draft.remedy.suggestion == line
+
+
 def learnable(factory: OptimizerFactory | None, model: nn.Module | None = None, *, is_fresh: bool = True) -> Task:
     """A task whose label is that of the largest of three features."""
     torch.manual_seed(0)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import torch
+
 from isometry.findings.rule import Draft, rule
 from isometry.probes.step_size import RateCourse, StepSize, does_harm
 from isometry.probes.trial_result import TrialResult
@@ -206,10 +208,17 @@ def unoptimised_parameters(trial: TrialResult) -> Iterator[Draft]:
         remedy=Remedy(
             "optimizer",
             Phrase("Make the optimiser from the parameters of this model, after its last layer was put in."),
-            suggestion="optimizer = torch.optim.Adam(model.parameters())",
+            suggestion=_made_anew(trial.optimizer),
         ),
         severity=None if not trial.num_held else "warning" if trial.num_strangers else "note",
     )
+
+
+def _made_anew(optimizer: str) -> str:
+    """Return the line that makes an optimiser of the same kind and settings from all parameters."""
+    kind, _, settings = optimizer.rstrip(")").partition("(")
+    arguments = ", ".join(part for part in ("model.parameters()", settings) if part)
+    return f"optimizer = {'torch.optim.' if hasattr(torch.optim, kind) else ''}{kind}({arguments})"
 
 
 def _who_is_held(trial: TrialResult) -> Phrase:
