@@ -276,8 +276,8 @@ def _number(rule: Rule, evidence: Evidence, finding: Finding) -> float | None:
     """Return what a rule measures where a finding lies, else anywhere; None if it finds nothing."""
     try:
         drafts = list(rule(*(measure(evidence, kind) for kind in rule.measurements)))
-    except (NotMeasuredError, ArithmeticError, LookupError, TypeError, ValueError):
-        return None  # some rules cannot put numbers this far from their bounds into words
+    except NotMeasuredError:
+        return None
     drafts.sort(key=lambda draft: draft.where[:1] != finding.where[:1])
     return next((each.measured for each in drafts if each.measured is not None and each.unit == finding.unit), None)
 

@@ -183,8 +183,8 @@ def wrong_fan(fans: WrongFans, *, max_factor: float = MAX_FACTOR, lost_factor: f
     Source:
         He, Zhang, Ren, Sun 2015, arXiv:1502.01852, section 2.2; PyTorch documentation of torch.nn.init.
     """
-    decades = abs(fans.decades) if fans.weights else 0.0
-    if decades > max_factor / 3:
+    decades = abs(fans.decades)
+    if fans.weights and decades > max_factor / 3:
         first = max(fans.weights, key=lambda each: abs(each.decades))
         yield Draft(
             where=tuple(dict.fromkeys(each.layer for each in (first, *fans.weights))),
