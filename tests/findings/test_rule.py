@@ -76,7 +76,10 @@ def test_every_rule_has_a_page() -> None:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_thresholds_stand_with_unit_and_ground(family: ModuleType) -> None:
     lines = inspect.getsource(family).splitlines()
-    bounds = [place for place, line in enumerate(lines) if re.match(r"[A-Z_]+ = [0-9]", line)]
+    is_bound = [bool(re.match(r"[A-Z_]+ = [0-9]", line)) for line in lines]
 
-    for place in bounds:
-        assert "#" in lines[place] or re.match("#|SAFE_|MAX_", lines[place - 1]), lines[place]
+    for place, line in enumerate(lines):
+        block = place
+        while is_bound[block]:
+            block -= 1  # a comment stands above all bounds that follow it line by line
+        assert not is_bound[place] or "#" in line or lines[block].startswith("#"), line

@@ -33,9 +33,15 @@ def unnormalised_input(
     scale: InputScale,
     *,
     max_size: float = MAX_SIZE,
+    lost_size: float = LOST_SIZE,
     max_offset: float = MAX_OFFSET,
+    lost_offset: float = LOST_OFFSET,
     max_dominance: float = MAX_DOMINANCE,
+    lost_dominance: float = LOST_DOMINANCE,
+    least_dominant: float = LEAST_DOMINANT,
+    min_largest: float = MIN_LARGEST,
     max_goal: float = MAX_GOAL,
+    lost_goal: float = LOST_GOAL,
 ) -> Iterator[Draft]:
     """The inputs, or the targets of a regression, are of a size that hurts.
 
@@ -57,34 +63,34 @@ def unnormalised_input(
     Source:
         LeCun, Bottou, Orr, Müller 1998, Efficient BackProp, section 4.3.
     """
-    worst = max((each for each in scale.inputs), key=_badness, default=None)
+    worst = max(scale.inputs, key=lambda each: _badness(each, least_dominant), default=None)
     drafts = (
-        None if worst is None else _dominated(worst, max_dominance),
-        None if worst is None else _too_large(worst, max_size),
-        None if worst is None else _far_off(worst, max_offset),
-        None if worst is None else _too_small(worst),
-        *(_far_goal(goal, max_goal) for goal in scale.goals if scale.has_hidden_layers),
+        None if worst is None else _dominated(worst, (max_dominance, lost_dominance), least_dominant),
+        None if worst is None else _too_large(worst, (max_size, lost_size)),
+        None if worst is None else _far_off(worst, (max_offset, lost_offset)),
+        None if worst is None else _too_small(worst, min_largest),
+        *(_far_goal(goal, (max_goal, lost_goal)) for goal in scale.goals if scale.has_hidden_layers),
     )
     yield from [draft for draft in drafts if draft is not None][:1]
 
 
-def _badness(reading: InputReading) -> float:
+def _badness(reading: InputReading, least_dominant: float) -> float:
     dominance = reading.feature_size / reading.other_size if reading.other_size else 0.0
     offset = reading.offset if math.isfinite(reading.offset) else 0.0
     size = 0.0 if reading.is_normalised else max(reading.size / MAX_SIZE, offset / MAX_OFFSET)
-    return max(size, dominance / MAX_DOMINANCE if reading.feature_size > LEAST_DOMINANT else 0.0)
+    return max(size, dominance / MAX_DOMINANCE if reading.feature_size > least_dominant else 0.0)
 
 
-def _dominated(reading: InputReading, max_dominance: float) -> Draft | None:
-    if not reading.other_size or reading.feature_size <= LEAST_DOMINANT:
+def _dominated(reading: InputReading, bounds: tuple[float, float], least_dominant: float) -> Draft | None:
+    if not reading.other_size or reading.feature_size <= least_dominant:
         return None
     ratio = reading.feature_size / reading.other_size
-    if ratio <= max_dominance:
+    if ratio <= bounds[0]:
         return None
     return Draft(
         where=("inputs", reading.layer),
         measured=ratio,
-        allowed=max_dominance,
+        allowed=bounds[0],
         unit="times all others",
         cause=Phrase(
             "feature {feature} of what {layer!r} reads has a root mean square of {size:.3g}, all others together have "
@@ -95,17 +101,17 @@ def _dominated(reading: InputReading, max_dominance: float) -> Draft | None:
             rest=reading.other_size,
         ),
         remedy=Remedy("data", STANDARDISE),
-        severity="error" if ratio > LOST_DOMINANCE else None,
+        severity="error" if ratio > bounds[1] else None,
     )
 
 
-def _too_large(reading: InputReading, max_size: float) -> Draft | None:
-    if reading.is_normalised or reading.size <= max_size:
+def _too_large(reading: InputReading, bounds: tuple[float, float]) -> Draft | None:
+    if reading.is_normalised or reading.size <= bounds[0]:
         return None
     return Draft(
         where=("inputs", reading.layer),
         measured=reading.size,
-        allowed=max_size,
+        allowed=bounds[0],
         unit="root mean square",
         cause=Phrase(
             "{layer!r} reads numbers with a root mean square of {size:.3g}, the largest {largest:.3g}",
@@ -114,17 +120,17 @@ def _too_large(reading: InputReading, max_size: float) -> Draft | None:
             largest=reading.largest,
         ),
         remedy=Remedy("data", STANDARDISE),
-        severity="error" if reading.size > LOST_SIZE else None,
+        severity="error" if reading.size > bounds[1] else None,
     )
 
 
-def _far_off(reading: InputReading, max_offset: float) -> Draft | None:
-    if reading.is_normalised or not max_offset < reading.offset < math.inf:
+def _far_off(reading: InputReading, bounds: tuple[float, float]) -> Draft | None:
+    if reading.is_normalised or not bounds[0] < reading.offset < math.inf:
         return None
     return Draft(
         where=("inputs", reading.layer),
         measured=reading.offset,
-        allowed=max_offset,
+        allowed=bounds[0],
         unit="mean over spread",
         cause=Phrase(
             "what {layer!r} reads has a mean {offset:.3g} times as large as its spread",
@@ -132,17 +138,17 @@ def _far_off(reading: InputReading, max_offset: float) -> Draft | None:
             offset=reading.offset,
         ),
         remedy=Remedy("data", STANDARDISE),
-        severity="error" if reading.offset > LOST_OFFSET else None,
+        severity="error" if reading.offset > bounds[1] else None,
     )
 
 
-def _too_small(reading: InputReading) -> Draft | None:
-    if reading.is_normalised or not 0 < reading.largest < MIN_LARGEST:
+def _too_small(reading: InputReading, min_largest: float) -> Draft | None:
+    if reading.is_normalised or not 0 < reading.largest < min_largest:
         return None
     return Draft(
         where=("inputs", reading.layer),
         measured=reading.largest,
-        allowed=MIN_LARGEST,
+        allowed=min_largest,
         unit="largest magnitude",
         cause=Phrase(
             "the largest number that {layer!r} reads is {largest:.3g}", layer=reading.layer, largest=reading.largest
@@ -151,14 +157,14 @@ def _too_small(reading: InputReading) -> Draft | None:
     )
 
 
-def _far_goal(goal: GoalReading, max_goal: float) -> Draft | None:
+def _far_goal(goal: GoalReading, bounds: tuple[float, float]) -> Draft | None:
     ratio = goal.size / max(goal.outputs, 1.0)
-    if ratio <= max_goal:
+    if ratio <= bounds[0]:
         return None
     return Draft(
         where=("targets", *goal.heads),
         measured=ratio,
-        allowed=max_goal,
+        allowed=bounds[0],
         unit="times the outputs",
         cause=Phrase(
             "the targets have mean {mean:.3g} and deviation {deviation:.3g}, the outputs start at {outputs:.3g}",
@@ -170,7 +176,7 @@ def _far_goal(goal: GoalReading, max_goal: float) -> Draft | None:
             "data",
             Phrase("Standardise the targets: subtract their mean, divide by their deviation; undo it to predict."),
         ),
-        severity="error" if ratio > LOST_GOAL else None,
+        severity="error" if ratio > bounds[1] else None,
     )
 
 
@@ -178,7 +184,7 @@ MIN_NOTED = 16  # samples alike; fewer are not worth a word
 MIN_ALIKE = 64  # samples alike; a class that holds 95 of 100 fills a batch of 64 with a chance of 4 %
 # The like for one of two classes, or masks that are all background: one that holds 99 of 100 does with 8 %.
 MIN_ALIKE_RARE = 256
-TWO_CLASSES = 2
+TWO_CLASSES = 2  # counts
 
 
 @rule("DAT102", severity="error", explained_by=("LOS103",))

@@ -40,7 +40,11 @@ MIN_ERROR = 10.0  # of a regression, output units; outputs near 1 come that far 
     is_statistic=True,
 )
 def start_loss(
-    start: LossStart, *, max_ratio: float = MAX_START_RATIO, max_square_ratio: float = MAX_SQUARE_RATIO
+    start: LossStart,
+    *,
+    max_ratio: float = MAX_START_RATIO,
+    max_square_ratio: float = MAX_SQUARE_RATIO,
+    min_error: float = MIN_ERROR,
 ) -> Iterator[Draft]:
     """The loss starts far above that of a predictor that ignores its input.
 
@@ -66,7 +70,7 @@ def start_loss(
     is_squared = reading.name in SQUARED
     allowed = (max_square_ratio if is_squared else max_ratio) * reading.constant
     if reading.name in DISTANCES:
-        allowed = max(allowed, MIN_ERROR**2 if is_squared else MIN_ERROR)
+        allowed = max(allowed, min_error**2 if is_squared else min_error)
     if not start.has_hidden_layers or not reading.value > allowed:
         return
     is_regression = reading.num_classes is None
@@ -120,7 +124,7 @@ MIN_TIMES = 8.0
 # Fall of the loss that the first step promises over the loss itself, dimensionless. One step cannot take off more than
 # is there: 1 is Polyak's step, and beyond 2 even a parabola diverges.
 MAX_STEP_RATIO = 2.0
-LOST_STEP_RATIO = 20.0
+LOST_STEP_RATIO = 20.0  # an error: ten times where a parabola diverges
 MAX_END = 0.9  # of the first loss; a trial whose steps suit it leaves less
 # Times the first loss, of all rises on the way; from there on a trial jumps, and must leave little all the same.
 MAX_RISES = 1.0
@@ -130,7 +134,12 @@ MIN_LOWER = 0.25  # of the first loss, by which the steps of a mean leave less t
 
 @rule("LOS104", severity="warning", explained_by=("LOS103", "DAT103"))
 def summed_loss(
-    reading: SummedReading, *, min_times: float = MIN_TIMES, max_step_ratio: float = MAX_STEP_RATIO
+    reading: SummedReading,
+    *,
+    min_times: float = MIN_TIMES,
+    max_step_ratio: float = MAX_STEP_RATIO,
+    lost_step_ratio: float = LOST_STEP_RATIO,
+    max_end: float = MAX_END,
 ) -> Iterator[Draft]:
     """The loss sums over the batch, and the step was chosen for a mean.
 
@@ -156,8 +165,8 @@ def summed_loss(
         return
     ratio = reading.step_ratio
     promises = ratio is not None and ratio > max_step_ratio >= ratio / reading.times
-    is_lost = (ratio or 0.0) > LOST_STEP_RATIO or (reading.end or 0.0) > 1
-    hurts = promises or _is_better_with_mean(reading)
+    is_lost = (ratio or 0.0) > lost_step_ratio or (reading.end or 0.0) > 1
+    hurts = promises or _is_better_with_mean(reading, max_end)
     if not hurts and reading.has_optimizer:
         return
     cause = Phrase(
@@ -189,10 +198,10 @@ def summed_loss(
     )
 
 
-def _is_better_with_mean(reading: SummedReading) -> bool:
+def _is_better_with_mean(reading: SummedReading, max_end: float) -> bool:
     """Say whether the loss does not fall with the optimiser's steps, and does with those of a mean."""
     if reading.end is None or reading.mean_end is None:
         return False
     if reading.rises > MAX_RISES and reading.end > JUMPING_END:
         return reading.mean_end < reading.end - MIN_LOWER
-    return reading.end > MAX_END and reading.mean_end < min(1.0, reading.end)
+    return reading.end > max_end and reading.mean_end < min(1.0, reading.end)

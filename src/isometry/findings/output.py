@@ -37,7 +37,10 @@ def wrong_output_activation(
     outputs: OutputTable,
     *,
     max_least_loss: float = MAX_LEAST_LOSS,
+    lost_least_loss: float = LOST_LEAST_LOSS,
     max_out_of_reach: float = MAX_OUT_OF_REACH,
+    max_reach_cost: float = MAX_REACH_COST,
+    lost_reach_cost: float = LOST_REACH_COST,
     max_log_total: float = MAX_LOG_TOTAL,
 ) -> Iterator[Draft]:
     """The last activation does not belong to the loss.
@@ -61,14 +64,15 @@ def wrong_output_activation(
         PyTorch documentation of CrossEntropyLoss and NLLLoss; pytorch/pytorch#55902; Humbatova et al. 2020,
         arXiv:1910.11015, where wrong activations and losses are among the commonest faults.
     """
+    least, costs = (max_least_loss, lost_least_loss), (max_reach_cost, lost_reach_cost)
     for reading in outputs.readings:
         draft = (
             _normalised_over_one(reading)
             or _normalised_over_samples(reading)
-            or _squeezed_logits(reading, max_least_loss)
-            or _squeezed_binary(reading, max_least_loss)
+            or _squeezed_logits(reading, least)
+            or _squeezed_binary(reading, least)
             or _no_log_probabilities(reading, max_log_total)
-            or _out_of_reach(reading, max_out_of_reach)
+            or _out_of_reach(reading, max_out_of_reach, costs)
             or _rate_out_of_reach(reading)
         )
         if draft is not None:
@@ -111,7 +115,7 @@ def _normalised_over_samples(reading: OutputReading) -> Draft | None:
     )
 
 
-def _squeezed_logits(reading: OutputReading, max_least_loss: float) -> Draft | None:
+def _squeezed_logits(reading: OutputReading, bounds: tuple[float, float]) -> Draft | None:
     """Cross-entropy of numbers that are bounded already."""
     if reading.comparison.family not in {"classes", "log-softmax"} or (reading.num_choices or 1) <= 1:
         return None
@@ -125,7 +129,7 @@ def _squeezed_logits(reading: OutputReading, max_least_loss: float) -> Draft | N
             least=least * math.log(classes),
             guess=math.log(classes),
         )
-        return _on_logits(reading, least=least, cause=cause, allowed=max_least_loss)
+        return _on_logits(reading, least=least, cause=cause, bounds=bounds)
     if reach.is_cut and reading.comparison.family == "classes":
         cause = Phrase(
             "{activation} cuts the logits off at {low:.3g}, and below no gradient reaches a class",
@@ -149,15 +153,15 @@ def _squeezed_logits(reading: OutputReading, max_least_loss: float) -> Draft | N
         high=reach.high,
         least=least * math.log(classes),
     )
-    return _on_logits(reading, least=least, cause=cause, allowed=max_least_loss)
+    return _on_logits(reading, least=least, cause=cause, bounds=bounds)
 
 
-def _squeezed_binary(reading: OutputReading, max_least_loss: float) -> Draft | None:
+def _squeezed_binary(reading: OutputReading, bounds: tuple[float, float]) -> Draft | None:
     comparison, reach = reading.comparison, reading.reach
     if comparison.family != "binary" or comparison.targets is None or not comparison.targets.is_floating_point():
         return None
     if comparison.name == "binary_cross_entropy":
-        return _one_of_many(reading) or _narrow_probabilities(reading, max_least_loss)
+        return _one_of_many(reading) or _narrow_probabilities(reading, bounds)
     if reach.low == -math.inf and reach.high == math.inf:
         return None
     low, high = (1 / (1 + math.exp(-max(min(bound, 700.0), -700.0))) for bound in (reach.low, reach.high))
@@ -172,10 +176,10 @@ def _squeezed_binary(reading: OutputReading, max_least_loss: float) -> Draft | N
         least=low,
         most=high,
     )
-    return _on_logits(reading, least=least, cause=cause, allowed=max_least_loss)
+    return _on_logits(reading, least=least, cause=cause, bounds=bounds)
 
 
-def _narrow_probabilities(reading: OutputReading, max_least_loss: float) -> Draft | None:
+def _narrow_probabilities(reading: OutputReading, bounds: tuple[float, float]) -> Draft | None:
     """Probabilities of which a part cannot come up, as behind a ReLU and a sigmoid."""
     targets, reach = reading.comparison.targets, reading.reach
     if targets is None or not reach.activation:
@@ -188,12 +192,13 @@ def _narrow_probabilities(reading: OutputReading, max_least_loss: float) -> Draf
         low=low,
         high=high,
     )
-    draft = _on_logits(reading, least=least, cause=cause, allowed=max_least_loss)
+    draft = _on_logits(reading, least=least, cause=cause, bounds=bounds)
     remedy = Remedy("model", Phrase("Put nothing but one sigmoid behind the last layer."))
     return None if draft is None else replace(draft, remedy=remedy)
 
 
-def _on_logits(reading: OutputReading, *, least: float, cause: Phrase, allowed: float) -> Draft | None:
+def _on_logits(reading: OutputReading, *, least: float, cause: Phrase, bounds: tuple[float, float]) -> Draft | None:
+    allowed, lost = bounds
     if least <= allowed:
         return None
     return Draft(
@@ -210,7 +215,7 @@ def _on_logits(reading: OutputReading, *, least: float, cause: Phrase, allowed: 
                 loss=reading.comparison.name,
             ),
         ),
-        severity=None if least > LOST_LEAST_LOSS else "warning",
+        severity=None if least > lost else "warning",
     )
 
 
@@ -266,14 +271,14 @@ def _no_log_probabilities(reading: OutputReading, max_log_total: float) -> Draft
     )
 
 
-def _out_of_reach(reading: OutputReading, max_out_of_reach: float) -> Draft | None:
+def _out_of_reach(reading: OutputReading, max_out_of_reach: float, costs: tuple[float, float]) -> Draft | None:
     comparison, reach = reading.comparison, reading.reach
     if comparison.family != "distance" or comparison.targets is None or not reach.activation:
         return None
     if not comparison.targets.is_floating_point() or not bool(comparison.targets.isfinite().all()):
         return None
     share, cost = share_out_of_reach(comparison.targets, reach)
-    if share <= max_out_of_reach or cost <= MAX_REACH_COST:
+    if share <= max_out_of_reach or cost <= costs[0]:
         return None
     low, high = float(comparison.targets.min()), float(comparison.targets.max())
     return Draft(
@@ -292,7 +297,7 @@ def _out_of_reach(reading: OutputReading, max_out_of_reach: float) -> Draft | No
         remedy=Remedy(
             "model", Phrase("Leave {activation} out at the end of a regression.", activation=reach.activation)
         ),
-        severity=None if cost > LOST_REACH_COST else "warning",
+        severity=None if cost > costs[1] else "warning",
         message=Phrase(
             "The outputs of {where} cannot come to {share:.3g} % of the targets.",
             where=repr(reading.where[0]) if reading.where else "the model",
