@@ -35,7 +35,7 @@ from isometry.probes.evidence import Evidence
 from isometry.probes.race_result import RaceResult
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.document import to_document
-from isometry.report.finding import Finding
+from isometry.report.finding import Finding, Proof
 from isometry.report.language import say, speaking
 from isometry.report.page import page
 from isometry.report.phrases import Phrase
@@ -331,7 +331,12 @@ def _curable(diagnosis: Diagnosis) -> list[Finding]:
     """Return the causes that new weights may remove: not those whose experiment failed, nor guesses beside others."""
     leading = _leading(diagnosis)
     is_init = bool(leading) and leading[0].remedy.kind == "init"
-    return [each for each in _treatable(leading) if (is_init if each.proof is None else each.proof.confirmed)]
+    return [each for each in _treatable(leading) if (is_init if each.proof is None else _is_promising(each.proof))]
+
+
+def _is_promising(proof: Proof) -> bool:
+    """Say whether an experiment confirmed a cause, or removed it and left its harm open."""
+    return proof.confirmed or proof.open_after is not None
 
 
 def _treatable(findings: Iterable[Finding]) -> list[Finding]:
