@@ -12,6 +12,7 @@ from isometry.checking.guard import guarded
 from isometry.checking.settings import Settings
 from isometry.findings.rule import RULES, Draft, Rule
 from isometry.probes.evidence import gather
+from isometry.probes.recurrence import Recurrences, TimeTrace
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding, Remedy, Severity
 from tests.findings.networks import stack
@@ -211,3 +212,16 @@ def test_a_statistic_that_explains_a_fact_stands(where: tuple[str, ...], severit
     found = [replace(finding_of("NUM103"), where=where), replace(finding_of("PAR101"), where=("0.weight",))]
 
     assert guarded(found, rules, gather(task_of(), [], steps=20))[0].severity == severity
+
+
+@pytest.mark.parametrize(
+    ("where", "severity"),
+    [pytest.param(("cells",), "error", id="through time"), pytest.param(("head",), "note", id="in depth")],
+)
+def test_no_trial_refutes_what_is_lost_through_time(where: tuple[str, ...], severity: Severity) -> None:
+    evidence = gather(task_of(), [], steps=20)
+    trace = TimeTrace("cells", (1.0, 0.1), (1.0, 1.0), is_gated=False)
+    evidence.measured[Recurrences] = Recurrences((trace,))
+    finding = replace(finding_of("BWD101"), where=where)
+
+    assert [each.severity for each in guarded([finding], RULES_HERE, evidence)] == [severity]

@@ -63,6 +63,7 @@ def test_inputs_of_a_size_that_hurts_are_found(inputs: Tensor, severity: str) ->
         pytest.param(0.05 * NORMAL, (), id="columns of length one"),
         pytest.param(F.one_hot(torch.arange(64), 500).float(), (), id="one-hot words"),
         pytest.param(torch.cat([torch.ones(64, 1), RARE], 1), (), id="a column of ones beside rare marks"),
+        pytest.param(torch.cat([NORMAL[:, :1].sign(), 0.01 * NORMAL], 1), (), id="signs beside small numbers"),
         pytest.param(torch.tensor([5.8, 3.0, 3.7, 1.2] * 2) + NORMAL, (), id="centimetres of a flower"),
         pytest.param(300 + 50 * NORMAL, (nn.BatchNorm1d(8),), id="a norm first"),
         pytest.param(300 + 50 * NORMAL, (nn.Linear(8, 8), nn.BatchNorm1d(8)), id="a norm behind the first layer"),

@@ -182,3 +182,18 @@ def test_the_remedy_of_a_wide_head_fits_the_head(is_tied: bool, remedy: str) -> 
     assert draft.remedy.text.startswith(remedy)
     assert "outputs 24" in draft.cause or "outputs 23.9" in draft.cause or "outputs 24.1" in draft.cause
     assert "an even guess has 3.912" in draft.cause
+
+
+@pytest.mark.parametrize(
+    ("ratio", "severities"),
+    [
+        pytest.param(0.9, [], id="less than the loss"),
+        pytest.param(4.0, ["warning"], id="four times the loss"),
+        pytest.param(40.0, ["error"], id="forty times"),
+        pytest.param(400.0, [], id="a mean promises too much as well"),
+    ],
+)
+def test_a_sum_hurts_if_its_first_step_promises_more_than_there_is(ratio: float, severities: list[str]) -> None:
+    reading = SummedReading("cross_entropy", 128.0, "SGD", has_optimizer=True, step_ratio=ratio)
+
+    assert [draft.severity or RULES["LOS104"].severity for draft in RULES["LOS104"](reading)] == severities

@@ -143,6 +143,19 @@ def test_the_module_that_applies_it_is_named_first() -> None:
     assert finding.measured == pytest.approx(1.4612 / 2.3026, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("shift", "severities"),
+    [
+        # Of a normal distribution about the shift, the part below zero, over its variance: 0.5, 0.075 and 0.006.
+        pytest.param(0.0, ["error"], id="half of the targets"),
+        pytest.param(1.0, ["warning"], id="a sixth of them, and near"),
+        pytest.param(2.0, [], id="few"),
+    ],
+)
+def test_how_far_targets_lie_out_of_reach_decides_on_the_severity(shift: float, severities: list[str]) -> None:
+    assert [each.severity for each in found(lambda out, y: F.mse_loss(out.relu(), y), NORMAL + shift)] == severities
+
+
 def test_the_bound_can_be_set() -> None:
     torch.manual_seed(0)
     task = make_task(

@@ -160,6 +160,9 @@ class Attention(nn.Module):
         if self.way == "masked":
             mask = torch.ones(12, 12).tril().bool()
             return F.scaled_dot_product_attention(query * self.scale, key, value, attn_mask=mask).sum(1)
+        if self.way == "mask of numbers":
+            mask = -1e4 * torch.ones(12, 12).triu(1)
+            return F.scaled_dot_product_attention(query * self.scale, key, value, attn_mask=mask).sum(1)
         scores = query @ key.transpose(-1, -2) * self.scale / 8**0.5
         return (scores.softmax(-1) @ value).sum(1)
 
@@ -185,6 +188,7 @@ def test_opaque_attention_is_measured_as_that_by_hand() -> None:
     # Of opaque attention two samples are measured, and of the other all eight.
     assert attention("opaque", 3.0) == pytest.approx(attention("by hand", 3.0), rel=0.1)
     assert attention("causal", 3.0) == pytest.approx(attention("masked", 3.0), rel=1e-4)
+    assert attention("causal", 3.0) == pytest.approx(attention("mask of numbers", 3.0), rel=1e-4)
 
 
 class OneQuery(nn.Module):

@@ -1,8 +1,6 @@
 """Programs on which `check` is still wrong, each with the reason; a test fails once an entry is needless."""
 
 MISSED: dict[str, str] = {  # faulty programs without a true leading finding
-    "batch-norm-of-a-batch-of-one": "torch refuses the batch, and check raises an error that says why and what to do",
-    "attention-layers-without-shortcuts": "tokens become one without the gradient or the signal falling",
     "a-tenth-of-a-millionth-for-a-regression": "a trial at a rate of 1e-7 is not told from one that has begun to learn",
 }
 TRULY_ALARMED: dict[str, str] = {  # real architectures that do not learn from their own start, and the true name
