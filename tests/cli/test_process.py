@@ -77,7 +77,7 @@ def test_an_interrupt_while_importing_ends_with_one_line() -> None:
 @pytest.mark.parametrize("moment", range(5))
 def test_ctrl_c_at_any_moment_leaves_no_half_file(tmp_path: Path, moment: int) -> None:
     """The signal comes after the first output, at moments spread over the race and the writing."""
-    words = ["fix", built("deep_sigmoid"), "--race", "--steps", "20", "--out", "weights", "--html", "report.html"]
+    words = ["fix", built("deep_sigmoid"), "--race", "--race-steps", "20", "--out", "weights", "--html", "report.html"]
     process = subprocess.Popen(
         [sys.executable, "-m", "isometry", *words],
         cwd=tmp_path,

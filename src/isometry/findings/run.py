@@ -51,8 +51,9 @@ def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
     def weight(cause: Finding) -> tuple[int, int]:
         worst = min(SEVERITIES.index(each.severity) for each in (cause, *symptoms.get(cause.code, ())))
-        is_open = cause.proof is None or cause.proof.open_after is not None
-        return worst, 1 if is_open else 2 * (not cause.proof.confirmed)
+        if cause.proof is None or cause.proof.open_after is not None:
+            return worst, 1
+        return worst, 0 if cause.proof.confirmed else 2
 
     leading = sorted((finding for finding in found if finding.because is None), key=weight)
     ordered = [each for cause in leading for each in (cause, *symptoms.get(cause.code, ()))]

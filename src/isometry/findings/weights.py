@@ -1,5 +1,6 @@
 """Rules on the weights as they were initialised (INI)."""
 
+import math
 from collections.abc import Iterator
 
 from isometry.findings.rule import Draft, rule
@@ -81,9 +82,10 @@ def symmetric_units(
 
     Measured:
         Units, heads or experts of one weight whose numbers agree to 1e-5 of their size, up to the sign, and whose
-        gradients do to 1e-4, and modules that are copies with equal gradients; units that agree to 0.06 and 0.2 are a
-        warning at most. An error if half of the units add nothing, a warning from a tenth on, below it a note. Copies
-        that get different gradients, because of dropout or of the weights behind them, will part: a note.
+        gradients do to 1e-4, and modules that are copies with equal gradients. An error if half of the units add
+        nothing, a warning from a tenth on, below it a note. Units that agree to 0.06 and 0.2 only are a warning if
+        half of them add nothing. Copies that get different gradients, because of dropout or of the weights behind
+        them, will part: a note.
 
     Remedy:
         Draw the weights at random: `isometry fix`.
@@ -97,8 +99,9 @@ def symmetric_units(
         twins = [each for each in table.layers if each.fate == fate]
         if twins:
             first = max(twins, key=lambda each: each.lost_share)
+            bounds = {"stay": max_doubled_share, "drift": max_lost_share, "part": math.inf}
             is_lost = fate == "stay" and first.lost_share >= max_lost_share
-            is_narrow = fate != "part" and first.lost_share >= max_doubled_share
+            is_narrow = first.lost_share >= bounds[fate]
             yield Draft(
                 where=tuple(dict.fromkeys((first.layer, *(each.layer for each in twins)))),
                 measured=float(first.num_distinct),
