@@ -14,6 +14,7 @@ from torch import nn
 from isometry._console import printable
 from isometry._errors import RefusedError
 from isometry._files import write_text_atomically
+from isometry._phrases import Phrase
 from isometry.anatomy.names import ParameterNames
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task
 from isometry.checking.check import diagnose, diagnose_evidence, gather_for, refused
@@ -38,7 +39,6 @@ from isometry.report.document import to_document
 from isometry.report.finding import Finding, Proof
 from isometry.report.language import say, speaking
 from isometry.report.page import page
-from isometry.report.phrases import Phrase
 from isometry.report.terminal import TerminalReport
 
 QUICK = Settings(steps=0, proofs=0)  # rules alone

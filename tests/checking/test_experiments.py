@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from isometry._phrases import Phrase
 from isometry.checking.change import Change
 from isometry.checking.experiments import Losses, Outcome
 from isometry.report.finding import Finding
 from isometry.report.outline import proof_sentence
-from isometry.report.phrases import Phrase
 from tests.report.cases import VANISHING
 
 NAN = math.nan

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from isometry._errors import UnknownNameError
+from isometry._phrases import Phrase
 from isometry.auditing.audit import audit
 from isometry.auditing.result import AuditReport
 from isometry.checking.check import check, diagnose
@@ -20,7 +21,6 @@ from isometry.report import language
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.language import catalogue, say, speaking
 from isometry.report.page import page
-from isometry.report.phrases import Phrase
 from isometry.report.race import RaceReport
 from isometry.report.terminal import TerminalReport, plain_text, terminal_text
 from tests.cli.running import built, invoke

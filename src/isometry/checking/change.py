@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Task
 from isometry.probes.evidence import Evidence
 from isometry.report.finding import Finding
-from isometry.report.phrases import Phrase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

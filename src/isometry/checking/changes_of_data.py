@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Task, map_tensors
 from isometry.checking.batch_parts import all_tensors
 from isometry.checking.change import Change
 from isometry.probes.evidence import Evidence
 from isometry.probes.training import LEARNING_RATE, copied
 from isometry.report.finding import Finding
-from isometry.report.phrases import Phrase
 
 LOW = frozenset({torch.float16, torch.bfloat16})
 SMALLER_STEPS = (0.1, 0.01, 0.001)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from isometry._phrases import Phrase
 from isometry.anatomy.operations import TRANSPARENT
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.substitution import with_substitution
@@ -14,7 +15,6 @@ from isometry.checking.change import Change
 from isometry.probes.comparisons import THIRD, Comparison, ComparisonTable
 from isometry.probes.evidence import Evidence, measure
 from isometry.report.finding import Finding
-from isometry.report.phrases import Phrase
 
 OUTPUT_ACTIVATIONS = frozenset(
     {"exp", "hardsigmoid", "log_sigmoid", "logsigmoid", "log_softmax", "relu", "relu6", "sigmoid"}

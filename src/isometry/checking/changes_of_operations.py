@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from isometry._phrases import Phrase
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.substitution import with_substitution
 from isometry.anatomy.tape import Operation
@@ -14,7 +15,6 @@ from isometry.probes.evidence import Evidence, measure
 from isometry.probes.guarded import GUARDED
 from isometry.probes.nonfinite import NonFiniteOrigin
 from isometry.report.finding import Finding
-from isometry.report.phrases import Phrase
 
 BOUNDED = frozenset({"sigmoid", "tanh"})
 MAX_SHARE = 0.5  # of an activation's outputs that are saturated

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Task
 from isometry.checking.batch_parts import input_tensors, with_parts
 from isometry.checking.change import Change
@@ -14,7 +15,6 @@ from isometry.findings.data import MAX_GOAL
 from isometry.probes.comparisons import ComparisonTable
 from isometry.probes.evidence import Evidence, measure
 from isometry.report.finding import Finding
-from isometry.report.phrases import Phrase
 
 TABLE = 2  # axes of a table of samples and features
 SEQUENCE = 3  # axes of samples, places and features

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from isometry._errors import RefusedError
+from isometry._phrases import Phrase
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task, tensors_in
 from isometry.checking.guard import guarded
 from isometry.checking.proofs import proved
@@ -26,7 +27,6 @@ from isometry.probes.trial_result import TrialResult
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.facts import Cost, Skipped
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 EVAL_MODE = "The model is in eval mode and was measured so; training will run in train mode: call model.train()."
 FAILED = Phrase("the model failed on its batch")

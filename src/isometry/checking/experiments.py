@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from isometry._errors import IsometryError
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Task
 from isometry.checking.change import Change
 from isometry.findings.rule import Rule
@@ -15,7 +16,6 @@ from isometry.probes.evidence import Evidence, NotMeasuredError, gather, measure
 from isometry.probes.trial import learns
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding, Proof
-from isometry.report.phrases import Phrase
 
 TIME_BUDGET = 4.0  # seconds of all experiments of a check, which is to take less than ten with everything on
 MIN_BETTER = 0.05  # of a loss after the same steps; 0.43 in the median without a true fault: benchmarks/proofs.md

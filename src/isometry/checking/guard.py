@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from isometry._errors import IsometryError
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Task
 from isometry.checking.change import Change
 from isometry.checking.treatment import redrawn
@@ -15,7 +16,6 @@ from isometry.probes.recurrence import Recurrences
 from isometry.probes.trial import trial_of
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding
-from isometry.report.phrases import Phrase
 
 # What these find makes learning slow and not impossible, so that only a network that learns fast refutes them.
 SLOWING = frozenset({"DAT101", "FWD104"})

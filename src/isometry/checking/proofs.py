@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from isometry._phrases import Phrase
 from isometry.checking.change import Change, Changes
 from isometry.checking.changes_of_data import (
     averaged,
@@ -25,7 +26,6 @@ from isometry.findings.rule import Rule
 from isometry.findings.run import rank
 from isometry.probes.evidence import Evidence, NotMeasuredError
 from isometry.report.finding import Finding, Remedy
-from isometry.report.phrases import Phrase
 
 CHANGES: Mapping[str, tuple[Changes, ...]] = {
     "DAT101": (standardised,),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Task, with_model
 from isometry.checking.change import Change
 from isometry.planning.automatic import automatic_entries
@@ -12,7 +13,6 @@ from isometry.probes.evidence import Evidence
 from isometry.probes.recurrence import Recurrences
 from isometry.probes.training import copied
 from isometry.report.finding import Finding
-from isometry.report.phrases import Phrase
 
 SIGNAL_FAMILIES = ("BWD", "FWD")  # their cause lies in the layers that change signal or gradient most
 ALONG_THE_TRUNK = frozenset(

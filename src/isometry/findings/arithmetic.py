@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
+from isometry._phrases import Phrase
 from isometry.findings.edges import advice_on
 from isometry.findings.places import place_of
 from isometry.findings.rule import Draft, rule
 from isometry.probes.nonfinite import NonFiniteOrigin
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 
 @rule("NUM101", severity="error", explained_by=("NUM102", "INI103", "INI105", "LOS103", "LOS104"))

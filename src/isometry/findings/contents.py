@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from isometry._phrases import Phrase
 from isometry.findings.deviations import off_constant, off_mean, off_replay, off_std, off_tail
 from isometry.findings.rule import AUDIT_RULES, RULES, Draft, rule
 from isometry.planning.copies import Clones, Copies
@@ -10,7 +11,6 @@ from isometry.planning.zeros import ZeroProducts
 from isometry.probes.contents import is_huge
 from isometry.probes.duplicates import EqualSlices
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 MAX_SIGMA = (
     1000.0  # standard deviations; no distribution of weights in use comes near, and unwritten memory goes beyond

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.probes.data import GoalReading, InputReading, InputScale, Variety
 from isometry.probes.norms import NormTable
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 # Root mean square of what a first layer reads. Counts up to ten have at most 6, digits of 0 to 16 have 8, raw pixels
 # 70 to 150.

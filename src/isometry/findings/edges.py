@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import torch
 
+from isometry._phrases import Phrase
 from isometry.probes.operands import Operand
 from isometry.probes.origin import NonFiniteOrigin
-from isometry.report.phrases import Phrase
 
 
 class Advice(NamedTuple):

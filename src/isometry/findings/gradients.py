@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.probes.courses import GradientCourse
 from isometry.probes.recurrence import TimeTrace
 from isometry.probes.traces import GradientTrace
 from isometry.report.finding import Remedy, Severity
-from isometry.report.phrases import Phrase
 
 # Decades between the last hidden layer and the first. Plain networks that lost less than 3.2 learned; between 3.3 and
 # 3.8 one reached its accuracy late and the next hardly any of it; of those that lost 4 none reached 0.6 of 0.97, and

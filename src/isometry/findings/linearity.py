@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.probes.linearity import Linearity, LinearPair
 from isometry.report.finding import Remedy, Severity
-from isometry.report.phrases import Phrase
 
 MAX_LINEAR_SHARE = (
     0.5  # of the gaps between layers; above half it is a habit, and no projection at the input or before the head

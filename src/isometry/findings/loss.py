@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.probes.reductions import SummedReading
 from isometry.probes.start import Gap, GapKind, LossStart
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 # Times the constant predictor's loss; 5 cost next to nothing, 10 cost accuracy: benchmarks/thresholds.md.
 MAX_START_RATIO = 6.0

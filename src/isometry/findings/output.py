@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.probes.outputs import (
     OutputReading,
@@ -13,7 +14,6 @@ from isometry.probes.outputs import (
     share_out_of_reach,
 )
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 # Of the loss of a guess, dimensionless. What a bounded output keeps of the loss for ever: a tanh before two classes
 # keeps 0.18, a sigmoid 0.45, a softmax before ten classes 0.63; a cap of 30 on logits, as Gemma's, keeps nothing.

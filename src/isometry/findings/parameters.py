@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.probes.reach import GradientReach, ParameterReach
 from isometry.probes.strays import Stray, Strays
 from isometry.report.finding import Remedy, Severity
-from isometry.report.phrases import Phrase
 
 LOST = Phrase("what the layers make of the batch leaves torch before the loss, through numpy, a list or a number")
 KEEP = Remedy(

@@ -1,6 +1,6 @@
 """Operations named by where they are."""
 
-from isometry.report.phrases import Phrase
+from isometry._phrases import Phrase
 
 
 def place_of(operation: str, where: str) -> str:

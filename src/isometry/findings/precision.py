@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from isometry._phrases import Phrase
 from isometry.findings.places import place_of
 from isometry.findings.rule import Draft, rule
 from isometry.probes.headroom import Headroom, Result, limit_of
 from isometry.probes.underflow import GradientUnderflow
 from isometry.report.finding import Remedy
 from isometry.report.numerals import numeral
-from isometry.report.phrases import Phrase
 
 # Times that the largest result of the first step must fit into its type. Nets that start with less still learn at
 # first, but activations grow twenty times and more in ordinary training: benchmarks/arithmetic.md.

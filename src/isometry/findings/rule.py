@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
 
 from isometry._errors import SettingsError
+from isometry._phrases import Phrase
 from isometry._registry import Registry
 from isometry.report.finding import Remedy, Severity
-from isometry.report.phrases import Phrase
 
 PARTS = ("Why", "Measured", "Remedy", "Source")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.probes.activations import ActivationTable
 from isometry.probes.attention import AttentionTable
@@ -10,7 +11,6 @@ from isometry.probes.recurrence import TimeTrace
 from isometry.probes.saturation import SaturatedPlace, Saturation
 from isometry.probes.traces import SignalTrace
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 # All grounds are in benchmarks/thresholds.md. Decades from the first hidden layer to the last: signal and gradient of
 # a plain network fall and rise together, so the bounds are those of the gradient.

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.probes.targets import BroadcastTable, TargetTable
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 # Share of targets outside of the loss's domain. What has no meaning is wrong from the first on; several labels at
 # once, and sums other than 1, are a matter of most targets.

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import torch
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.probes.step_size import RateCourse, StepSize, does_harm
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 # Share of the loss at the start by which a smaller rate must end lower. Rates that train well for all their jumps come
 # within 0.2 of the best, those that ruin a training do not: benchmarks/trial.md.

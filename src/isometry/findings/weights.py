@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator
 
+from isometry._phrases import Phrase
 from isometry.findings.rule import Draft, rule
 from isometry.planning.copies import Clones
 from isometry.probes.fans import WrongFans
 from isometry.probes.twins import Fate, TwinTable, TwinUnits
 from isometry.probes.weights import WeightNumbers, WeightTable
 from isometry.report.finding import Remedy
-from isometry.report.phrases import Phrase
 
 BREAK = Remedy("init", Phrase("Draw the weights at random, which breaks the symmetry: isometry fix."))
 # Shares of a layer's units that add nothing (benchmarks/symmetry.md): half of 64 cost a hundredth of the accuracy on

@@ -1,7 +1,7 @@
 """The sentences of the findings, one template per code, so that another language can stand beside them."""
 
+from isometry._phrases import Phrase
 from isometry.report.numerals import amount, quantity
-from isometry.report.phrases import Phrase
 
 MESSAGES: dict[str, str] = {
     "BWD101": "The gradient falls by {measured} decades from the last hidden layer to the first ({allowed} allowed).",

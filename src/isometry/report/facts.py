@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from isometry._phrases import Phrase
 from isometry.probes.jacobian_result import JacobianResult
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding
-from isometry.report.phrases import Phrase
 
 Verdict = Literal["healthy", "at-risk", "broken"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)  # from good to bad

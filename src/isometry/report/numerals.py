@@ -2,8 +2,8 @@
 
 import math
 
+from isometry._phrases import Phrase
 from isometry.report.language import say
-from isometry.report.phrases import Phrase
 
 PLAIN_FROM = 1e-3  # smaller magnitudes are written with a power of ten
 PLAIN_BELOW = 1e6

@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from isometry._phrases import Phrase
 from isometry.probes.jacobian_result import JacobianResult, Spectrum
 from isometry.probes.trial_result import TrialResult
 from isometry.report.facts import Cost, Facts, Skipped
 from isometry.report.finding import SEVERITIES, Finding, Proof, Remedy
 from isometry.report.language import say
 from isometry.report.numerals import QUANTITIES, SHARE, amount, counted, duration, memory, numeral, quantity
-from isometry.report.phrases import Phrase
 
 NOT_FINITE = "NUM101"  # the finding that a loss is no number
 DIVERGED = 10.0  # times the first loss, at the end of a trial; jumps of a step that is a little too long stay below
