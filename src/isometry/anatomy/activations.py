@@ -45,7 +45,7 @@ class Activation:
         with torch.no_grad():
             for index in self.operations:
                 values[self.tape.operations[index].outputs[0]] = _repeat(self.tape.elementwise[index], values)
-        return values[self.exit].numpy()
+        return values[self.exit].double().numpy()  # a comparison makes truth values
 
     @property
     def formula(self) -> tuple[Hashable, ...] | None:
