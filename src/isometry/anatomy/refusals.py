@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from isometry._errors import ModelError, Refusal, RefusedError, describe
 from isometry._phrases import Phrase
+from isometry.anatomy.flow import data_flow
 from isometry.anatomy.known_failures import known_failure
 from isometry.anatomy.recorder import Recorder
 from isometry.anatomy.tape import Tape
@@ -127,17 +128,7 @@ def refuse_constant_loss(loss: Tensor, tape: Tape, trainable: Collection[str]) -
     Raises:
         RefusedError: If no operation before the loss used a parameter.
     """
-    seen: set[int] = set()
-    waiting = [] if loss.requires_grad else [tape.loss]
-    is_constant = bool(waiting)
-    while waiting:
-        producer = tape.values[waiting.pop()].producer
-        if producer is None or producer in seen:
-            continue
-        seen.add(producer)
-        is_constant = is_constant and not tape.operations[producer].parameters
-        waiting.extend(tape.operations[producer].inputs)
-    if is_constant:
+    if not loss.requires_grad and not any(tape.operations[node].parameters for node in data_flow(tape).nodes):
         raise RefusedError(
             "the loss is a constant: no parameter leads to it, and training needs a loss that is computed from the "
             "model's output. Compute it with torch operations; torch.tensor(...), .item() and NumPy cut the way.",

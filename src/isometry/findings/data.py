@@ -87,10 +87,10 @@ def _dominated(reading: InputReading, bounds: tuple[float, float], least_dominan
     ratio = reading.feature_size / reading.other_size
     if ratio <= bounds[0]:
         return None
-    return Draft(
-        where=("inputs", reading.layer),
-        measured=ratio,
-        allowed=bounds[0],
+    return _of_inputs(
+        reading,
+        ratio,
+        bounds,
         unit="times all others",
         cause=Phrase(
             "feature {feature} of what {layer!r} reads has a root mean square of {size:.3g}, all others together have "
@@ -100,18 +100,16 @@ def _dominated(reading: InputReading, bounds: tuple[float, float], least_dominan
             size=reading.feature_size,
             rest=reading.other_size,
         ),
-        remedy=Remedy("data", STANDARDISE),
-        severity="error" if ratio > bounds[1] else None,
     )
 
 
 def _too_large(reading: InputReading, bounds: tuple[float, float]) -> Draft | None:
     if reading.is_normalised or reading.size <= bounds[0]:
         return None
-    return Draft(
-        where=("inputs", reading.layer),
-        measured=reading.size,
-        allowed=bounds[0],
+    return _of_inputs(
+        reading,
+        reading.size,
+        bounds,
         unit="root mean square",
         cause=Phrase(
             "{layer!r} reads numbers with a root mean square of {size:.3g}, the largest {largest:.3g}",
@@ -119,41 +117,51 @@ def _too_large(reading: InputReading, bounds: tuple[float, float]) -> Draft | No
             size=reading.size,
             largest=reading.largest,
         ),
-        remedy=Remedy("data", STANDARDISE),
-        severity="error" if reading.size > bounds[1] else None,
     )
 
 
 def _far_off(reading: InputReading, bounds: tuple[float, float]) -> Draft | None:
     if reading.is_normalised or not bounds[0] < reading.offset < math.inf:
         return None
-    return Draft(
-        where=("inputs", reading.layer),
-        measured=reading.offset,
-        allowed=bounds[0],
+    return _of_inputs(
+        reading,
+        reading.offset,
+        bounds,
         unit="mean over spread",
         cause=Phrase(
             "what {layer!r} reads has a mean {offset:.3g} times as large as its spread",
             layer=reading.layer,
             offset=reading.offset,
         ),
-        remedy=Remedy("data", STANDARDISE),
-        severity="error" if reading.offset > bounds[1] else None,
     )
 
 
 def _too_small(reading: InputReading, min_largest: float) -> Draft | None:
     if reading.is_normalised or not 0 < reading.largest < min_largest:
         return None
-    return Draft(
-        where=("inputs", reading.layer),
-        measured=reading.largest,
-        allowed=min_largest,
+    return _of_inputs(
+        reading,
+        reading.largest,
+        (min_largest, math.inf),
         unit="largest magnitude",
         cause=Phrase(
             "the largest number that {layer!r} reads is {largest:.3g}", layer=reading.layer, largest=reading.largest
         ),
+    )
+
+
+def _of_inputs(
+    reading: InputReading, measured: float, bounds: tuple[float, float], *, unit: str, cause: Phrase
+) -> Draft:
+    """Return what is wrong with the inputs; beyond the second bound it is an error."""
+    return Draft(
+        where=("inputs", reading.layer),
+        measured=measured,
+        allowed=bounds[0],
+        unit=unit,
+        cause=cause,
         remedy=Remedy("data", STANDARDISE),
+        severity="error" if measured > bounds[1] else None,
     )
 
 

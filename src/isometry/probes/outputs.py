@@ -124,17 +124,10 @@ def layers_before(evidence: Evidence, value: int) -> tuple[str, ...]:
     """Return the names of the nearest layers with weights that a value is made by."""
     tape, flow = evidence.step.tape, evidence.anatomy.flow
     producer = tape.values[value].producer
-    waiting, seen, found = [] if producer is None else [producer], set[int](), list[int]()
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if tape.operations[node].weights:
-            found.append(node)
-        else:
-            waiting.extend(flow.before.get(node, ()))
-    return tuple(dict.fromkeys(tape.label(tape.operations[node]) for node in sorted(found, reverse=True)))
+    makers = [] if producer is None else [producer]
+    passed = flow.back_from(makers, until=lambda node: bool(tape.operations[node].weights))
+    layers = [tape.operations[node] for node in sorted(passed, reverse=True) if tape.operations[node].weights]
+    return tuple(dict.fromkeys(map(tape.label, layers)))
 
 
 def reach_of(anatomy: Anatomy, value: int) -> Reach:

@@ -36,15 +36,8 @@ def layer_pictures(pairs: Sequence[LayerPair], *, names: Sequence[str]) -> Itera
         curves = tuple(_layer_curves(pairs, quantity, names))
         values = [point.value for curve in curves for point in curve.points]
         if any(finite(value) is not None for value in values):
-            yield Picture(
-                key=f"picture-{key}",
-                title=say(title),
-                description=" ".join(map(_course, curves)),
-                x_title=say("layer, in the order of execution"),
-                x_axis=counting_axis(1, len(pairs)),
-                y_axis=logarithmic_axis(values),
-                curves=curves,
-                wording=_short,
+            yield _layer_picture(
+                key, title, curves, num_layers=len(pairs), y_axis=logarithmic_axis(values), wording=_short
             )
     yield from _share_pictures(pairs, names)
 
@@ -58,16 +51,22 @@ def _share_pictures(pairs: Sequence[LayerPair], names: Sequence[str]) -> Iterato
     for key, title, quantity in quantities:
         curves = tuple(_layer_curves(pairs, quantity, names))
         if any(finite(point.value) for curve in curves for point in curve.points):
-            yield Picture(
-                key=f"picture-{key}",
-                title=say(title),
-                description=" ".join(map(_course, curves)),
-                x_title=say("layer, in the order of execution"),
-                x_axis=counting_axis(1, len(pairs)),
-                y_axis=share_axis(),
-                curves=curves,
-                wording=percentage,
-            )
+            yield _layer_picture(key, title, curves, num_layers=len(pairs), y_axis=share_axis(), wording=percentage)
+
+
+def _layer_picture(
+    key: str, title: str, curves: tuple[Curve, ...], *, num_layers: int, y_axis: Axis, wording: Callable[[float], str]
+) -> Picture:
+    return Picture(
+        key=f"picture-{key}",
+        title=say(title),
+        description=" ".join(map(_course, curves)),
+        x_title=say("layer, in the order of execution"),
+        x_axis=counting_axis(1, num_layers),
+        y_axis=y_axis,
+        curves=curves,
+        wording=wording,
+    )
 
 
 def race_pictures(race: RaceResult) -> Iterator[Picture]:
