@@ -111,6 +111,7 @@ class Rule:
 
 RULES = Registry[Rule]("rule")  # those of `check`
 AUDIT_RULES = Registry[Rule]("rule")  # those of `audit`, which need no batch
+WATCH_RULES = Registry[Rule]("rule")  # those of `watch`, which read the history of a run
 
 
 def rule(

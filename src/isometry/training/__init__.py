@@ -1,0 +1,1 @@
+"""Watches trainings, says when to stop, and steadies the optimiser."""

@@ -1,0 +1,1 @@
+"""Optimisers, clipping and groups of parameters that keep steps in proportion."""
