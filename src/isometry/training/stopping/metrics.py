@@ -51,7 +51,7 @@ def sign_of(name: str, mode: Mode) -> int:
         return 1 if mode == "min" else -1
     if mode != "auto":
         raise SettingsError(f"mode={mode!r} is not known. Give 'min' where less is better, 'max' where more is.")
-    words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    words = words_of(name)
     if bool(words & FALLS) == bool(words & RISES):
         raise SettingsError(
             f"the name {name!r} does not tell whether less or more is better. Give mode='min' or 'max'."
@@ -78,3 +78,22 @@ def evaluation_from(state: dict[str, Any] | None) -> Evaluation | None:
 def number_state(value: float) -> float | str:
     """Return a number as strict JSON can hold it: itself, or the word for one that is not finite."""
     return value if math.isfinite(value) else NONFINITE[0 if math.isnan(value) else 1 if value > 0 else 2]
+
+
+def require_falling(name: str) -> str:
+    """Return a metric's name, if it may be one where less is better.
+
+    Args:
+        name: The metric's name.
+
+    Raises:
+        SettingsError: If a word of the name says that more is better.
+    """
+    if words_of(name) & RISES and not words_of(name) & FALLS:
+        raise SettingsError(f"of {name!r} more is better, and this rule reads a loss or an error. Name one of these.")
+    return name
+
+
+def words_of(name: str) -> set[str]:
+    """Return the words of a metric's name, in small letters."""
+    return set(re.split(r"[^a-z0-9]+", name.lower()))
