@@ -1,0 +1,35 @@
+"""Many tensors in one call: the operations that torch's own optimisers are made of, and norms that do not overflow."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+FOREACH: Any = torch  # its foreach functions begin with an underscore, and have no public names
+Key = TypeVar("Key", bound=Hashable)
+
+
+def buckets(pairs: Iterable[tuple[Tensor, Key]]) -> dict[tuple[torch.device, torch.dtype, Key], list[Tensor]]:
+    """Sort tensors by device, type and a key of their own; only equals can share a call.
+
+    Args:
+        pairs: Tensors with their keys.
+
+    Returns:
+        The tensors that agree in all three, in the order they came in.
+    """
+    found: dict[tuple[torch.device, torch.dtype, Key], list[Tensor]] = {}
+    for tensor, key in pairs:
+        found.setdefault((tensor.device, tensor.dtype, key), []).append(tensor)
+    return found
+
+
+def norms_of(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the Euclidean norm of each tensor, in float32 at least: that of a float16 gradient may pass 65504.
+
+    Args:
+        tensors: Of one device and type; at least one.
+    """
+    wide = torch.promote_types(tensors[0].dtype, torch.float32)
+    return torch.stack(FOREACH._foreach_norm(list(tensors), 2, dtype=wide))
