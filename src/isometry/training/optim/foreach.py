@@ -10,18 +10,19 @@ FOREACH: Any = torch  # its foreach functions begin with an underscore, and have
 Key = TypeVar("Key", bound=Hashable)
 
 
-def buckets(pairs: Iterable[tuple[Tensor, Key]]) -> dict[tuple[torch.device, torch.dtype, Key], list[Tensor]]:
-    """Sort tensors by device, type and a key of their own; only equals can share a call.
+def buckets(pairs: Iterable[tuple[Tensor, Key]]) -> dict[tuple[torch.device, torch.dtype, type, Key], list[Tensor]]:
+    """Sort tensors by device, type, class and a key of their own; only equals can share a call.
 
     Args:
         pairs: Tensors with their keys.
 
     Returns:
-        The tensors that agree in all three, in the order they came in.
+        The tensors that agree in all of them, in the order they came in.
     """
-    found: dict[tuple[torch.device, torch.dtype, Key], list[Tensor]] = {}
+    found: dict[tuple[torch.device, torch.dtype, type, Key], list[Tensor]] = {}
     for tensor, key in pairs:
-        found.setdefault((tensor.device, tensor.dtype, key), []).append(tensor)
+        kind = torch.Tensor if isinstance(tensor, torch.nn.Parameter) else type(tensor)
+        found.setdefault((tensor.device, tensor.dtype, kind, key), []).append(tensor)
     return found
 
 
@@ -32,4 +33,10 @@ def norms_of(tensors: Sequence[Tensor]) -> Tensor:
         tensors: Of one device and type; at least one.
     """
     wide = torch.promote_types(tensors[0].dtype, torch.float32)
-    return torch.stack(FOREACH._foreach_norm(list(tensors), 2, dtype=wide))
+    return whole(torch.stack(FOREACH._foreach_norm(list(tensors), 2, dtype=wide)))
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor of which every process holds a part as the same tensor in all of them; others as they are."""
+    gather = getattr(tensor, "full_tensor", None)  # that of a DTensor, which takes a second to import
+    return tensor if gather is None else gather()

@@ -137,7 +137,7 @@ class TrustRatioOptimizer(Optimizer, ABC):
         for parameter in given:
             state = self.state[parameter]
             state["step"] = state.get("step", 0) + 1
-        for (_, _, step), parameters in buckets((each, self.state[each]["step"]) for each in given).items():
+        for (*_, step), parameters in buckets((each, self.state[each]["step"]) for each in given).items():
             gradients = [_dense(parameter, type(self).__name__) for parameter in parameters]
             if group["maximize"]:
                 gradients = FOREACH._foreach_neg(gradients)
