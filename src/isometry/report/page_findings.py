@@ -24,17 +24,22 @@ def findings_markup(diagnosis: Facts, *, prefix: str = "") -> Markup:
     """
     if not diagnosis.findings:
         return element("p", escaped(say("No findings: every rule that was judged holds.")))
-    anchor = _numbered_anchors(prefix)
-    return joined(_article(cause, anchor) for cause in causes(diagnosis.findings))
+    anchor = numbered_anchors(prefix)
+    return joined(article(cause, anchor) for cause in causes(diagnosis.findings))
 
 
 def sign_and_word(word: str) -> Markup:
     """Return a verdict or severity as sign and word; colour is added by the style, never instead."""
-    sign = element("span", escaped(UNICODE.signs[word]), aria_hidden="true")
-    return element("span", sign, SPACE, escaped(say(word)), class_=f"badge {word}")
+    return badge(word, word)
 
 
-def _numbered_anchors(prefix: str) -> Callable[[str], str]:
+def badge(kind: str, word: str) -> Markup:
+    """Return a word under the sign and colour of a verdict or severity."""
+    sign = element("span", escaped(UNICODE.signs[kind]), aria_hidden="true")
+    return element("span", sign, SPACE, escaped(say(word)), class_=f"badge {kind}")
+
+
+def numbered_anchors(prefix: str) -> Callable[[str], str]:
     """Return a giver of identifiers for findings: the code, and from the second of one code on also a number."""
     given: Counter[str] = Counter()
 
@@ -46,11 +51,21 @@ def _numbered_anchors(prefix: str) -> Callable[[str], str]:
     return anchor
 
 
-def _article(cause: Cause, anchor: Callable[[str], str]) -> Markup:
+def article(cause: Cause, anchor: Callable[[str], str], *, when: str = "") -> Markup:
+    """A finding with its numbers, what it explains folded below it.
+
+    Args:
+        cause: The finding.
+        anchor: Gives the identifier of its code.
+        when: At what time it was made, for a run; else empty.
+
+    Returns:
+        The article.
+    """
     finding = cause.finding
     return element(
         "article",
-        _heading(finding, anchor(finding.code)),
+        _heading(finding, anchor(finding.code), when),
         element("p", escaped(say(finding.message)), class_="message"),
         _facts(finding),
         _symptoms(cause.symptoms, anchor),
@@ -58,9 +73,10 @@ def _article(cause: Cause, anchor: Callable[[str], str]) -> Markup:
     )
 
 
-def _heading(finding: Finding, anchor: str) -> Markup:
+def _heading(finding: Finding, anchor: str, when: str) -> Markup:
     link = element("a", code(finding.code), href=f"#{anchor}")
-    return element("h3", sign_and_word(finding.severity), SPACE, link, SPACE, escaped(finding.name), id=anchor)
+    time = joined((SPACE, element("span", escaped(when), class_="when"))) if when else EMPTY
+    return element("h3", sign_and_word(finding.severity), SPACE, link, SPACE, escaped(finding.name), time, id=anchor)
 
 
 def _facts(finding: Finding) -> Markup:

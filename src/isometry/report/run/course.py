@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from isometry.probes.running.readings import Evaluation, LayerReading, ParameterReading, Reading
 from isometry.report.finding import SEVERITIES, Severity
 from isometry.report.run.facts import Event
 
+Entry = TypeVar("Entry")
 RATE_READINGS = 20  # recorded steps over which the speed is taken
 ATTENTION = "attention"  # the kind of a layer whose logits were measured; its weights are those of other layers
 
@@ -87,11 +89,11 @@ def stretches(points: Sequence[tuple[int, float]], most: int) -> list[Stretch]:
     return [_stretch(points[first : first + size]) for first in range(0, len(points), size)]
 
 
-def spread_out(readings: Sequence[Reading], most: int) -> list[Reading]:
-    """Return at most `most` of the recorded steps, evenly, the first and the last among them."""
-    if len(readings) <= most:
-        return list(readings)
-    return [readings[round(number * (len(readings) - 1) / (most - 1))] for number in range(most)]
+def spread_out(entries: Sequence[Entry], most: int) -> list[Entry]:
+    """Return at most `most` entries of a row, evenly, the first and the last among them."""
+    if len(entries) <= most:
+        return list(entries)
+    return [entries[round(number * (len(entries) - 1) / (most - 1))] for number in range(most)]
 
 
 def steps_per_second(readings: Sequence[Reading]) -> float | None:

@@ -22,6 +22,7 @@ from isometry.report.run.words import (
     Incident,
     fault_sentence,
     fault_title,
+    incident_severity,
     incidents,
     metric_rows,
     progress_words,
@@ -194,9 +195,8 @@ def _mark(incident: Incident, glyphs: Glyphs) -> Mark:
 
 
 def _sign(incident: Incident, glyphs: Glyphs) -> tuple[str, str]:
-    """Return the sign of an incident and its colour; a fault that was mended is a warning."""
-    what = incident.what
-    severity = what.severity if isinstance(what, Finding) else "error" if what.action == "stop" else "warning"
+    """Return the sign of an incident and its colour."""
+    severity = incident_severity(incident)
     return glyphs.signs[severity], STYLES[severity]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from isometry.probes.running.readings import Evaluation, Fault
-from isometry.report.finding import Finding
+from isometry.report.finding import Finding, Severity
 from isometry.report.language import say
 from isometry.report.numerals import counted, duration, numeral
 from isometry.report.run.course import MetricCourse, losses_of, metric_courses, steps_per_second
@@ -46,6 +46,20 @@ def incidents(facts: RunFacts) -> list[Incident]:
         *(Incident(fault.step, fault) for fault in facts.faults),
     ]
     return sorted(found, key=lambda incident: incident.step)
+
+
+def incident_title(incident: Incident) -> str:
+    """Return what an event or a fault is, in a few words."""
+    what = incident.what
+    return fault_title(what) if isinstance(what, Fault) else f"{what.code} {what.name}"
+
+
+def incident_severity(incident: Incident) -> Severity:
+    """Return how grave it is; a fault that was mended is a warning."""
+    what = incident.what
+    if isinstance(what, Finding):
+        return what.severity
+    return "error" if what.action == "stop" else "warning"
 
 
 def is_broken(facts: RunFacts) -> bool:
@@ -99,15 +113,15 @@ def fault_sentence(fault: Fault) -> str:
     during = say(DURING.get(fault.during, fault.during))
     if fault.operation and fault.where:
         found = say(
-            "{operation} at {where} made them first, {during}",
+            "first made by {operation} at {where}, {during}",
             operation=fault.operation,
             where=fault.where,
             during=during,
         )
     elif fault.operation or fault.where:
-        found = say("{operation} made them first, {during}", operation=fault.operation or fault.where, during=during)
+        found = say("first made by {operation}, {during}", operation=fault.operation or fault.where, during=during)
     else:
-        found = say("they came up {during}", during=during)
+        found = say("first seen {during}", during=during)
     parts = [found, *([say(fault.reason)] if fault.reason else []), fault_action(fault)]
     return "; ".join(parts)
 
