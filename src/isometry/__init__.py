@@ -3,9 +3,7 @@
 Names are loaded when they are first used, so that `import isometry` does not import torch.
 """
 
-import difflib
-import importlib
-from typing import Any
+from isometry._lazy import lazy_names
 
 _HOMES = {
     "Anatomy": "isometry.anatomy.reading",
@@ -36,19 +34,13 @@ _HOMES = {
     "race": "isometry.probes.race",
     "read": "isometry.anatomy.reading",
     "record": "isometry.anatomy.record",
+    "watch": "isometry.training.watching.watch",
 }
 
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] - the stub beside this file lists them
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        near = difflib.get_close_matches(name, __all__, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise AttributeError(f"module 'isometry' has no attribute {name!r}.{hint} It has: {', '.join(__all__)}.")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

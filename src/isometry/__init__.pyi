@@ -28,6 +28,7 @@ from isometry.report.diagnosis import Diagnosis as Diagnosis
 from isometry.report.finding import Finding as Finding
 from isometry.report.finding import Remedy as Remedy
 from isometry.schemes import SCHEMES as SCHEMES
+from isometry.training.watching.watch import watch as watch
 
 __all__ = [
     "RECIPES",
@@ -58,4 +59,5 @@ __all__ = [
     "race",
     "read",
     "record",
+    "watch",
 ]
