@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.text import Text
 
 from isometry._console import printable
-from isometry.probes.running.readings import Evaluation, Fault, Reading
+from isometry.probes.running.readings import Fault
 from isometry.report.finding import Severity
 from isometry.report.language import say
 from isometry.report.run.facts import Event, RunFacts
@@ -12,6 +12,8 @@ from isometry.report.run.words import fault_sentence, fault_title
 from isometry.training.watching.sink import Entry
 
 STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+OF_FAULTS = "NUM101"  # the finding that says of a fault what the fault has said already
 
 
 class Announcer:
@@ -26,14 +28,14 @@ class Announcer:
     def write(self, entry: Entry) -> None:
         """Print an event or a fault."""
         match entry:
-            case Event():
+            case Event() if entry.finding.code != OF_FAULTS:
                 finding = entry.finding
                 title = f"{say(finding.severity)} {finding.code} {finding.name}"
                 self._print(entry.step, f"{title}: {say(finding.message)}", STYLES[finding.severity])
             case Fault():
                 words = f"{fault_title(entry)}: {fault_sentence(entry)}"
                 self._print(entry.step, words, STYLES["error" if entry.action == "stop" else "warning"])
-            case Reading() | Evaluation():
+            case _:
                 pass
 
     def close(self, facts: RunFacts) -> None:

@@ -40,6 +40,7 @@ def save_checkpoint(folder: str | os.PathLike[str], training: Training, *, step:
     drafts = [path.with_name(path.name + NEXT) for path in (weights, state)]
     save_model(unwrapped(training.model), str(drafts[0]), metadata={"format": "pt", "step": str(step)})
     torch.save(_states(training, step), drafts[1])
+    drafts[0].chmod(drafts[1].stat().st_mode)  # safetensors makes private files
     drafts[0].replace(weights)
     drafts[1].replace(state)
 

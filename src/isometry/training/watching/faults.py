@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry.anatomy.names import names_of
+from isometry.probes.running.foreach import FOREACH
 from isometry.training.watching.ranks import Ranks
 
 
@@ -29,10 +30,10 @@ class GradientGuard:
         Gradients that overflowed because a scaler scaled the loss are its own business: it leaves the step out.
         """
         gradients = {id(each): _numbers(each.grad) for each in self._parameters if each.grad is not None}
-        if not gradients or self._agreed(norms_are_finite(list(gradients.values()))):
+        if not gradients or self._agreed(is_well=norms_are_finite(list(gradients.values()))):
             return ()
         bad = tuple(self._names[key] for key, each in gradients.items() if not bool(each.isfinite().all()))
-        if self._agreed(not bad) or _is_left_out_by_scaler(self._optimizer):
+        if self._agreed(is_well=not bad) or _is_left_out_by_scaler(self._optimizer):
             return ()
         return bad or ("",)  # of another process
 
@@ -41,7 +42,7 @@ class GradientGuard:
         for each in self._parameters:
             each.grad = None
 
-    def _agreed(self, is_well: bool) -> bool:  # noqa: FBT001 - the answer that is agreed on
+    def _agreed(self, *, is_well: bool) -> bool:
         if self._ranks.num_ranks == 1 or not any(_is_sharded(each) for each in self._parameters):
             return is_well  # whole gradients are the same everywhere: they were averaged
         device = self._parameters[0].device
@@ -70,7 +71,7 @@ def loss_is_finite(loss: Tensor | float) -> bool:
 
 
 def _norms(tensors: list[Tensor]) -> Sequence[Tensor]:
-    return torch._foreach_norm(tensors)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage] - its only name
+    return FOREACH._foreach_norm(tensors)
 
 
 def _numbers(tensor: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from isometry.probes.running.readings import History, Reading
 from isometry.report.finding import SEVERITIES, Finding
 from isometry.report.run.facts import Event, RunFacts
 from isometry.training.watching.account import Account, Start
+from isometry.training.watching.merging import merged_run
 from isometry.training.watching.records import Records
 from isometry.training.watching.sink import Entry, Sink
 from isometry.training.watching.snapshot import Training
@@ -94,11 +95,12 @@ class Journal:
 
     def close(self) -> None:
         """Write how the run ended, and the summary, and close everything."""
-        facts = self.facts()
         for record in tuple(self._records):
             self._guarded(self._records, record, lambda record=record: record.close(self.account))
-        for record in tuple(self._records):
-            self._guarded(self._records, record, lambda record=record: write_summary(record.folder, facts))
+        facts = self.facts()
+        if self.account.start.rank == 0:
+            for record in tuple(self._records):
+                self._guarded(self._records, record, lambda record=record: _summarise(record.folder, facts))
         for sink in tuple(self._sinks):
             self._guarded(self._sinks, sink, lambda sink=sink: sink.close(facts))
 
@@ -124,3 +126,7 @@ class Journal:
                 "The training goes on without it; free the place it writes to before the next run.",
                 stacklevel=4,
             )
+
+
+def _summarise(folder: Path, facts: RunFacts) -> None:
+    write_summary(folder, merged_run(folder, facts) if facts.num_ranks > 1 else facts)

@@ -16,6 +16,7 @@ from isometry.probes.running.meter import Meter
 from isometry.probes.running.readings import Evaluation, Fault, History, Reading
 from isometry.report.run.facts import RunFacts, State
 from isometry.training.stopping.rule import Decision, StoppingRule
+from isometry.training.watching.buffers import Buffers
 from isometry.training.watching.faults import GradientGuard, loss_is_finite
 from isometry.training.watching.journal import Journal
 from isometry.training.watching.keeper import Keeper
@@ -87,6 +88,7 @@ class Run:
         self._keeper = Keeper(training, journal, every=settings.snapshot_every, in_memory=is_kept)
         self._guard = GradientGuard(training.model, training.optimizer, ranks=ranks)
         self._forwards: LastForwards | None = None
+        self._buffers: Buffers | None = None
         self._stack = ExitStack()
         self._open = _Open()
         self._losses: list[Tensor] = []  # of the steps since the last reading, on their device
@@ -105,7 +107,7 @@ class Run:
         with ExitStack() as stack:
             if rule is not None:
                 stack.enter_context(rule.keeping(training.model))
-            self._forwards = LastForwards(training.model)
+            self._forwards, self._buffers = LastForwards(training.model), Buffers(training.model)
             stack.callback(self._forwards.remove)
             hooks = StepHooks(training.model, training.optimizer, before=self._gradients_are_well, after=self._updated)
             stack.callback(hooks.remove)
@@ -224,14 +226,16 @@ class Run:
         """Look at the losses where that costs no wait: on the processor, and where they were brought to the host."""
         if reading is not None:
             is_well = all(math.isfinite(loss) for loss in reading.losses[self._num_settled :])
-            return self._agreed(is_well)
+            return self._agreed(is_well=is_well)
         is_alone = self._ranks.num_ranks == 1
         return not (is_alone and self._device.type == "cpu") or loss_is_finite(self._losses[-1])
 
     def _go_on(self) -> None:
         """Count a step that went well, and keep its state if that is due."""
         self._faults_in_a_row = 0
-        if self._keeper.is_due(self.steps) and self._agreed(loss_is_finite(self._losses[-1])):
+        if self._buffers is not None:
+            self._buffers.keep()
+        if self._keeper.is_due(self.steps) and self._agreed(is_well=loss_is_finite(self._losses[-1])):
             self._keeper.take(self.steps)
 
     def _settle(self, loss: Tensor | float | None) -> None:
@@ -244,6 +248,8 @@ class Run:
         in_a_row = self._keeper.returns + 1 if settings.on_nan == "rollback" else self._faults_in_a_row
         action = settings.on_nan if in_a_row <= settings.max_faults else "stop"
         restored = self._keeper.go_back(self.steps) if action == "rollback" else None
+        if bad and self._buffers is not None:
+            self._buffers.restore()
         fault = Fault(step=self.steps, action=action, restored=restored, rank=self._ranks.rank, **asdict(cause))
         self._num_settled = len(self._losses)
         self._journal.add(fault)
@@ -262,7 +268,7 @@ class Run:
         if is_due:
             self._meter.open()
 
-    def _agreed(self, is_well: bool) -> bool:  # noqa: FBT001 - the answer that is agreed on
+    def _agreed(self, *, is_well: bool) -> bool:
         if self._ranks.num_ranks == 1:
             return is_well
         return not bool(self._ranks.agree(torch.tensor(not is_well, device=self._device)))

@@ -100,7 +100,7 @@ def watch(
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
     )
-    if not any(getattr(sink, "is_view", False) for sink in sinks):
+    if ranks.rank == 0 and not any(getattr(sink, "is_view", False) for sink in sinks):
         sinks = [*sinks, Announcer()]
     return Run(
         training, Journal(start, folders=folders, sinks=sinks, baseline=baseline), settings=settings, ranks=ranks
