@@ -51,13 +51,14 @@ def numbered_anchors(prefix: str) -> Callable[[str], str]:
     return anchor
 
 
-def article(cause: Cause, anchor: Callable[[str], str], *, when: str = "") -> Markup:
+def article(cause: Cause, anchor: Callable[[str], str], *, when: str = "", done: str = "") -> Markup:
     """A finding with its numbers, what it explains folded below it.
 
     Args:
         cause: The finding.
         anchor: Gives the identifier of its code.
         when: At what time it was made, for a run; else empty.
+        done: What was done about it meanwhile, likewise.
 
     Returns:
         The article.
@@ -67,7 +68,7 @@ def article(cause: Cause, anchor: Callable[[str], str], *, when: str = "") -> Ma
         "article",
         _heading(finding, anchor(finding.code), when),
         element("p", escaped(say(finding.message)), class_="message"),
-        _facts(finding),
+        _facts(finding, done),
         _symptoms(cause.symptoms, anchor),
         class_=f"finding {finding.severity}",
     )
@@ -79,20 +80,21 @@ def _heading(finding: Finding, anchor: str, when: str) -> Markup:
     return element("h3", sign_and_word(finding.severity), SPACE, link, SPACE, escaped(finding.name), time, id=anchor)
 
 
-def _facts(finding: Finding) -> Markup:
-    return element("dl", *(_fact(label, content) for label, content in _labelled(finding) if content))
+def _facts(finding: Finding, done: str = "") -> Markup:
+    return element("dl", *(_fact(label, content) for label, content in _labelled(finding, done) if content))
 
 
 def _fact(label: str, content: Markup) -> Markup:
     return element("div", element("dt", escaped(say(label))), element("dd", content))
 
 
-def _labelled(finding: Finding) -> Iterator[tuple[str, Markup]]:
+def _labelled(finding: Finding, done: str) -> Iterator[tuple[str, Markup]]:
     yield "where", _where(finding.where)
     yield "measured", escaped(measured_against(finding))
     yield "cause", escaped(say(finding.cause))
     yield "because", code(finding.because) if finding.because else EMPTY
     yield "tested", EMPTY if finding.proof is None else escaped(proof_sentence(finding.proof, finding.unit))
+    yield "done", escaped(done)
     yield "remedy", escaped(say(finding.remedy.text))
     yield "code", code(suggestion(finding.remedy)) if finding.remedy.suggestion else EMPTY
 

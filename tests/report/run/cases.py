@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from isometry.probes.running.readings import Evaluation, Fault, LayerReading, ParameterReading, Reading
 from isometry.report.finding import Finding, Remedy
-from isometry.report.run.facts import Event, RunFacts
+from isometry.report.run.facts import Event, Extreme, RunFacts
 
 VERSIONS = {"isometry": "0.1.0", "torch": "2.13.0", "python": "3.11.7"}
 

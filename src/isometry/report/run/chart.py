@@ -95,8 +95,8 @@ def _signs(columns: Sequence[Stretch], marks: Sequence[Mark]) -> Text | None:
 
 
 def _column(columns: Sequence[Stretch], step: int) -> int:
-    """Return the last column that begins at or before a step."""
-    return max((number for number, column in enumerate(columns) if column.first <= step), default=0)
+    """Return the first column that reaches a step."""
+    return next((number for number, column in enumerate(columns) if column.last >= step), len(columns) - 1)
 
 
 def _ends(columns: Sequence[Stretch]) -> Text:

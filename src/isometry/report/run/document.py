@@ -40,12 +40,13 @@ def run_document(facts: RunFacts) -> dict[str, Any]:
         "num_readings": len(facts.readings),
         "versions": dict(facts.versions),
         "loss": _loss(losses_of(facts.readings)),
-        "events": [{"step": event.step, "finding": asdict(event.finding)} for event in facts.events],
+        "events": [asdict(event) for event in facts.events],
         "faults": [asdict(fault) for fault in facts.faults],
         "evaluations": [
             {"step": seen.step, "epoch": seen.epoch, "metrics": dict(seen.metrics)} for seen in facts.evaluations
         ],
         "snapshots": list(facts.snapshots),
+        "extremes": [asdict(extreme) for extreme in facts.extremes],
         "last": None if last is None else asdict(last),
     }
     return {key: plain(value) for key, value in document.items()}

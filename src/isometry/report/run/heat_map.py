@@ -76,6 +76,10 @@ def _hatch(key: str) -> Markup:
     )
 
 
+def _hatched(key: str) -> str:
+    return f"fill: url(#{key}-hatch)"
+
+
 def _cells(grid: Grid, decades: Decades | None, row_height: float, *, key: str) -> Iterator[Markup]:
     """Yield one path a shade: neighbours of one shade in a row are one rectangle."""
     paths: dict[str, list[str]] = {}
@@ -89,7 +93,7 @@ def _cells(grid: Grid, decades: Decades | None, row_height: float, *, key: str) 
         looks = {"class_": shade} if shade in {"strange", "zero"} else {"fill_opacity": shade}
         yield element("path", d="".join(boxes), **looks)
         if shade == "strange":
-            yield element("path", d="".join(boxes), style=f"fill: url(#{key}-hatch)")
+            yield element("path", d="".join(boxes), style=_hatched(key))
 
 
 def _shade(value: float | None, decades: Decades | None) -> str:
@@ -148,8 +152,9 @@ def _legend(grid: Grid, decades: Decades | None, key: str) -> Markup:
     for look, word in (("zero", say("zero")), ("strange", say("not finite"))):
         if any(_shade(value, decades) == look for row in grid.rows for value in row):
             box = f"M{x:.1f} 8h12v{LEGEND_HEIGHT}h-12z"
+            stripes = element("path", d=box, style=_hatched(key)) if look == "strange" else EMPTY
             parts += [
-                element("g", element("path", d=box, class_=look), class_="heat"),
+                element("g", element("path", d=box, class_=look), stripes, class_="heat"),
                 _words(word, (x + 17, 17), "start"),
             ]
             x += 88

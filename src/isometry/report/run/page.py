@@ -1,9 +1,9 @@
 """The summary of a run as one HTML file without network access: what happened, the courses, the layers over time."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 
-from isometry.probes.running.readings import Fault
 from isometry.report.language import say, speaking
 from isometry.report.markup import EMPTY, SPACE, Markup, code, element, escaped, joined
 from isometry.report.outline import Cause
@@ -14,13 +14,18 @@ from isometry.report.run.facts import RunFacts
 from isometry.report.run.heat_map import HeatMap, heat_map, pooling_sentence
 from isometry.report.run.history import Grid, Quantity, grids
 from isometry.report.run.pictures import run_pictures
-from isometry.report.run.tables import evaluation_table, grid_table, key_numbers, layer_table, parameter_table
+from isometry.report.run.tables import (
+    evaluation_table,
+    extreme_table,
+    grid_table,
+    key_numbers,
+    layer_table,
+    parameter_table,
+)
 from isometry.report.run.words import (
     SIGN_OF,
     Incident,
     fault_sentence,
-    fault_title,
-    incident_severity,
     incidents,
     progress_words,
     setting_words,
@@ -70,6 +75,7 @@ def run_fragment(facts: RunFacts) -> str:
         *_section("Course", _figures(facts)),
         *_section("Layers over the steps", _heat_maps(facts)),
         *_section("Evaluations", evaluation_table(facts)),
+        *_section("The processes", extreme_table(facts)),
         *_section("All layers", layer_table(facts)),
         *_section("All parameters", parameter_table(facts)),
         _measurement(facts),
@@ -109,20 +115,23 @@ def _events(facts: RunFacts) -> Markup:
 
 
 def _code(incident: Incident) -> str:
-    return "fault" if isinstance(incident.what, Fault) else incident.what.code
+    return "fault" if incident.finding is None else incident.finding.code
 
 
 def _incident(incident: Incident, anchor: str) -> Markup:
-    what, when = incident.what, say("step {step}", step=incident.step)
-    if not isinstance(what, Fault):
-        return article(Cause(what, ()), lambda _: anchor, when=when)
-    severity = incident_severity(incident)
-    time = element("span", escaped(when), class_="when")
+    finding, fault = incident.finding, incident.fault
+    done = "" if fault is None else fault_sentence(fault)
+    if finding is not None:
+        shown = replace(finding, severity=incident.severity)
+        return article(Cause(shown, ()), lambda _: anchor, when=incident.time, done=done)
+    time = element("span", escaped(incident.time), class_="when")
     return element(
         "article",
-        element("h3", badge(severity, severity), SPACE, escaped(fault_title(what)), SPACE, time, id=anchor),
-        element("p", escaped(fault_sentence(what)), class_="message"),
-        class_=f"finding {severity}",
+        element(
+            "h3", badge(incident.severity, incident.severity), SPACE, escaped(incident.title), SPACE, time, id=anchor
+        ),
+        element("p", escaped(done), class_="message"),
+        class_=f"finding {incident.severity}",
     )
 
 
@@ -132,7 +141,8 @@ def _figures(facts: RunFacts) -> Markup:
         for picture in run_pictures(facts)
     ]
     if not figures:
-        return element("p", escaped(say("No step was recorded yet.")))
+        words = say("No loss was finite.") if facts.readings else say("No step was recorded yet.")
+        return element("p", escaped(words))
     note = say("Thin line: means of the training loss over stretches of steps. Lines from top to bottom: events.")
     return joined((element("div", *figures, class_="figures"), element("p", escaped(note), class_="note")))
 

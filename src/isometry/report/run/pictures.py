@@ -11,7 +11,7 @@ from isometry.report.numerals import finite, numeral, percentage
 from isometry.report.plot import Curve, Flag, Look, Picture, Point
 from isometry.report.run.course import MetricCourse, losses_of, metric_courses, spread_out, stretches
 from isometry.report.run.facts import RunFacts
-from isometry.report.run.words import incident_severity, incident_title, incidents
+from isometry.report.run.words import incidents
 
 MAX_POINTS = 240  # of a course; more cannot be told apart at this width
 SMOOTH_REACH = 8  # of these, those on either side that a smoothed course takes the mean of
@@ -23,7 +23,7 @@ Share = Callable[[LayerReading], float | None]
 
 
 def run_pictures(facts: RunFacts) -> Iterator[Picture]:
-    """The courses of a run, each if there is anything to show.
+    """The courses of a run, each if there is a finite number to show.
 
     Args:
         facts: The run.
@@ -32,16 +32,13 @@ def run_pictures(facts: RunFacts) -> Iterator[Picture]:
         The loss first, with what happened on the way; then evaluations, then what was recorded.
     """
     losses, others = _metrics(facts)
-    flags = tuple(
-        Flag(each.step, incident_severity(each), f"{say('step {step}', step=each.step)}: {incident_title(each)}")
-        for each in incidents(facts)
-    )
-    yield from _loss_pictures(facts, losses, flags)
-    for number, course in enumerate(others[:MAX_METRICS]):
-        yield replace(_metric_picture(facts, f"metric-{number}", course), flags=flags)
+    flags = tuple(Flag(each.step, each.severity, f"{each.time}: {each.title}") for each in incidents(facts))
+    metrics = (_metric_picture(facts, f"metric-{number}", course) for number, course in enumerate(others[:MAX_METRICS]))
     shown = spread_out(facts.readings, MAX_POINTS)
-    yield from _number_pictures(facts, shown)
-    yield from _layer_pictures(facts, shown)
+    marked = (replace(picture, flags=flags) for picture in (*_loss_pictures(facts, losses), *metrics))
+    for picture in (*marked, *_number_pictures(facts, shown), *_layer_pictures(facts, shown)):
+        if any(point.value is not None for curve in picture.curves for point in curve.points):
+            yield picture
 
 
 def _metrics(facts: RunFacts) -> tuple[list[MetricCourse], list[MetricCourse]]:
@@ -51,7 +48,7 @@ def _metrics(facts: RunFacts) -> tuple[list[MetricCourse], list[MetricCourse]]:
     return losses, [course for course in courses if course not in losses]
 
 
-def _loss_pictures(facts: RunFacts, metrics: Sequence[MetricCourse], flags: tuple[Flag, ...]) -> Iterator[Picture]:
+def _loss_pictures(facts: RunFacts, metrics: Sequence[MetricCourse]) -> Iterator[Picture]:
     points = losses_of(facts.readings)
     if not points:
         return
@@ -64,7 +61,7 @@ def _loss_pictures(facts: RunFacts, metrics: Sequence[MetricCourse], flags: tupl
         Curve(say("training"), "second", _smoothed(raw) if is_smoothed else raw),
     ]
     values = [point.value for curve in curves for point in curve.points]
-    yield _picture(facts, "loss", say("Loss"), curves=curves, y_axis=loss_axis(values), flags=flags)
+    yield _picture(facts, "loss", say("Loss"), curves=curves, y_axis=loss_axis(values))
 
 
 def _smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
@@ -95,9 +92,7 @@ def _number_pictures(facts: RunFacts, readings: Sequence[Reading]) -> Iterator[P
     yield from _rate_pictures(facts, readings)
     for key, title, number in kinds:
         curve = _curve(title, "second", readings, number=number)
-        values = [point.value for point in curve.points]
-        if any(value is not None for value in values):
-            yield _picture(facts, key, title, curves=[curve], y_axis=logarithmic_axis(values))
+        yield _picture(facts, key, title, curves=[curve], y_axis=logarithmic_axis(_values([curve])))
 
 
 def _rate_pictures(facts: RunFacts, readings: Sequence[Reading]) -> Iterator[Picture]:
@@ -121,11 +116,8 @@ def _layer_pictures(facts: RunFacts, readings: Sequence[Reading]) -> Iterator[Pi
         highest = _curve(say("highest layer"), "second", readings, number=_over_layers(share, _highest))
         mean = _curve(say("mean of the layers"), "first", readings, number=_over_layers(share, _mean))
         values = _values([highest, mean])
-        if any(finite(value) is not None for value in values):
-            is_share = key != "logits"
-            axis = share_axis() if is_share else logarithmic_axis(values)
-            wording = percentage if is_share else _short
-            yield _picture(facts, key, title, curves=[mean, highest], y_axis=axis, wording=wording)
+        axis, wording = (logarithmic_axis(values), _short) if key == "logits" else (share_axis(), percentage)
+        yield _picture(facts, key, title, curves=[mean, highest], y_axis=axis, wording=wording)
 
 
 def _over_layers(share: Share, merge: Callable[[list[float]], float]) -> Number:
@@ -172,7 +164,6 @@ def _picture(
     *,
     curves: Sequence[Curve],
     y_axis: Axis,
-    flags: tuple[Flag, ...] = (),
     wording: Callable[[float], str] = _short,
 ) -> Picture:
     first = min((step for step, _ in losses_of(facts.readings[:1])), default=0)
@@ -185,7 +176,6 @@ def _picture(
         y_axis=y_axis,
         curves=tuple(curves),
         wording=wording,
-        flags=flags,
     )
 
 

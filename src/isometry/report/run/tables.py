@@ -15,6 +15,14 @@ from isometry.report.run.words import metric_rows
 MISSING = "–"
 MAX_COLUMNS = 6  # recorded steps of a grid as a table
 MAX_EVALUATIONS = 200  # rows
+EXTREMES = {
+    "activation_rms": "activation",
+    "zero_share": "share of zeros",
+    "saturated_share": "share of saturated outputs",
+    "dead_share": "share of dead units",
+    "logit_max": "largest logit",
+    "loss": "loss",
+}
 
 
 def key_numbers(facts: RunFacts) -> Markup:
@@ -39,6 +47,23 @@ def evaluation_table(facts: RunFacts) -> Markup:
         for seen in facts.evaluations[::-1][::stride][::-1]
     ]
     return table(say("Evaluations of the run"), columns, body)
+
+
+def extreme_table(facts: RunFacts) -> Markup:
+    """Return the worst that any of several processes saw; nothing for one process."""
+    if not facts.extremes:
+        return EMPTY
+    columns = (
+        Column(say("what")),
+        Column(say("value"), is_number=True),
+        Column(say("layer")),
+        *(Column(say(heading), is_number=True) for heading in ("step", "process")),
+    )
+    body = [
+        (say(EXTREMES.get(each.quantity, each.quantity)), _size(each.value), each.where, str(each.step), str(each.rank))
+        for each in facts.extremes
+    ]
+    return table(say("The largest that any process saw; elsewhere stand means over the processes"), columns, body)
 
 
 def grid_table(title: str, grid: Grid) -> Markup:

@@ -8,8 +8,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isometry.probes.running.readings import Fault
-from isometry.report.finding import Finding
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
 from isometry.report.language import say, speaking
 from isometry.report.outline import measured_against, places, suggestion
@@ -20,9 +18,8 @@ from isometry.report.run.health import MAX_ROWS, health_table
 from isometry.report.run.words import (
     SIGN_OF,
     Incident,
+    fault_action,
     fault_sentence,
-    fault_title,
-    incident_severity,
     incidents,
     metric_rows,
     progress_words,
@@ -156,36 +153,34 @@ def run_text(facts: RunFacts, *, width: int = 80, encoding: str = "utf-8", lang:
     return plain_text(RunView(facts, lang), width=width, encoding=encoding)
 
 
-def incident_text(incident: Incident, glyphs: Glyphs) -> Text:
+def _incident_line(incident: Incident, glyphs: Glyphs, width: int) -> RenderableType:
     """Return an event or a fault on one line: its step, what it is, how much."""
     sign, style = _sign(incident, glyphs)
-    what = incident.what
-    if isinstance(what, Fault):
-        code, title, rest = "", fault_title(what), ""
-    else:
-        code, title, rest = f"{what.code} ", what.name, measured_against(what)
-    step = say("step {step}", step=incident.step)
-    words = glyphs.printable(title), glyphs.printable(f": {rest}" if rest else "")
-    return Text.assemble((f"{sign} {step}", style), f"  {code}", (words[0], "bold"), words[1])
-
-
-def _incident_line(incident: Incident, glyphs: Glyphs, width: int) -> RenderableType:
-    line = incident_text(incident, glyphs)
-    line.truncate(width, overflow="ellipsis" if not glyphs.is_ascii else "crop")
+    finding = incident.finding
+    measured = "" if finding is None else measured_against(finding)
+    line = Text.assemble(
+        (f"{sign} {incident.time}", style),
+        "  ",
+        (glyphs.printable(incident.title), "bold"),
+        glyphs.printable(f": {measured}" if measured else ""),
+    )
+    line.truncate(width, overflow="crop" if glyphs.is_ascii else "ellipsis")
     return _indented(line)
 
 
 def _details(incident: Incident, glyphs: Glyphs) -> Table:
-    what = incident.what
-    if isinstance(what, Fault):
-        return _grid([(say("cause"), glyphs.text(fault_sentence(what)))])
-    return _grid([(say(label), glyphs.text(words)) for label, words in _finding_rows(what) if words])
+    return _grid([(say(label), glyphs.text(words)) for label, words in _rows(incident) if words])
 
 
-def _finding_rows(finding: Finding) -> Iterator[tuple[str, str]]:
+def _rows(incident: Incident) -> Iterator[tuple[str, str]]:
+    finding, fault = incident.finding, incident.fault
+    if finding is None:
+        yield "cause", "" if fault is None else fault_sentence(fault)
+        return
     yield "where", places(finding.where)
     yield "cause", say(finding.cause)
     yield "because", finding.because or ""
+    yield "done", "" if fault is None else fault_action(fault)
     yield "remedy", say(finding.remedy.text)
     yield "code", suggestion(finding.remedy)
 
@@ -195,9 +190,7 @@ def _mark(incident: Incident, glyphs: Glyphs) -> Mark:
 
 
 def _sign(incident: Incident, glyphs: Glyphs) -> tuple[str, str]:
-    """Return the sign of an incident and its colour."""
-    severity = incident_severity(incident)
-    return glyphs.signs[severity], STYLES[severity]
+    return glyphs.signs[incident.severity], STYLES[incident.severity]
 
 
 def _grid(rows: Sequence[tuple[str, Text]]) -> Table:

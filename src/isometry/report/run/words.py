@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from isometry.probes.running.readings import Evaluation, Fault
-from isometry.report.finding import Finding, Severity
+from isometry.report.finding import SEVERITIES, Finding, Severity
 from isometry.report.language import say
 from isometry.report.numerals import counted, duration, numeral
+from isometry.report.outline import NOT_FINITE
 from isometry.report.run.course import MetricCourse, losses_of, metric_courses, steps_per_second
 from isometry.report.run.facts import RunFacts, State
 
@@ -18,6 +19,7 @@ SIGN_OF: dict[State, str] = {  # the verdict or severity whose sign and colour a
     "lost": "warning",
     "failed": "error",
 }
+NO_NUMBERS = "numbers that are not finite"
 DURING = {
     "forward": "in the forward pass",
     "loss": "in the loss",
@@ -33,38 +35,64 @@ ACTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """An event or a fault of a run: one line of its story."""
+    """An event or a fault of a run: one line of its story.
+
+    Attributes:
+        step: The optimiser's steps that were made, counts.
+        finding: What a rule found; None for a fault that no rule has spoken of.
+        fault: The step that came to numbers which are not finite, if it is about one.
+        rank: The process that saw it.
+    """
 
     step: int
-    what: Finding | Fault
+    finding: Finding | None
+    fault: Fault | None
+    rank: int
+
+    @property
+    def severity(self) -> Severity:
+        """How grave it is; a fault after which training went on is a warning."""
+        if self.fault is not None:
+            return "error" if self.fault.action == "stop" else "warning"
+        return "note" if self.finding is None else self.finding.severity
+
+    @property
+    def title(self) -> str:
+        """What it is, in a few words."""
+        if self.finding is not None:
+            return f"{self.finding.code} {self.finding.name}"
+        return say(NO_NUMBERS)
+
+    @property
+    def time(self) -> str:
+        """Its step, and the process that saw it if that was not the first one."""
+        step = say("step {step}", step=self.step)
+        return f"{step}, {say('process {rank}', rank=self.rank)}" if self.rank else step
 
 
 def incidents(facts: RunFacts) -> list[Incident]:
-    """Return events and faults in the order in which they happened."""
+    """Return events and faults in the order in which they happened; a fault and the event about it are one."""
+    faults = {fault.step: fault for fault in facts.faults}
     found = [
-        *(Incident(event.step, event.finding) for event in facts.events),
-        *(Incident(fault.step, fault) for fault in facts.faults),
+        Incident(event.step, event.finding, faults.pop(event.step, None), event.rank)
+        if event.finding.code == NOT_FINITE
+        else Incident(event.step, event.finding, None, event.rank)
+        for event in facts.events
     ]
+    found += [Incident(fault.step, None, fault, fault.rank) for fault in faults.values()]
     return sorted(found, key=lambda incident: incident.step)
 
 
-def incident_title(incident: Incident) -> str:
-    """Return what an event or a fault is, in a few words."""
-    what = incident.what
-    return fault_title(what) if isinstance(what, Fault) else f"{what.code} {what.name}"
-
-
-def incident_severity(incident: Incident) -> Severity:
-    """Return how grave it is; a fault that was mended is a warning."""
-    what = incident.what
-    if isinstance(what, Finding):
-        return what.severity
-    return "error" if what.action == "stop" else "warning"
-
-
 def is_broken(facts: RunFacts) -> bool:
-    """Return whether a run failed, or an event of it is an error."""
-    return facts.state == "failed" or any(event.finding.severity == "error" for event in facts.events)
+    """Return whether a run failed or something grave happened in it; a fault after which it went on is not."""
+    return facts.state == "failed" or any(incident.severity == "error" for incident in incidents(facts))
+
+
+def headline_words(facts: RunFacts) -> Iterator[str]:
+    """Yield how a run stands on one line: its state, its name, its progress."""
+    yield say(facts.state)
+    yield facts.name
+    yield from progress_words(facts)
 
 
 def progress_words(facts: RunFacts) -> Iterator[str]:
@@ -91,21 +119,19 @@ def setting_words(facts: RunFacts) -> Iterator[str]:
 
 
 def tally_words(facts: RunFacts) -> Iterator[str]:
-    """Yield how many events of each severity and how many faults, or that there were none."""
-    if not facts.events and not facts.faults:
+    """Yield how many incidents of each severity there were, or that there were none."""
+    severities = [incident.severity for incident in incidents(facts)]
+    if not severities:
         yield say("nothing to report")
-    for severity in ("error", "warning", "note"):
-        count = sum(event.finding.severity == severity for event in facts.events)
-        if count:
-            yield counted(count, severity)
-    if facts.faults:
-        yield counted(len(facts.faults), "step with numbers that are not finite")
+    for severity in SEVERITIES:
+        if severity in severities:
+            yield counted(severities.count(severity), severity)
 
 
 def fault_title(fault: Fault) -> str:
     """Return what was not finite first, in a few words."""
     place = fault.where or fault.operation
-    return say("numbers that are not finite at {place}", place=place) if place else say("numbers that are not finite")
+    return say("numbers that are not finite at {place}", place=place) if place else say(NO_NUMBERS)
 
 
 def fault_sentence(fault: Fault) -> str:

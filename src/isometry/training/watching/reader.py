@@ -4,9 +4,9 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from isometry._errors import RunError
 from isometry.report.run.facts import RunFacts, State
@@ -30,48 +30,74 @@ def read_run(folder: str | os.PathLike[str], *, rank: int = 0) -> RunFacts:
     Raises:
         RunError: If the folder holds no run.
     """
-    path = Path(folder) / records_file(rank)
-    lines = _lines(path)
-    account = _account_of(lines, path)
-    if account is None:
-        raise RunError(_refusal(Path(folder), path))
-    return account.facts()
+    return RunReader(folder, rank=rank).read()
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace") as written:
-        for text in written:
-            line = from_text(text)
-            if line is not None:
-                yield line
+@final
+class RunReader:
+    """Reads the records of one process on from where it stopped, for whoever follows a run.
 
+    Args:
+        folder: As for `read_run`.
+        rank: Likewise.
+    """
 
-def _account_of(lines: Iterator[dict[str, Any]], path: Path) -> Account | None:
-    account: Account | None = None
-    layout, process = Layout(), (0, "")
-    for line in lines:
+    def __init__(self, folder: str | os.PathLike[str], *, rank: int = 0) -> None:
+        self._folder = Path(folder)
+        self._path = self._folder / records_file(rank)
+        self._place = 0  # bytes that were read
+        self._account: Account | None = None
+        self._layout = Layout()
+        self._process = (0, "")
+
+    def read(self) -> RunFacts:
+        """Return the run with what was recorded since the last time.
+
+        Raises:
+            RunError: If the folder holds no run.
+        """
+        for line in self._new_lines():
+            self._take(line)
+        if self._account is None:
+            raise RunError(_refusal(self._folder, self._path))
+        facts = self._account.facts()
+        if facts.state != "running":
+            return facts
+        return replace(facts, state=_state_without_end(self._process, self._path))
+
+    def _new_lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the whole lines that are new; one without an end is being written, or was torn by a kill."""
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as written:
+            written.seek(self._place)
+            for text in written:
+                if not text.endswith(b"\n"):
+                    return
+                self._place += len(text)
+                line = from_text(text.decode("utf-8", errors="replace"))
+                if line is not None:
+                    yield line
+
+    def _take(self, line: dict[str, Any]) -> None:
+        if line["kind"] == "start":
+            self._account = _resumed(self._account, _start_of(line, self._path))
+            self._process = (line["pid"], line["host"])
+        account = self._account
+        if account is None:
+            raise RunError(_refusal(self._folder, self._path))
         match line["kind"]:
-            case "start":
-                account = _resumed(account, _start_of(line, path))
-                process = (line["pid"], line["host"])
-            case _ if account is None:
-                return None
             case "layout":
-                layout = Layout.from_line(line)
+                self._layout = Layout.from_line(line)
             case "snapshot":
                 account.add_snapshot(line["step"])
             case "end":
                 account.state, account.reason = line["state"], line["reason"]
                 account.steps, account.seconds = line["step"], line["seconds"]
             case "reading" | "evaluation" | "event" | "fault":
-                account.add(entry_of(line, layout))
-            case _:  # of a later version
+                account.add(entry_of(line, self._layout))
+            case _:  # the start, or of a later version
                 pass
-    if account is not None and account.state == "running":
-        account.state = _state_without_end(process, path)
-    return account
 
 
 def _start_of(line: dict[str, Any], path: Path) -> Start:
