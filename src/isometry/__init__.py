@@ -30,6 +30,7 @@ _HOMES = {
     "make_task": "isometry.anatomy.task",
     "materialise": "isometry.planning.materialise",
     "on_meta": "isometry.planning.materialise",
+    "param_groups": "isometry.training.optim.groups",
     "plan": "isometry.repair",
     "race": "isometry.probes.race",
     "read": "isometry.anatomy.reading",

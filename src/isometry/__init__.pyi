@@ -28,6 +28,7 @@ from isometry.report.diagnosis import Diagnosis as Diagnosis
 from isometry.report.finding import Finding as Finding
 from isometry.report.finding import Remedy as Remedy
 from isometry.schemes import SCHEMES as SCHEMES
+from isometry.training.optim.groups import param_groups as param_groups
 from isometry.training.watching.watch import watch as watch
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "make_task",
     "materialise",
     "on_meta",
+    "param_groups",
     "plan",
     "race",
     "read",

@@ -1,7 +1,17 @@
 """The public names of isometry.training, for type checkers; `__init__.py` loads the same ones lazily."""
 
+from isometry.training.optim.clipping import Clipped as Clipped
+from isometry.training.optim.clipping import ClipTally as ClipTally
+from isometry.training.optim.clipping import clip_global_norm_ as clip_global_norm_
+from isometry.training.optim.decay_audit import DecayAudit as DecayAudit
+from isometry.training.optim.decay_audit import audit_decay as audit_decay
+from isometry.training.optim.lamb import LAMB as LAMB
+from isometry.training.optim.lars import LARS as LARS
 from isometry.training.optim.rate import rate_bound as rate_bound
 from isometry.training.optim.rate_bound import RateBound as RateBound
+from isometry.training.optim.spikes import ZClip as ZClip
+from isometry.training.optim.units import clip_by_unit_norm_ as clip_by_unit_norm_
+from isometry.training.optim.units import units_of as units_of
 from isometry.training.watching.adapters.lightning import LightningWatch as LightningWatch
 from isometry.training.watching.adapters.skorch import SkorchWatch as SkorchWatch
 from isometry.training.watching.adapters.transformers import TrainerWatch as TrainerWatch
@@ -12,6 +22,11 @@ from isometry.training.watching.run import Run as Run
 from isometry.training.watching.sink import Sink as Sink
 
 __all__ = [
+    "LAMB",
+    "LARS",
+    "ClipTally",
+    "Clipped",
+    "DecayAudit",
     "LightningWatch",
     "RateBound",
     "Records",
@@ -19,7 +34,12 @@ __all__ = [
     "Sink",
     "SkorchWatch",
     "TrainerWatch",
+    "ZClip",
+    "audit_decay",
+    "clip_by_unit_norm_",
+    "clip_global_norm_",
     "load_checkpoint",
     "rate_bound",
     "read_run",
+    "units_of",
 ]
