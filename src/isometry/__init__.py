@@ -8,6 +8,7 @@ from isometry._lazy import lazy_names
 _HOMES = {
     "Anatomy": "isometry.anatomy.reading",
     "Diagnosis": "isometry.report.diagnosis",
+    "EarlyStopping": "isometry.training.stopping.early",
     "Examples": "isometry.anatomy.task",
     "Finding": "isometry.report.finding",
     "IsometryError": "isometry._errors",
@@ -35,6 +36,7 @@ _HOMES = {
     "race": "isometry.probes.race",
     "read": "isometry.anatomy.reading",
     "record": "isometry.anatomy.record",
+    "replay": "isometry.training.stopping.replay",
     "watch": "isometry.training.watching.watch",
 }
 

@@ -29,6 +29,8 @@ from isometry.report.finding import Finding as Finding
 from isometry.report.finding import Remedy as Remedy
 from isometry.schemes import SCHEMES as SCHEMES
 from isometry.training.optim.groups import param_groups as param_groups
+from isometry.training.stopping.early import EarlyStopping as EarlyStopping
+from isometry.training.stopping.replay import replay as replay
 from isometry.training.watching.watch import watch as watch
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "SCHEMES",
     "Anatomy",
     "Diagnosis",
+    "EarlyStopping",
     "Examples",
     "Finding",
     "IsometryError",
@@ -61,5 +64,6 @@ __all__ = [
     "race",
     "read",
     "record",
+    "replay",
     "watch",
 ]

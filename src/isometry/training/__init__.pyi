@@ -12,6 +12,20 @@ from isometry.training.optim.rate_bound import RateBound as RateBound
 from isometry.training.optim.spikes import ZClip as ZClip
 from isometry.training.optim.units import clip_by_unit_norm_ as clip_by_unit_norm_
 from isometry.training.optim.units import units_of as units_of
+from isometry.training.stopping.best import BestWeights as BestWeights
+from isometry.training.stopping.descent import DoubleDescent as DoubleDescent
+from isometry.training.stopping.label_wave import LabelWave as LabelWave
+from isometry.training.stopping.label_wave import PredictionChanges as PredictionChanges
+from isometry.training.stopping.prechelt import GL as GL
+from isometry.training.stopping.prechelt import PQ as PQ
+from isometry.training.stopping.prechelt import UP as UP
+from isometry.training.stopping.probe import RandomLabelProbe as RandomLabelProbe
+from isometry.training.stopping.probe import probed as probed
+from isometry.training.stopping.probe import with_random_labels as with_random_labels
+from isometry.training.stopping.replay import STOPPING_RULES as STOPPING_RULES
+from isometry.training.stopping.replayed import Replay as Replay
+from isometry.training.stopping.rule import Decision as Decision
+from isometry.training.stopping.rule import StoppingRule as StoppingRule
 from isometry.training.watching.adapters.lightning import LightningWatch as LightningWatch
 from isometry.training.watching.adapters.skorch import SkorchWatch as SkorchWatch
 from isometry.training.watching.adapters.transformers import TrainerWatch as TrainerWatch
@@ -22,24 +36,38 @@ from isometry.training.watching.run import Run as Run
 from isometry.training.watching.sink import Sink as Sink
 
 __all__ = [
+    "GL",
     "LAMB",
     "LARS",
+    "PQ",
+    "STOPPING_RULES",
+    "UP",
+    "BestWeights",
     "ClipTally",
     "Clipped",
     "DecayAudit",
+    "Decision",
+    "DoubleDescent",
+    "LabelWave",
     "LightningWatch",
+    "PredictionChanges",
+    "RandomLabelProbe",
     "RateBound",
     "Records",
+    "Replay",
     "Run",
     "Sink",
     "SkorchWatch",
+    "StoppingRule",
     "TrainerWatch",
     "ZClip",
     "audit_decay",
     "clip_by_unit_norm_",
     "clip_global_norm_",
     "load_checkpoint",
+    "probed",
     "rate_bound",
     "read_run",
     "units_of",
+    "with_random_labels",
 ]

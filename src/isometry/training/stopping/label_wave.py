@@ -13,7 +13,7 @@ from isometry.training.stopping.metrics import metric_of
 from isometry.training.stopping.rule import Decision, StoppingRule
 
 WINDOW = 3  # evaluations
-HOLD = 3  # evaluations; with WINDOW the setting of docs of benchmarks/stopping.md
+HOLD = 3  # evaluations; both as benchmarks/stopping.md measures them
 UNSEEN = -1
 
 

@@ -25,8 +25,7 @@ class RandomLabelProbe(StoppingRule):
 
     score = accuracy on the training labels - accuracy on the random labels
 
-    The weight of the second term must stay 1: doubled it costs up to 1 point of test accuracy, tenfold 3 to 4
-    (benchmarks/stopping.md).
+    The weight of the second term must stay 1: tenfold it costs 2 to 4 points of test accuracy (benchmarks/stopping.md).
 
     Source:
         After Garg, Balakrishnan, Kolter, Lipton 2021, RATT, arXiv:2105.00303, who bound the true error by this.
