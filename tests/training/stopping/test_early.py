@@ -169,7 +169,7 @@ def test_the_reason_is_in_words_and_in_vietnamese() -> None:
 def test_tensors_are_numbers_and_steps_are_counted_where_nobody_does() -> None:
     rule = EarlyStopping("val_loss")
     rule.update(val_loss=torch.tensor(2.0))
-    rule.update(val_loss=torch.tensor(1.0))
+    rule.update(val_loss=torch.tensor(1.0, requires_grad=True))
 
     assert rule.best == Evaluation(step=2, epoch=None, metrics={"val_loss": 1.0})
 

@@ -3,7 +3,9 @@
 import difflib
 import math
 import re
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
+
+from torch import Tensor
 
 from isometry._errors import SettingsError, UnknownNameError
 from isometry.probes.running.readings import Evaluation
@@ -57,6 +59,15 @@ def sign_of(name: str, mode: Mode) -> int:
             f"the name {name!r} does not tell whether less or more is better. Give mode='min' or 'max'."
         )
     return 1 if words & FALLS else -1
+
+
+def number_of(value: SupportsFloat) -> float:
+    """Return a number, also of a tensor that still has its graph.
+
+    Args:
+        value: A number, or a tensor of one.
+    """
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def evaluation_state(evaluation: Evaluation | None) -> dict[str, Any] | None:

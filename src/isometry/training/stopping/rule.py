@@ -14,7 +14,7 @@ from isometry._errors import SettingsError
 from isometry._phrases import Phrase
 from isometry.probes.running.readings import Evaluation
 from isometry.training.stopping.best import BestWeights
-from isometry.training.stopping.metrics import evaluation_from, evaluation_state
+from isometry.training.stopping.metrics import evaluation_from, evaluation_state, number_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class StoppingRule(ABC):
             SettingsError: If it counts in epochs or steps, and is not told of them.
         """
         if evaluation is None:
-            values = {name: float(value) for name, value in metrics.items()}
+            values = {name: number_of(value) for name, value in metrics.items()}
             evaluation = Evaluation(step=self._count + 1 if step is None else step, epoch=epoch, metrics=values)
         decision = self._judge(evaluation)
         self._count += 1
