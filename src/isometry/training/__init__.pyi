@@ -1,5 +1,7 @@
 """The public names of isometry.training, for type checkers; `__init__.py` loads the same ones lazily."""
 
+from isometry.training.labels.memorisation import Memorisation as Memorisation
+from isometry.training.labels.suspects import Suspects as Suspects
 from isometry.training.optim.clipping import Clipped as Clipped
 from isometry.training.optim.clipping import ClipTally as ClipTally
 from isometry.training.optim.clipping import clip_global_norm_ as clip_global_norm_
@@ -50,6 +52,7 @@ __all__ = [
     "DoubleDescent",
     "LabelWave",
     "LightningWatch",
+    "Memorisation",
     "PredictionChanges",
     "RandomLabelProbe",
     "RateBound",
@@ -59,6 +62,7 @@ __all__ = [
     "Sink",
     "SkorchWatch",
     "StoppingRule",
+    "Suspects",
     "TrainerWatch",
     "ZClip",
     "audit_decay",

@@ -93,7 +93,7 @@ def entry_of(line: Mapping[str, Any], layout: Layout) -> Entry:
 
 def to_text(line: Mapping[str, Any]) -> str:
     """Return a line as strict JSON, with its end of line."""
-    phrases = dict(_phrases(line, "")) if line["kind"] in SPEAKING else {}
+    phrases = list(_phrases(line, "")) if line["kind"] in SPEAKING else []
     told: dict[str, Any] = {**line, "phrases": phrases} if phrases else dict(line)
     try:
         text = json.dumps(told, allow_nan=False, separators=(",", ":"))
@@ -114,7 +114,7 @@ def from_text(text: str) -> dict[str, Any] | None:
         return None
     for path, word in cast("dict[str, str]", line.pop("not_finite", {})).items():
         _put(line, path, float(word))
-    for path, phrase in cast("dict[str, Any]", line.pop("phrases", {})).items():
+    for path, phrase in cast("list[tuple[str, Any]]", line.pop("phrases", [])):
         _put(line, path, _spoken(phrase))
     return cast("dict[str, Any]", line)
 
