@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 from isometry.probes.running.readings import Evaluation, Fault, LayerReading, ParameterReading, Reading
 from isometry.report.finding import Finding, Remedy
 from isometry.report.run.facts import Event, Extreme, RunFacts
+from isometry.report.run.view import run_text
 
 VERSIONS = {"isometry": "0.1.0", "torch": "2.13.0", "python": "3.11.7"}
 
@@ -186,11 +188,78 @@ def not_finite() -> RunFacts:
     )
 
 
+def together() -> RunFacts:
+    """Return a run of two processes, with attention, two groups, a loss scale and every kind of fault."""
+    base = run(steps=300, depth=4)
+    readings = tuple(
+        replace(
+            each,
+            layers=(*each.layers, layer("attend", 4, step=each.step, attention=True)),
+            learning_rates=(1e-3, 1e-4),
+            loss_scale=65536.0,
+            noise_scale=None,
+            noise_unit="no noise scale: the batch was not cut into micro-batches",
+        )
+        for each in base.readings
+    )
+    faults = (
+        Fault(step=40, during="loss", operation="nll_loss", where="", action="skip"),
+        Fault(step=90, during="backward", operation="", where="layers.2.weight", action="rollback", rank=1),
+        Fault(step=130, during="update", operation="", where="", action="skip", reason="the inputs are gone"),
+        BACK,
+    )
+    said = replace(DYING, code="NUM101", name="nan-inf", where=("layers.8",), unit="", message="Step 700 came to NaN.")
+    extremes = tuple(
+        Extreme(quantity=quantity, value=value, where=where, step=290, rank=1)
+        for quantity, value, where in (
+            ("activation_rms", 7.2, "layers.2"),
+            ("zero_share", 0.8, "layers.2"),
+            ("saturated_share", 0.4, "layers.6"),
+            ("dead_share", 0.3, "layers.4"),
+            ("logit_max", 41.0, "attend"),
+            ("loss", 9.1, ""),
+        )
+    )
+    return replace(
+        base,
+        state="interrupted",
+        reason="KeyboardInterrupt",
+        steps=700,
+        readings=readings,
+        events=(Event(step=700, finding=said, rank=1),),
+        faults=faults,
+        extremes=extremes,
+        num_ranks=2,
+    )
+
+
 RUNS: dict[str, Callable[[], RunFacts]] = {
     "run_healthy": run,
     "run_troubled": troubled,
     "run_blank": blank,
     "run_one_reading": lambda: blank(steps=1, seconds=0.004, readings=run(steps=1).readings),
     "run_not_finite": not_finite,
-    "run_deep": lambda: troubled(depth=1000, steps=900),
+    "run_together": together,
+    "run_stopped": lambda: replace(run(steps=100, every=1), state="stopped", reason="val_loss has not improved."),
+    "run_lost": lambda: replace(run(steps=30), state="lost"),
+    "run_deep": lambda: troubled(depth=1000, steps=900, every=100),
 }
+RUNS = {name: cache(made) for name, made in RUNS.items()}  # runs are values, and large ones take a while
+GOLDEN: dict[str, tuple[str, int, str, str]] = {  # file: run, width, language, encoding
+    "run_healthy_80": ("run_healthy", 80, "en", "utf-8"),
+    "run_troubled_60": ("run_troubled", 60, "en", "utf-8"),
+    "run_troubled_80": ("run_troubled", 80, "en", "utf-8"),
+    "run_troubled_120": ("run_troubled", 120, "en", "utf-8"),
+    "run_troubled_80_vi": ("run_troubled", 80, "vi", "utf-8"),
+    "run_troubled_80_ascii": ("run_troubled", 80, "en", "ascii"),
+    "run_together_80": ("run_together", 80, "en", "utf-8"),
+    "run_not_finite_80": ("run_not_finite", 80, "en", "utf-8"),
+    "run_blank_80": ("run_blank", 80, "en", "utf-8"),
+    "run_deep_80": ("run_deep", 80, "en", "utf-8"),
+}
+
+
+def golden_run(name: str) -> str:
+    """The view of a run as it stands in `tests/golden/`, without colour."""
+    run_name, width, lang, encoding = GOLDEN[name]
+    return run_text(RUNS[run_name](), width=width, encoding=encoding, lang=lang) + "\n"

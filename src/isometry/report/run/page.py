@@ -193,7 +193,7 @@ def _conditions(facts: RunFacts) -> Iterator[str]:
     if last.rows:
         yield say("Sizes at a layer are those of at most {rows} rows of its output.", rows=last.rows)
     if last.noise_scale is None and last.noise_unit:
-        yield say("There is no noise scale: {reason}.", reason=last.noise_unit.rstrip("."))
+        yield say("There is no noise scale: {reason}.", reason=say(last.noise_unit))
 
 
 def _section(title: str, content: Markup) -> Iterator[Markup]:

@@ -86,7 +86,7 @@ def _number_pictures(facts: RunFacts, readings: Sequence[Reading]) -> Iterator[P
     unit = next((reading.noise_unit for reading in readings if reading.noise_scale is not None), "")
     kinds: tuple[tuple[str, str, Number], ...] = (
         ("gradient", say("Norm of the gradient"), lambda reading: reading.gradient_norm),
-        ("noise", say("Noise scale of the gradient, in {unit}", unit=unit), lambda reading: reading.noise_scale),
+        ("noise", say("Noise scale of the gradient, in {unit}", unit=say(unit)), lambda reading: reading.noise_scale),
         ("scale", say("Loss scale"), lambda reading: reading.loss_scale),
     )
     yield from _rate_pictures(facts, readings)

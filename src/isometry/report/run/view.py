@@ -29,9 +29,10 @@ from isometry.report.run.words import (
 from isometry.report.terminal import plain_text
 
 INDENT = 2  # cells before what belongs to the line above
-CHART_HEIGHT = 5  # lines of the loss
-MAX_FULL = 3  # incidents with cause and remedy; older ones take a line each
-MAX_INCIDENTS = 12  # of all; older ones are counted
+CHART_HEIGHT, LOW_CHART_HEIGHT = 5, 3  # lines of the loss
+MAX_FULL, MAX_LOW_FULL = 3, 1  # incidents with cause and remedy; older ones take a line each
+MAX_INCIDENTS, MAX_LOW_INCIDENTS = 12, 4  # of all; older ones are counted
+LOW = 40  # lines; on a lower screen less is shown
 MAX_METRICS = 8
 MIN_LAYERS = 4  # lines of the table of layers, however low the window is
 
@@ -54,13 +55,17 @@ class RunView:
         with speaking(self.lang):
             yield from list(self._parts(console, options))  # all at once: nothing else is said in this language
 
+    @property
+    def _is_low(self) -> bool:
+        return self.height is not None and self.height < LOW
+
     def _parts(self, console: Console, options: ConsoleOptions) -> RenderResult:
         glyphs = glyphs_for(options.encoding)
         sections = [section for section in self._above(glyphs, options.max_width) if section]
-        taken = sum(1 + len(console.render_lines(part, options)) for section in sections for part in section[:1]) + sum(
-            len(console.render_lines(part, options)) for section in sections for part in section[1:]
+        taken = sum(len(console.render_lines(part, options)) for section in sections for part in section) + len(
+            sections
         )
-        most = MAX_ROWS if self.height is None else max(MIN_LAYERS, min(MAX_ROWS, self.height - taken - 4))
+        most = MAX_ROWS if self.height is None else max(MIN_LAYERS, min(MAX_ROWS, self.height - taken - 3))
         sections.append(self._layers(glyphs, options.max_width, most))
         for number, section in enumerate(section for section in sections if section):
             if number:
@@ -97,7 +102,9 @@ class RunView:
         if not losses:
             return [glyphs.text(say("No step was recorded yet."), style="dim")]
         marks = [_mark(incident, glyphs) for incident in incidents(self.facts)]
-        lines = loss_chart(losses, glyphs, width=width - INDENT, height=CHART_HEIGHT, marks=marks)
+        lines = loss_chart(
+            losses, glyphs, width=width - INDENT, height=LOW_CHART_HEIGHT if self._is_low else CHART_HEIGHT, marks=marks
+        )
         return [Text(say("Loss"), style="bold"), *map(_indented, lines)]
 
     def _evaluations(self, glyphs: Glyphs) -> list[RenderableType]:
@@ -113,14 +120,15 @@ class RunView:
         newest = incidents(self.facts)[::-1]
         if not newest:
             return [glyphs.text(say("Nothing to report: no rule has found anything."))]
+        most, full = (MAX_LOW_INCIDENTS, MAX_LOW_FULL) if self._is_low else (MAX_INCIDENTS, MAX_FULL)
         parts: list[RenderableType] = [
             Text.assemble((say("Events, newest first"), "bold"), f": {', '.join(tally_words(self.facts))}")
         ]
-        for number, incident in enumerate(newest[:MAX_INCIDENTS]):
+        for number, incident in enumerate(newest[:most]):
             parts.append(_incident_line(incident, glyphs, width - INDENT))
-            if number < MAX_FULL:
+            if number < full:
                 parts.append(_indented(_indented(_details(incident, glyphs))))
-        rest = len(newest) - MAX_INCIDENTS
+        rest = len(newest) - most
         if rest > 0:
             parts.append(_indented(Text(say("and {count} more", count=rest), style="dim")))
         return parts

@@ -61,7 +61,7 @@ class Incident:
         """What it is, in a few words."""
         if self.finding is not None:
             return f"{self.finding.code} {self.finding.name}"
-        return say(NO_NUMBERS)
+        return say(NO_NUMBERS) if self.fault is None else fault_title(self.fault)
 
     @property
     def time(self) -> str:
@@ -144,8 +144,10 @@ def fault_sentence(fault: Fault) -> str:
             where=fault.where,
             during=during,
         )
-    elif fault.operation or fault.where:
-        found = say("first made by {operation}, {during}", operation=fault.operation or fault.where, during=during)
+    elif fault.operation:
+        found = say("first made by {operation}, {during}", operation=fault.operation, during=during)
+    elif fault.where:
+        found = say("first seen at {place}, {during}", place=fault.where, during=during)
     else:
         found = say("first seen {during}", during=during)
     parts = [found, *([say(fault.reason)] if fault.reason else []), fault_action(fault)]
