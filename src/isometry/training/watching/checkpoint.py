@@ -83,7 +83,13 @@ def load_checkpoint(
             f"the checkpoint in {str(folder)!r} holds no {missing[0]}. Give {missing[0]}=None, "
             f"or give watch(..., {missing[0]}=...) when the run is recorded."
         )
-    load_model(unwrapped(model), str(weights))
+    try:
+        load_model(unwrapped(model), str(weights))
+    except RuntimeError as error:
+        raise RunError(
+            f"the checkpoint in {str(folder)!r} is of another model than {type(unwrapped(model)).__name__}: "
+            f"{' '.join(str(error).split())}. Make the model as it was made for the run."
+        ) from error
     for name, each in given.items():
         if each is not None:
             each.load_state_dict(state[name])

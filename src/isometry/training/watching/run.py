@@ -15,6 +15,7 @@ from isometry._errors import RunError, describe
 from isometry.probes.running.meter import Meter
 from isometry.probes.running.readings import Evaluation, Fault, History, Reading
 from isometry.report.run.facts import RunFacts, State
+from isometry.training.stopping.metrics import number_of
 from isometry.training.stopping.rule import Decision, StoppingRule
 from isometry.training.watching.buffers import Buffers
 from isometry.training.watching.faults import GradientGuard, loss_is_finite
@@ -156,7 +157,7 @@ class Run:
         """
         self._require_running()
         evaluation = Evaluation(
-            step=self.steps, metrics={name: float(value) for name, value in metrics.items()}, epoch=epoch
+            step=self.steps, metrics={name: number_of(value) for name, value in metrics.items()}, epoch=epoch
         )
         self._journal.add(evaluation)
         rule = self._settings.stopping
@@ -234,6 +235,8 @@ class Run:
         """Count a step that went well, and keep its state if that is due."""
         self._faults_in_a_row = 0
         if self._buffers is not None:
+            if self._calls == 1 or self._keeper.is_due(self.steps):
+                self._buffers.look()
             self._buffers.keep()
         if self._keeper.is_due(self.steps) and self._agreed(is_well=loss_is_finite(self._losses[-1])):
             self._keeper.take(self.steps)
@@ -242,14 +245,14 @@ class Run:
         """Find out what went wrong in a step, and do what was asked for."""
         assert self._forwards is not None
         bad, settings = self._open.bad, self._settings
+        if self._buffers is not None:  # a batch norm has averaged what was not finite
+            self._buffers.restore()
         optimizer = type(self._training.optimizer).__name__
         cause = find_cause(self._training.model, self._forwards, loss=loss, bad=bad, optimizer=optimizer)
         self._faults_in_a_row += 1
         in_a_row = self._keeper.returns + 1 if settings.on_nan == "rollback" else self._faults_in_a_row
         action = settings.on_nan if in_a_row <= settings.max_faults else "stop"
         restored = self._keeper.go_back(self.steps) if action == "rollback" else None
-        if bad and self._buffers is not None:
-            self._buffers.restore()
         fault = Fault(step=self.steps, action=action, restored=restored, rank=self._ranks.rank, **asdict(cause))
         self._num_settled = len(self._losses)
         self._journal.add(fault)

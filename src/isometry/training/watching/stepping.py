@@ -66,11 +66,17 @@ class StepHooks:
             self._weights.keep()
             self._state = OptimizerState.of(self._optimizer)
 
+        good: list[Any] = []
+
         def watched() -> Any:
+            if not self._is_well and good:  # a line search cannot go on from NaN; it ends where nothing changes
+                return good[-1]
             result = closure()
             self._calls += 1
-            self._is_well = self._before() and self._is_well
-            return result
+            self._is_well = self._before()
+            if self._is_well:
+                good[:] = [result]
+            return good[-1] if good else result
 
         return watched
 
