@@ -73,7 +73,7 @@ def layer(name: str, number: int, *, step: int, attention: bool = False) -> Laye
 
 
 def reading(step: int, *, every: int, depth: int, name: Callable[[int], str]) -> Reading:
-    first = max(1, step - every + 1)
+    first = max(min(step, 2), step - every + 1)
     parameters = tuple(
         ParameterReading(
             name=f"{name(number)}.{kind}",
