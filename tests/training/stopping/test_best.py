@@ -75,6 +75,20 @@ def test_special_numbers_and_types_keep_their_bits() -> None:
     assert (model.get_buffer("narrow").item(), model.get_buffer("number").item()) == (1.5, 7)
 
 
+def test_a_copy_made_in_inference_mode_is_restored_to_weights_that_train_on() -> None:
+    model = network()
+    before, kept = copy.deepcopy(model.state_dict()), BestWeights(model)
+    with torch.inference_mode():
+        kept.keep()
+    spoil(model)
+    kept.restore()
+    restored = equal(model.state_dict(), before)
+    model(torch.randn(4, 3)).sum().backward()
+
+    assert restored
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_without_a_copy_nothing_is_written() -> None:
     model = network()
     before = copy.deepcopy(model.state_dict())
@@ -105,20 +119,21 @@ def test_an_interrupt_while_copying_leaves_the_copy_before(monkeypatch: pytest.M
     assert equal(model.state_dict(), before)
 
 
-def test_the_copy_travels_through_a_file_and_past_a_wrapper() -> None:
+@pytest.mark.parametrize("wrapper", ["module", "_orig_mod"])  # of a parallel and of a compiled model
+def test_the_copy_travels_through_a_file_and_past_a_wrapper(wrapper: str) -> None:
     model, file = network(), io.BytesIO()
     kept = BestWeights(model)
     kept.keep()
     torch.save(kept.state_dict(), file)
     file.seek(0)
     other = nn.Sequential()
-    other.add_module("module", copy.deepcopy(model))  # as parallel wrappers do
+    other.add_module(wrapper, copy.deepcopy(model))
     spoil(other)
     resumed = BestWeights(other)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     resumed.restore()
 
-    assert equal(other.get_submodule("module").state_dict(), model.state_dict())
+    assert equal(other.get_submodule(wrapper).state_dict(), model.state_dict())
 
 
 def test_a_buffer_that_grew_is_replaced_and_an_expanded_one_too() -> None:

@@ -179,3 +179,19 @@ def test_a_saved_state_of_another_unit_is_refused() -> None:
 
     with pytest.raises(SettingsError, match=r"counts in steps, and this rule in evaluations\. Give unit='steps'\."):
         EarlyStopping("val_loss").load_state_dict(saved)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Lightning's import
+@given(
+    losses=st.lists(st.integers(0, 20).map(float), min_size=1, max_size=20),
+    patience=st.integers(1, 4),
+    min_delta=st.integers(0, 3),
+)
+def test_patience_and_min_delta_are_those_of_lightning(losses: list[float], patience: int, min_delta: int) -> None:
+    callbacks = pytest.importorskip("lightning.pytorch.callbacks", reason="it is what this one is held against")
+    other = callbacks.EarlyStopping("loss", patience=patience, min_delta=min_delta)
+    rule = EarlyStopping("loss", patience=patience, min_delta=min_delta)
+    stops = [other._evaluate_stopping_criteria(torch.tensor(loss))[0] for loss in losses]
+
+    assert stop_of(rule, curve(loss=losses)) == (stops.index(True) + 1 if True in stops else None)

@@ -11,10 +11,9 @@ from isometry._errors import SettingsError, UnknownNameError
 from isometry.probes.running.readings import Evaluation
 
 Mode = Literal["auto", "min", "max"]
-FALLS = frozenset(
-    {"loss", "error", "err", "perplexity", "ppl", "mse", "rmse", "mae", "nll", "bpc", "wer", "cer", "fid"}
-)
-RISES = frozenset({"accuracy", "acc", "auc", "auroc", "f1", "precision", "recall", "r2", "iou", "dice", "bleu", "map"})
+FALLING = "loss error err perplexity ppl mse rmse mae mape nll bce ce kl deviance brier ece bpc wer cer fid lpips"
+RISING = "accuracy acc auc auroc f1 precision recall r2 iou dice bleu rouge map ap mrr ndcg kappa mcc psnr ssim reward"
+FALLS, RISES = frozenset(FALLING.split()), frozenset(RISING.split())
 NONFINITE = ("nan", "inf", "-inf")  # how JSON holds what it has no number for; float() reads each
 
 

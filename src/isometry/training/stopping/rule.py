@@ -87,11 +87,11 @@ class StoppingRule(ABC):
             values = {name: number_of(value) for name, value in metrics.items()}
             evaluation = Evaluation(step=self._count + 1 if step is None else step, epoch=epoch, metrics=values)
         decision = self._judge(evaluation)
-        self._count += 1
         if decision.is_best:
-            self._best = evaluation
-            for keeper in self._keepers:
+            for keeper in self._keepers:  # before `best` is set, so that an interrupt leaves both as they were
                 keeper.keep()
+            self._best = evaluation
+        self._count += 1
         return decision
 
     @final
