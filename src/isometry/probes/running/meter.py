@@ -52,14 +52,16 @@ class Meter:
         """Hear that the gradients are what the optimiser gets, and that it has not taken its step."""
         if not self._is_open:
             return
-        self._rates = [group["lr"] for group in self._optimizer.param_groups]
-        self._parameters.before(getattr(self._optimizer, "grad_scale", None))
-        self._noise.before_update()
+        self._rates = [group.get("lr", 0.0) for group in self._optimizer.param_groups]
+        with torch.no_grad():
+            self._parameters.before(getattr(self._optimizer, "grad_scale", None))
+            self._noise.before_update()
 
     def after_update(self) -> None:
         """Hear that the optimiser has taken its step."""
         if self._is_open:
-            self._parameters.after()
+            with torch.no_grad():
+                self._parameters.after()
 
     def close(
         self,
@@ -84,29 +86,32 @@ class Meter:
         """
         sighting = self._stop()
         transfer = Transfer()
-        scalars: dict[str, list[float]] = {}
-        for key, numbers in (("losses", losses), ("rates", self._rates), ("scale", [loss_scale])):
-            transfer.add_scalars([each for each in numbers if each is not None], scalars.setdefault(key, []).extend)
-        layers = self._layers.send(sighting, transfer)
-        parameters = self._parameters.send(transfer)
-        self._noise.send(transfer)
-        transfer.fetch()
+        with torch.no_grad():
+            course = transfer.add({place: each.detach() for place, each in enumerate(losses)})
+            rates = transfer.add({place: each for place, each in enumerate(self._rates) if isinstance(each, Tensor)})
+            scale = transfer.add({"scale": loss_scale} if isinstance(loss_scale, Tensor) else {})
+            layers = self._layers.send(sighting, transfer)
+            parameters = self._parameters.send(transfer)
+            self._noise.send(transfer)
+            transfer.fetch()
         totals = parameters()
-        scale = next(iter(scalars["scale"]), None)
+        loss_scale = scale.get("scale") if isinstance(loss_scale, Tensor) else loss_scale
         noise, unit = self._noise.scale(
-            (totals.gradient_norm or 0.0) ** 2, micro_batches=micro_batches, loss_scale=scale or 1.0
+            (totals.gradient_norm or 0.0) ** 2, micro_batches=micro_batches, loss_scale=loss_scale or 1.0
         )
         return Reading(
             step=step,
             seconds=seconds,
-            losses=tuple(scalars["losses"]),
-            learning_rates=tuple(scalars["rates"]),
+            losses=tuple(course.values()),
+            learning_rates=tuple(
+                rates[place] if place in rates else float(each) for place, each in enumerate(self._rates)
+            ),
             layers=layers(),
             parameters=totals.readings,
             gradient_norm=totals.gradient_norm,
             noise_scale=noise,
             noise_unit=unit,
-            loss_scale=scale,
+            loss_scale=loss_scale,
             rows=self._rows,
             nonfinite=totals.nonfinite,
         )

@@ -52,13 +52,7 @@ class NoiseMeter:
 
     def send(self, transfer: Transfer) -> None:
         """Send what was kept to the host."""
-        found = self._found = {}
-        for key, number in self._numbers.items():
-
-            def take(values: list[float], key: str = key) -> None:
-                found[key] = values[0]
-
-            transfer.add([number], take)
+        self._found = transfer.add(self._numbers)
         self._numbers = {}
 
     def scale(self, squared_gradient: float, *, micro_batches: int, loss_scale: float) -> tuple[float | None, str]:

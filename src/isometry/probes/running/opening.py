@@ -74,10 +74,14 @@ class Opening:
 
     def _leave(self, module: nn.Module, _: Any, output: Any) -> None:
         modules = self._sight.modules
-        if not self._is_entered or not any(each is module for each in modules):
+        if not self._is_entered:
             return
-        while modules.pop() is not module:
-            pass
+        if modules[-1] is not module:  # one that is no part of the model, or one whose own end was lost to an error
+            if not any(each is module for each in modules):
+                return
+            while modules[-1] is not module:
+                modules.pop()
+        modules.pop()
         if not modules:
             self._sight.leave(output)
             self._exit()

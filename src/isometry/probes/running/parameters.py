@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from isometry._memory import has_memory
 from isometry.probes.running.foreach import FOREACH
+from isometry.probes.running.norms import Norms
 from isometry.probes.running.readings import ParameterReading
 from isometry.probes.running.transfer import Transfer
 
-MAX_KEPT = 65_536  # numbers of one parameter that are kept from before the step, to see what the step added
+MAX_KEPT = 16_384  # numbers of one parameter that are kept from before the step, to see what the step adds
+PIECE = 64  # of them lie side by side: four lines of a processor's cache
+Named = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +34,39 @@ class ParameterTotals:
 
 
 @dataclass(slots=True)
+class _Kept:
+    """Numbers of one parameter.
+
+    Attributes:
+        pointer: Where the parameter lay in memory.
+        count: Its numbers.
+        now: A view of those that are looked at.
+        before: What they were before the step, and after it what the step took away from them.
+    """
+
+    pointer: int
+    count: int
+    now: Tensor
+    before: Tensor
+
+
 class ParameterNumbers:
     """Measures around one step of the optimiser.
 
-    Gradients and weights are measured whole. Of a parameter with more than `MAX_KEPT` numbers the update is read from
-    some, evenly spread. Of a parameter that is spread over several processes each measures its own part.
+    Gradients are measured whole. Of a parameter with more than `MAX_KEPT` numbers weight and update are read from some,
+    evenly spread. Of a parameter that is spread over several processes each measures its own part.
 
-    Attributes:
+    Args:
         parameters: Canonical names and tensors, in the order of the model.
     """
 
-    parameters: Sequence[tuple[str, Tensor]]
-    _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    _norms: dict[str, dict[str, Tensor]] = field(default_factory=dict[str, dict[str, Tensor]])
+    def __init__(self, parameters: Sequence[tuple[str, Tensor]]) -> None:
+        self._parameters = parameters
+        self._kept: dict[str, _Kept] = {}
+        self._gradients, self._weights, self._updates = Norms(), Norms(), Norms()
+        self._found: dict[str, Named] = {}
+        self._open: dict[str, _Kept] = {}
+        self._scale: Tensor | None = None
 
     def before(self, scale: Tensor | None) -> None:
         """Measure gradients and weights, and keep numbers of the weights.
@@ -51,24 +74,27 @@ class ParameterNumbers:
         Args:
             scale: What the gradients are still multiplied by; None if they are as they should be.
         """
-        self._norms = {"gradient": {}, "weight": {}, "update": {}}
-        for names, gradients in _alike(self._gradients()):
-            norms = FOREACH._foreach_norm(gradients, 2, dtype=torch.float64)
-            if scale is not None:
-                norms = [norm / scale.to(norm.device) for norm in norms]
-            self._norms["gradient"].update(zip(names, norms, strict=True))
-        for names, weights in _alike(self._weights()):
-            self._norms["weight"].update(zip(names, _norms(weights), strict=True))
-            kept = [_some(weight) for weight in weights]
-            self._keep(names, kept)
+        trained = {name: each for name, each in self._parameters if each.requires_grad}
+        gradients = {name: local_part(each.grad) for name, each in trained.items() if each.grad is not None}
+        self._scale = scale
+        self._open = {name: kept for name, each in trained.items() if (kept := self._keep(name, each))}
+        FOREACH._foreach_copy_(
+            [each.before for each in self._open.values()], [each.now for each in self._open.values()]
+        )
+        self._found = {
+            "gradient": self._gradients.measure(
+                {name: each.detach() for name, each in gradients.items() if name in self._open and is_measured(each)}
+            ),
+            "weight": self._weights.measure({name: each.before for name, each in self._open.items()}),
+        }
 
     def after(self) -> None:
         """Measure what the step added."""
-        for names, weights in _alike([each for each in self._weights() if each[0] in self._norms["weight"]]):
-            now = [_some(weight) for weight in weights]
-            kept = [self._kept[name] for name in names]
-            FOREACH._foreach_sub_(kept, now)
-            self._norms["update"].update(zip(names, _norms(kept), strict=True))
+        for name, parameter in self._parameters:
+            if name in self._open and local_part(parameter).data_ptr() != self._open[name].pointer:
+                self._open[name].now = _some(local_part(parameter.detach()))  # the optimiser put another in its place
+        FOREACH._foreach_sub_([each.before for each in self._open.values()], [each.now for each in self._open.values()])
+        self._found["update"] = self._updates.measure({name: each.before for name, each in self._open.items()})
 
     def send(self, transfer: Transfer) -> Callable[[], ParameterTotals]:
         """Send the numbers to the host.
@@ -79,71 +105,40 @@ class ParameterNumbers:
         Returns:
             What makes the readings, once the transfer was made.
         """
-        found: dict[str, dict[str, float]] = {key: {} for key in self._norms}
-        measured = set(self._norms.get("weight", ()))
-        for key, norms in self._norms.items():
-            for names, group in _alike(list(norms.items())):
+        numbers = {key: transfer.add(norms) for key, norms in self._found.items()}
+        scale = transfer.add({"scale": self._scale} if self._scale is not None else {})
+        sizes = {name: each.count for name, each in self._open.items()}
+        kept = {name: each.before.numel() for name, each in self._open.items()}
+        self.forget()
 
-                def take(values: list[float], key: str = key, names: Sequence[str] = names) -> None:
-                    found[key].update(zip(names, values, strict=True))
+        def totals() -> ParameterTotals:
+            divisor = scale.get("scale", 1.0)
+            gradients = {name: norm / divisor for name, norm in numbers.get("gradient", {}).items()}
+            rms = {
+                "gradient": _sizes_of(gradients, sizes),
+                "weight": _sizes_of(numbers.get("weight", {}), kept),
+                "update": _sizes_of(numbers.get("update", {}), kept),
+            }
+            for norms, key in zip((self._gradients, self._weights, self._updates), rms, strict=True):
+                norms.learn(rms[key])
+            return _totals(gradients, rms)
 
-                transfer.add(group, take)
-        sizes = {name: (each.numel(), self._kept[name].numel()) for name, each in self._weights() if name in measured}
-        self._norms = {}
-        return lambda: _totals(found, sizes)
+        return totals
 
     def forget(self) -> None:
-        """Drop what was measured of a step that was broken off."""
-        self._norms = {}
+        """Drop what was measured of a step."""
+        self._found, self._open, self._scale = {}, {}, None
 
-    def _weights(self) -> list[tuple[str, Tensor]]:
-        trained = [(name, local_part(each.detach())) for name, each in self.parameters if each.requires_grad]
-        return [(name, weight) for name, weight in trained if _is_measured(weight)]
-
-    def _gradients(self) -> list[tuple[str, Tensor]]:
-        given = [(name, local_part(each.grad)) for name, each in self.parameters if each.grad is not None]
-        return [(name, gradient) for name, gradient in given if _is_measured(gradient)]
-
-    def _keep(self, names: Sequence[str], weights: Sequence[Tensor]) -> None:
-        """Copy weights to where those of the step before lay: fresh memory would take ten times as long."""
-        for name, weight in zip(names, weights, strict=True):
-            kept = self._kept.get(name)
-            if kept is None or kept.shape != weight.shape or kept.dtype != weight.dtype or kept.device != weight.device:
-                self._kept[name] = torch.empty_like(weight)
-        FOREACH._foreach_copy_([self._kept[name] for name in names], list(weights))
-
-
-def _totals(found: dict[str, dict[str, float]], sizes: dict[str, tuple[int, int]]) -> ParameterTotals:
-    gradients, weights, updates = (found.get(key, {}) for key in ("gradient", "weight", "update"))
-    readings = tuple(
-        ParameterReading(
-            name=name,
-            weight_rms=weights[name] / math.sqrt(size),
-            gradient_rms=gradients[name] / math.sqrt(size) if name in gradients else None,
-            update_rms=updates[name] / math.sqrt(kept) if name in updates else None,
-        )
-        for name, (size, kept) in sizes.items()
-    )
-    norm = math.hypot(*gradients.values()) if gradients else None
-    bad = tuple(
-        name for name in sizes if not (math.isfinite(weights[name]) and math.isfinite(gradients.get(name, 0.0)))
-    )
-    return ParameterTotals(readings, norm, bad)
-
-
-def _norms(tensors: Sequence[Tensor]) -> list[Tensor]:
-    wide = torch.float64 if tensors[0].dtype == torch.float64 else torch.float32
-    return list(FOREACH._foreach_norm(list(tensors), 2, dtype=wide))
-
-
-def _alike(named: Sequence[tuple[str, Tensor]]) -> list[tuple[list[str], list[Tensor]]]:
-    """Return names and tensors, those of one device and kind of number together."""
-    groups: dict[tuple[torch.device, torch.dtype], tuple[list[str], list[Tensor]]] = {}
-    for name, tensor in named:
-        names, tensors = groups.setdefault((tensor.device, tensor.dtype), ([], []))
-        names.append(name)
-        tensors.append(tensor)
-    return list(groups.values())
+    def _keep(self, name: str, parameter: Tensor) -> "_Kept | None":
+        """Return where numbers of a parameter are kept: the memory of the last time, as fresh memory takes longer."""
+        kept, local = self._kept.get(name), local_part(parameter.detach())
+        if kept is None or kept.pointer != local.data_ptr() or kept.count != local.numel():
+            if not is_measured(local):
+                return None
+            now = _some(local)
+            before = torch.empty(now.shape, dtype=now.dtype, device=now.device)
+            kept = self._kept[name] = _Kept(local.data_ptr(), local.numel(), now, before)
+        return kept
 
 
 def local_part(tensor: Tensor) -> Tensor:
@@ -152,22 +147,48 @@ def local_part(tensor: Tensor) -> Tensor:
 
 
 def squared_norm(tensors: Sequence[Tensor]) -> Tensor | None:
-    """Return the squared Euclidean norm over all tensors, on their device; None without any or on several devices."""
-    measured = [tensor for tensor in tensors if _is_measured(tensor)]
+    """Return the squared Euclidean norm over all tensors, on their device; None without any or on several devices.
+
+    Args:
+        tensors: Large enough for single precision; the sum is in double.
+    """
+    measured = [local for each in tensors if is_measured(local := local_part(each.detach()))]
     if len({tensor.device for tensor in measured}) != 1:
         return None
-    return torch.stack(list(FOREACH._foreach_norm(measured, 2, dtype=torch.float64))).square().sum()
+    norms = FOREACH._foreach_norm(measured, 2, dtype=torch.promote_types(measured[0].dtype, torch.float32))
+    return torch.stack(norms).double().square().sum()
 
 
-def _is_measured(tensor: Tensor) -> bool:
+def _totals(gradients: dict[str, float], rms: dict[str, dict[str, float]]) -> ParameterTotals:
+    readings = tuple(
+        ParameterReading(
+            name=name, weight_rms=weight, gradient_rms=rms["gradient"].get(name), update_rms=rms["update"].get(name)
+        )
+        for name, weight in rms["weight"].items()
+    )
+    norm = math.hypot(*gradients.values()) if gradients else None
+    bad = [name for name, size in rms["weight"].items() if not math.isfinite(size + gradients.get(name, 0.0))]
+    return ParameterTotals(readings, norm, tuple(bad))
+
+
+def _sizes_of(norms: dict[str, float], counts: dict[str, int]) -> dict[str, float]:
+    """Return root mean squares from norms."""
+    return {name: norm / math.sqrt(counts[name]) for name, norm in norms.items()}
+
+
+def is_measured(tensor: Tensor) -> bool:
+    """Say whether a tensor is a block of floating-point numbers."""
+    if type(tensor) is Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu":
+        return tensor.is_floating_point() and tensor.numel() > 0  # most of them, in less time
     return tensor.is_floating_point() and tensor.numel() > 0 and has_memory(tensor)
 
 
 def _some(tensor: Tensor) -> Tensor:
-    """Return a view of at most `MAX_KEPT` numbers of a tensor, evenly spread and not all of one column."""
+    """Return a view of at most `MAX_KEPT` numbers of a tensor: pieces, evenly spread, not all of the same columns."""
     if tensor.numel() <= MAX_KEPT or not tensor.is_contiguous():
         return tensor
-    step = -(-tensor.numel() // MAX_KEPT)
-    while math.gcd(step, tensor.shape[-1]) > 1:
-        step += 1
-    return tensor.view(-1)[::step]
+    pieces = MAX_KEPT // PIECE
+    stride = tensor.numel() // pieces
+    while math.gcd(stride, tensor.shape[-1]) > 1:
+        stride -= 1
+    return tensor.as_strided((pieces, PIECE), (stride, 1))

@@ -70,7 +70,7 @@ class Sight(TorchFunctionMode):
         result = func(*args, **kwargs)
         output = result if isinstance(result, Tensor) else next(tensors_in(result), None)
         if output is not None:
-            with torch.no_grad(), torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage] - its only name, and documented
+            with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage] - its only name, and documented
                 look(self, name, Call(args, kwargs, (), (output,)))
         return result
 
@@ -132,11 +132,12 @@ class Sight(TorchFunctionMode):
         if name in MAKE_ZEROS and others:
             peaks = plain.amax(others)
             peaks = peaks if name in FROM_ZERO else torch.maximum(peaks, plain.amin(others).neg())
+        rows = self._rows.sample(plain, axis)
         activation = SeenActivation(
             function=name,
             layer=layer,
-            rows=self._rows.sample(plain, axis),
             num_rows=plain.numel() // plain.shape[axis],
+            rows=rows,
             peaks=peaks,
         )
         self._seen.activations.append(activation)

@@ -37,8 +37,8 @@ class SeenActivation:
     Attributes:
         function: Its name.
         layer: Whose output it reads.
-        rows: Some rows of what it gives.
-        num_rows: How many it has altogether.
+        num_rows: Rows of its output, counts.
+        rows: Some rows of its output.
         peaks: Of a rectifier: for each unit a number that is zero only if all its outputs are.
         is_gate: Whether other data are multiplied by what it gives.
         is_output: Whether it makes what the model gives.
@@ -46,8 +46,8 @@ class SeenActivation:
 
     function: str
     layer: SeenLayer
-    rows: Tensor
     num_rows: int
+    rows: Tensor
     peaks: Tensor | None = None
     is_gate: bool = False
     is_output: bool = False
