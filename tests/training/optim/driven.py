@@ -1,11 +1,12 @@
 """Optimisers driven by gradients that are given instead of computed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
 
 STEPS = 7
 SHAPES = ((5, 3), (4, 2, 3, 3), (6,), ())
@@ -46,3 +47,17 @@ def drive(
 
 def state(optimizer: Optimizer) -> list[Any]:
     return [kept for each in optimizer.state.values() for kept in each.values()]
+
+
+class Transfers(TorchDispatchMode):
+    """Counts the numbers that are read from tensors while it is entered; on a GPU each of them waits for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self.count += "_local_scalar_dense" in str(func)
+        return func(*args, **(kwargs or {}))

@@ -68,7 +68,9 @@ def main(address: str, rank: int) -> None:
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     mesh = dist.init_device_mesh("cpu", (2,))
     for name, program in PROGRAMS.items():
-        plain, sharded = parameters(torch.clone), parameters(lambda each: distribute_tensor(each, mesh, [Shard(0)]))
+        # one of the tensors is not sharded, as where FSDP was told to leave it alone
+        plain = [*parameters(torch.clone), *parameters(torch.clone)[:1]]
+        sharded = [*parameters(lambda each: distribute_tensor(each, mesh, [Shard(0)])), *parameters(torch.clone)[:1]]
 
         torch.testing.assert_close(program(sharded), program(plain), msg=name)
         for one, other in zip(sharded, plain, strict=True):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from isometry._errors import DomainError
 from isometry.training.optim.clipping import Clipped, ClipTally, clip_global_norm_
-from tests.training.optim.driven import drawn
+from tests.training.optim.driven import Transfers, drawn
 
 SHAPES = ((4, 3), (7,), (), (2, 2, 2))
 
@@ -119,3 +119,17 @@ def _clip(gradient: Tensor) -> Clipped:
     parameter = nn.Parameter(torch.zeros_like(gradient))
     parameter.grad = gradient
     return clip_global_norm_([parameter], 1.0)
+
+
+def test_nothing_is_read_from_the_device_until_it_is_asked_for() -> None:
+    parameters, tally = with_gradients(), ClipTally()
+
+    with Transfers() as transfers:
+        clipped = clip_global_norm_(parameters, 1.0)
+        tally.add(clipped)
+        during = transfers.count
+        assert clipped.norm > 1
+        assert tally.share_cut == 1
+
+    assert during == 0
+    assert transfers.count == 2

@@ -156,3 +156,18 @@ def test_it_prints_in_vietnamese() -> None:
     assert "bị suy giảm, mà không nên" in printed
     assert "should" not in printed
     assert "<pre" in audit_decay(param_groups(model), model)._repr_html_()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_nobody_is_blamed_for_what_only_a_shape_tells(decay: float) -> None:
+    class Raw(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rates, self.layer = nn.Parameter(torch.randn(4, 8)), nn.Linear(8, 8)
+            self.stack, self.shift = nn.Parameter(torch.randn(3, 8, 5)), nn.Parameter(torch.zeros(3, 5))
+
+    model = Raw()
+    unclear = {"params": [model.rates, model.stack, model.shift], "weight_decay": decay}
+    rest = [{"params": [model.layer.weight], "weight_decay": 0.2}, {"params": [model.layer.bias], "weight_decay": 0.0}]
+
+    assert problems(model, [unclear, *rest]) == {}

@@ -7,6 +7,7 @@ from torch import nn
 
 from isometry._errors import DomainError
 from isometry.training.optim.spikes import ZClip
+from tests.training.optim.driven import Transfers
 
 NORMS = [1.0, 1.4, 0.9, 1.1, 1.2, 0.8, 9.0, 1.0, 1.3, 40.0, 1.1, 0.2, 2.0, 1.0, 400.0, 1.2]
 
@@ -94,3 +95,15 @@ def test_norms_that_never_varied_may_shrink_but_not_jump() -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(DomainError, match=r"it takes a threshold above 0, a memory in \[0, 1\) and at least 2 steps"):
         ZClip(**settings)
+
+
+def test_nothing_is_read_from_the_device() -> None:
+    clip, parameter = ZClip(warmup_steps=2), nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.ones(3)
+
+    with Transfers() as transfers:
+        for _ in range(4):
+            clip([parameter])
+
+    assert transfers.count == 0
+    assert clip.state_dict()["count"] == 4

@@ -12,7 +12,7 @@ from isometry._errors import DomainError
 from isometry.training.optim.lamb import LAMB
 from isometry.training.optim.lars import LARS
 from isometry.training.optim.trust import TrustRatioOptimizer
-from tests.training.optim.driven import drawn, drive, gradients, state, weights
+from tests.training.optim.driven import Transfers, drawn, drive, gradients, state, weights
 
 Make = Callable[..., TrustRatioOptimizer]
 BOTH = pytest.mark.parametrize("make", [LARS, LAMB])
@@ -213,3 +213,35 @@ def test_a_small_network_learns(make: Make) -> None:
         losses.append(float(loss.detach()))
 
     assert losses[-1] < 0.7 * losses[0]
+
+
+@BOTH
+def test_a_step_reads_no_number_from_the_device(make: Make) -> None:
+    parameters = weights()
+    optimizer = make(parameters, 0.1, weight_decay=0.1)
+    drive(optimizer, parameters, rows(1))
+
+    with Transfers() as transfers:
+        optimizer.step()
+        during = transfers.count
+        float(parameters[0].detach().sum())  # so that it is known to count
+
+    assert (during, transfers.count) == (0, 1)
+
+
+@BOTH
+def test_hooks_and_schedules_of_torch_see_the_steps(make: Make) -> None:
+    parameters = weights()
+    optimizer = make(parameters, 0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=5)
+    seen: list[str] = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+    optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+
+    optimizer.step()
+    schedule.step()
+
+    assert seen == ["before", "after"]
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(schedule.get_last_lr()[0])

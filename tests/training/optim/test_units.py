@@ -11,7 +11,7 @@ from isometry.anatomy.task import make_task
 from isometry.training.optim.units import Units, clip_by_unit_norm_, units_of
 from tests.anatomy.architectures import ARCHITECTURES
 from tests.anatomy.layers import Functional
-from tests.training.optim.driven import drawn
+from tests.training.optim.driven import Transfers, drawn
 
 EPS, CLIPPING = 0.05, 0.3
 
@@ -151,3 +151,12 @@ def test_without_gradients_nothing_happens() -> None:
 def test_settings_out_of_range_are_refused(clipping: float, eps: float) -> None:
     with pytest.raises(DomainError, match=r"both take a number above 0"):
         clip_by_unit_norm_([], clipping, eps)
+
+
+def test_nothing_is_read_from_the_device() -> None:
+    parameter = filled((4, 3))
+
+    with Transfers() as transfers:
+        clip_by_unit_norm_([parameter], CLIPPING, EPS)
+
+    assert transfers.count == 0

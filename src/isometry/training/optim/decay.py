@@ -14,7 +14,7 @@ from isometry.anatomy.task import Task, make_task
 from isometry.planning import roles
 from isometry.planning.roles import Subject
 from isometry.planning.subject import subject_of
-from isometry.training.optim.structure import MATRIX, VECTOR, Reading, by_structure, is_vector
+from isometry.training.optim.structure import MATRIX, SHAPED, STACKED, VECTOR, Reading, by_structure, is_vector
 
 MIXES = Phrase("it mixes units")
 ADDED = Phrase("it is added: decay would only shift it")
@@ -63,6 +63,11 @@ class Choice:
     def is_table(self) -> bool:
         """Whether its decay is a matter of choice, as that of embeddings."""
         return self.role in TABLES
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether only the shape speaks for the role, so that nobody should be blamed for another reading."""
+        return self.reason in {SHAPED, STACKED}
 
 
 def choices_of(model: nn.Module | Task, *, inputs: Any = None, decay_embeddings: bool = False) -> tuple[Choice, ...]:

@@ -103,7 +103,8 @@ class DecayAudit:
 def audit_decay(optimizer: Optimizer | Groups, model: nn.Module | Task, *, inputs: Any = None) -> DecayAudit:
     """Say of each tensor of a model how an optimiser decays it, and where that is not what its role asks for.
 
-    Tables may decay or not, both are in use. That a weight does not decay is a problem only where others do.
+    Tables may decay or not, both are in use, and what is only guessed from a shape is no problem. That a weight does
+    not decay is one only where others do.
 
     Args:
         optimizer: An optimiser, or groups for one.
@@ -170,7 +171,7 @@ def _problem(choice: Choice, homes: tuple[int, ...], *, decays: bool, does_any: 
         return NOWHERE
     if len(homes) > 1:
         return TWICE
-    if choice.is_table or decays == choice.decays:
+    if choice.is_table or choice.is_guess or decays == choice.decays:
         return Phrase("")
     if decays:
         return SHOULD_NOT

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 FOREACH: Any = torch  # its foreach functions begin with an underscore, and have no public names
 Key = TypeVar("Key", bound=Hashable)
@@ -21,7 +22,7 @@ def buckets(pairs: Iterable[tuple[Tensor, Key]]) -> dict[tuple[torch.device, tor
     """
     found: dict[tuple[torch.device, torch.dtype, type, Key], list[Tensor]] = {}
     for tensor, key in pairs:
-        kind = torch.Tensor if isinstance(tensor, torch.nn.Parameter) else type(tensor)
+        kind = Tensor if type(tensor) is Parameter else type(tensor)  # a DTensor is an instance of Parameter too
         found.setdefault((tensor.device, tensor.dtype, kind, key), []).append(tensor)
     return found
 
