@@ -124,7 +124,7 @@ class PredictionChanges:
         Raises:
             ShapeError: If there are not as many outputs as rows.
         """
-        predictions = outputs.detach().argmax(1) if outputs.ndim == 2 else outputs.detach()  # noqa: PLR2004 - logits
+        predictions = outputs.detach().argmax(1) if outputs.ndim > 1 else outputs.detach()
         if predictions.shape != rows.shape:
             raise ShapeError(
                 f"{tuple(outputs.shape)} outputs came for {tuple(rows.shape)} rows. Give one row of logits, or one "

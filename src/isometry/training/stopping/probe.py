@@ -140,7 +140,7 @@ def with_random_labels(
             f"each example."
         )
     count, classes = round(share * len(given)), num_classes or int(given.max()) + 1
-    if not 0 < count < len(given) or classes < 2:  # noqa: PLR2004 - one class cannot be guessed wrong
+    if not 0 < count < len(given) or classes <= 1:
         raise DomainError(
             f"share={share!r} of {len(given)} examples in {classes} classes leaves {count} for the probe. "
             f"Both parts need examples, and there must be two classes."
