@@ -36,6 +36,9 @@ from isometry.training.watching.reader import read_run as read_run
 from isometry.training.watching.records import Records as Records
 from isometry.training.watching.run import Run as Run
 from isometry.training.watching.sink import Sink as Sink
+from isometry.training.watching.sinks.tensorboard import TensorBoard as TensorBoard
+from isometry.training.watching.sinks.terminal import Terminal as Terminal
+from isometry.training.watching.sinks.wandb import Wandb as Wandb
 
 __all__ = [
     "GL",
@@ -63,7 +66,10 @@ __all__ = [
     "SkorchWatch",
     "StoppingRule",
     "Suspects",
+    "TensorBoard",
+    "Terminal",
     "TrainerWatch",
+    "Wandb",
     "ZClip",
     "audit_decay",
     "clip_by_unit_norm_",

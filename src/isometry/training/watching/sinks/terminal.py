@@ -19,7 +19,7 @@ from isometry.training.watching.announce import Announcer
 from isometry.training.watching.sink import Entry
 
 REFRESH_SECONDS = 0.25  # between two views, at least
-MAX_SHARE = 0.01  # of the time that may go into views; a large model's view is drawn more seldom
+MAX_SHARE = 0.02  # of the time that may go into views; a large model's view is drawn more seldom
 LINE_SECONDS = 30.0  # between two lines about the progress, where there is no terminal
 
 
@@ -44,6 +44,7 @@ class Terminal:
         self._lang = lang
         self._given = console
         self._console = console or Console(stderr=True)
+        self._lines = Announcer(console)
         self._live: Live | None = None
         self._account: Account | None = None
         self._next = 0.0
@@ -51,6 +52,7 @@ class Terminal:
     def start(self, facts: RunFacts) -> None:
         """Begin the view."""
         self._console = self._given or Console(stderr=True)  # made now: the stream may have been replaced
+        self._lines = Announcer(self._given or Console(stderr=True, soft_wrap=True))
         self._account = Account(_start_of(facts), steps=facts.steps)
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(
@@ -99,7 +101,7 @@ class Terminal:
                 case Evaluation():
                     self._print_line(evaluation_sentence(entry))
                 case _:
-                    Announcer(self._console).write(entry)
+                    self._lines.write(entry)
 
     def _print_progress(self, facts: RunFacts) -> None:
         self._next = time.monotonic() + LINE_SECONDS
