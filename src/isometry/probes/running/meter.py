@@ -36,6 +36,7 @@ class Meter:
         self._noise = NoiseMeter(list(model.parameters()), optimizer)
         self._rates: list[Any] = []
         self._is_open = False
+        self._num_updates = 0
 
     def open(self) -> None:
         """The coming step is to be measured."""
@@ -50,12 +51,13 @@ class Meter:
 
     def before_update(self) -> None:
         """Hear that the gradients are what the optimiser gets, and that it has not taken its step."""
+        self._num_updates += 1
         if not self._is_open:
             return
         self._rates = [group.get("lr", 0.0) for group in self._optimizer.param_groups]
         with torch.no_grad():
             self._parameters.before(getattr(self._optimizer, "grad_scale", None))
-            self._noise.before_update()
+            self._noise.before_update(self._num_updates)
 
     def after_update(self) -> None:
         """Hear that the optimiser has taken its step."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isometry._memory import has_memory
+from isometry.probes.running.blocks import is_measured, local_part
 from isometry.probes.running.foreach import FOREACH
 from isometry.probes.running.norms import Norms
 from isometry.probes.running.readings import ParameterReading
@@ -141,11 +141,6 @@ class ParameterNumbers:
         return kept
 
 
-def local_part(tensor: Tensor) -> Tensor:
-    """Return this process's part of a tensor that is spread over several."""
-    return getattr(tensor, "_local_tensor", tensor)
-
-
 def squared_norm(tensors: Sequence[Tensor]) -> Tensor | None:
     """Return the squared Euclidean norm over all tensors, on their device; None without any or on several devices.
 
@@ -174,13 +169,6 @@ def _totals(gradients: dict[str, float], rms: dict[str, dict[str, float]]) -> Pa
 def _sizes_of(norms: dict[str, float], counts: dict[str, int]) -> dict[str, float]:
     """Return root mean squares from norms."""
     return {name: norm / math.sqrt(counts[name]) for name, norm in norms.items()}
-
-
-def is_measured(tensor: Tensor) -> bool:
-    """Say whether a tensor is a block of floating-point numbers."""
-    if type(tensor) is Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu":
-        return tensor.is_floating_point() and tensor.numel() > 0  # most of them, in less time
-    return tensor.is_floating_point() and tensor.numel() > 0 and has_memory(tensor)
 
 
 def _some(tensor: Tensor) -> Tensor:

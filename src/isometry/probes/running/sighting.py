@@ -1,5 +1,6 @@
 """What one forward pass of a training showed: its layers, what stands behind them, and its attentions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -60,20 +61,21 @@ class Sighting:
     layers: list[SeenLayer] = field(default_factory=list[SeenLayer])
     activations: list[SeenActivation] = field(default_factory=list[SeenActivation])
 
-    def entitle(self) -> None:
-        """Name the layers as the table of `check` does, no two alike.
 
-        A layer has the name of the module that owns its weight; where a module owns the weights of several layers, each
-        has the name of its weight; without a weight of its own it has that of the module it ran in.
-        """
-        owned: dict[str, set[str]] = {}
-        for layer in self.layers:
-            owned.setdefault(layer.parameter.rpartition(".")[0], set()).add(layer.parameter)
-        taken: set[str] = set()
-        for number, layer in enumerate(self.layers):
-            owner = layer.parameter.rpartition(".")[0]
-            first = owner if len(owned[owner]) == 1 else layer.parameter
-            wanted = (first, layer.module, layer.parameter, f"{layer.module or layer.kind} ({layer.kind})")
-            free = (name for name in wanted if name and name not in taken)
-            layer.name = next(free, f"{layer.kind} (layer {number})")
-            taken.add(layer.name)
+def titles_of(layers: Sequence[SeenLayer]) -> tuple[str, ...]:
+    """Return names of layers as the table of `check` has them, no two alike.
+
+    A layer has the name of the module that owns its weight; where a module owns the weights of several layers, each has
+    the name of its weight; without a weight of its own it has that of the module it ran in.
+    """
+    owned: dict[str, set[str]] = {}
+    for layer in layers:
+        owned.setdefault(layer.parameter.rpartition(".")[0], set()).add(layer.parameter)
+    titles: list[str] = []
+    for number, layer in enumerate(layers):
+        owner = layer.parameter.rpartition(".")[0]
+        first = owner if len(owned[owner]) == 1 else layer.parameter
+        wanted = (first, layer.module, layer.parameter, f"{layer.module or layer.kind} ({layer.kind})")
+        free = (name for name in wanted if name and name not in titles)
+        titles.append(next(free, f"{layer.kind} (layer {number})"))
+    return tuple(titles)
