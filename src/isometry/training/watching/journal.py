@@ -12,6 +12,7 @@ from isometry.probes.running.readings import History, Reading
 from isometry.report.finding import SEVERITIES, Finding
 from isometry.report.run.facts import Event, RunFacts
 from isometry.training.watching.account import Account, Start
+from isometry.training.watching.checkpoint import Checkpoint
 from isometry.training.watching.merging import merged_run
 from isometry.training.watching.records import Records
 from isometry.training.watching.sink import Entry, Sink
@@ -57,6 +58,7 @@ class Journal:
         self.history = History(baseline=baseline)
         self._folders = tuple(folders)
         self._records: list[Records] = []
+        self._checkpoints = [Checkpoint(folder) for folder in folders] if start.rank == 0 else []
         self._sinks = list(sinks)
         self._active = dict[str, _Active]()
         self._judgements = 0
@@ -84,10 +86,12 @@ class Journal:
             self._judge(entry.step)
 
     def add_snapshot(self, training: Training, step: int) -> None:
-        """Write the state of the training beside the records."""
+        """Write the state of the training beside the records; of several processes the first one does."""
         self.account.add_snapshot(step)
+        for checkpoint in tuple(self._checkpoints):
+            self._guarded(self._checkpoints, checkpoint, lambda kept=checkpoint: kept.save(training, step=step))
         for record in tuple(self._records):
-            self._guarded(self._records, record, lambda record=record: record.write_snapshot(training, step))
+            self._guarded(self._records, record, lambda record=record: record.write_snapshot(step))
 
     def facts(self) -> RunFacts:
         """Return the run so far."""

@@ -18,6 +18,8 @@ from isometry.training.watching.wrappers import unwrapped
 
 MAX_HELD = 8  # forward passes of one step whose arguments are held; more are micro-batches or parts of a loss
 
+COMPILED = frozenset({"CompiledFunction"})  # a whole graph in one node
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -137,9 +139,15 @@ def _in_model(model: nn.Module, forward: Forward, optimizer: str, *, with_backwa
         case "forward":
             return Cause("forward", found.operation, found.where)
         case "backward" if with_backward:
-            return Cause("backward", found.operation, found.where)
+            is_given = any(_is_bad_input(each) for each in tensors_in((forward.args, forward.kwargs)))
+            return Cause("forward", "input") if is_given else Cause("backward", found.operation, found.where)
         case _:
             return None
+
+
+def _is_bad_input(tensor: Tensor) -> bool:
+    """Say whether data hold what a model cannot work with; negative infinities may mask attention."""
+    return tensor.is_floating_point() and bool((tensor.isnan() | tensor.isposinf()).any())
 
 
 def _outputs_as_loss(model: nn.Module, batch: Any) -> Tensor:
@@ -162,5 +170,8 @@ def _in_loss(loss: Tensor | float | None, outputs: Sequence[Any], reason: str) -
         seen.add(node)
         names.append(name_of(node))
         waiting.extend(each for each, _ in node.next_functions if each is not None)
-    pointed = [name for name in names if name in POINTED]
-    return Cause("loss", (pointed or names)[0])
+    named = [name for name in names if name not in COMPILED]
+    pointed = [name for name in named if name in POINTED]
+    if not named:
+        return Cause("loss", reason="it is inside of a compiled function")
+    return Cause("loss", (pointed or named)[0])
