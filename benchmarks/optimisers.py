@@ -21,7 +21,7 @@ from isometry.training.optim.lars import LARS
 from isometry.training.optim.spikes import ZClip
 from isometry.training.optim.units import clip_by_unit_norm_
 
-TURNS, WARM_UP = 30, 3
+TURNS, WARM_UP = 20, 3
 WIDTH, DEPTH, VOCABULARY, PLACES = 768, 6, 50257, 1024
 ALLOWED = 1.8  # times AdamW's step
 
