@@ -116,7 +116,7 @@ def test_a_derivative_of_the_loss_alone_leaves_the_nearest_parameter_and_a_reaso
     )
 
     assert (fault.during, fault.operation, fault.where) == ("backward", "", "0.bias")
-    assert fault.reason.startswith("run again, model and gradients are finite")
+    assert fault.reason.startswith("run again, the model and its gradients are finite")
 
 
 def test_numbers_that_the_optimiser_made_are_the_updates() -> None:

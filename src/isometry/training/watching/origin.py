@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry._errors import IsometryError, describe
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Batch, Task, tensors_in
 from isometry.probes.backward_origin import name_of
 from isometry.probes.origin import POINTED, origin_in
@@ -110,15 +111,15 @@ def find_cause(
     if broken is not None:
         return Cause("update", optimizer, broken)
     is_lost = loss is not None and not loss_is_finite(loss)
-    reason = "the arguments of the forward pass were not seen, since it is compiled"
+    reason = Phrase("the forward pass was not seen, since it is compiled")
     for forward in reversed(forwards.held):
         found = _in_model(unwrapped(model), forward, optimizer, with_backward=not is_lost)
         if found is not None and not found.reason:
             return found
-        reason = found.reason if found is not None else ""
+        reason = found.reason if found is not None else Phrase("")
     if is_lost:
         return _in_loss(loss, forwards.outputs, reason)
-    told = reason or "run again, model and gradients are finite; it is in the loss, or in an earlier micro-batch"
+    told = reason or Phrase("run again, the model and its gradients are finite, so it is in the loss")
     return Cause("backward", where=bad[-1] if bad else "", reason=told)
 
 
@@ -130,7 +131,7 @@ def _in_model(model: nn.Module, forward: Forward, optimizer: str, *, with_backwa
     try:
         found = origin_in(Task(model=model, batch=batch, step=_outputs_as_loss, context=context), seed=0)
     except IsometryError as error:
-        return Cause("forward", reason=f"run again, the model fails: {describe(error)}")
+        return Cause("forward", reason=Phrase("run again, the model fails: {error}", error=describe(error)))
     match found.during:
         case "batch":
             return Cause("forward", "input")
@@ -161,7 +162,9 @@ def _outputs_as_loss(model: nn.Module, batch: Any) -> Tensor:
 def _in_loss(loss: Tensor | float | None, outputs: Sequence[Any], reason: str) -> Cause:
     """Name the function between the outputs of the model and the loss that can leave the numbers."""
     if not isinstance(loss, Tensor) or loss.grad_fn is None:
-        return Cause("loss", reason=reason or "the model's outputs are finite, and the loss came without its graph")
+        return Cause(
+            "loss", reason=reason or Phrase("the model's outputs are finite, and the loss came without its graph")
+        )
     waiting, names, seen = [loss.grad_fn], list[str](), set[Any](outputs)
     while waiting:
         node: Any = waiting.pop(0)
@@ -173,5 +176,5 @@ def _in_loss(loss: Tensor | float | None, outputs: Sequence[Any], reason: str) -
     named = [name for name in names if name not in COMPILED]
     pointed = [name for name in named if name in POINTED]
     if not named:
-        return Cause("loss", reason="it is inside of a compiled function")
+        return Cause("loss", reason=Phrase("it is inside of a compiled function"))
     return Cause("loss", (pointed or named)[0])
