@@ -1,11 +1,12 @@
 """Sound trainings whose losses are noisy, negative, rise by design, or are no classifier's."""
 
+import warnings
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.nn import GCNConv
 
 from tests.training.healthy_classifiers import perceptron
 from tests.training.runs import Training, batches, descend, digits, healthy
@@ -232,7 +233,12 @@ class Neighbours(nn.Module):
 
     def __init__(self, edges: Tensor) -> None:
         super().__init__()
-        self.first, self.second = GCNConv(64, 32), GCNConv(32, 10)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # torch_geometric scripts functions, as torch no longer likes
+            geometric = pytest.importorskip("torch_geometric.nn")
+        self.first, self.second = geometric.GCNConv(64, 32), geometric.GCNConv(32, 10)
         self.edges = edges
 
     def forward(self, x: Tensor) -> Tensor:
