@@ -30,7 +30,7 @@ class Meter:
         names = names_of(model)
         self._rows = rows
         self._optimizer = optimizer
-        self._opening = Opening(names, rows)
+        self._opening = Opening(model, names, rows)
         self._layers = LayerNumbers(window)
         self._parameters = ParameterNumbers(_named(model))
         self._noise = NoiseMeter(list(model.parameters()), optimizer)

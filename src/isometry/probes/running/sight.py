@@ -25,7 +25,7 @@ from isometry.probes.attention import MASKED, scores_of_attention
 from isometry.probes.running.blocks import is_measured
 from isometry.probes.running.lineage import Lineage
 from isometry.probes.running.rows import RowSampler
-from isometry.probes.running.sighting import SeenActivation, SeenLayer, Sighting, titles_of
+from isometry.probes.running.sighting import SeenActivation, SeenLayer, Sighting, place_of_attention, titles_of
 from isometry.probes.statistics import other_axes
 
 FROM_ZERO = frozenset({"relu", "relu6"})  # never below it, so that a unit's largest output says enough
@@ -50,7 +50,7 @@ class Sight(TorchFunctionMode):
         self._names = names
         self._rows = rows
         self._lineage = Lineage[Maker]()
-        self._used: set[tuple[str, str, str]] = set()
+        self._used: set[tuple[str, str]] = set()
         self._seen = Sighting()
         self._titled: tuple[Any, tuple[str, ...]] = ((), ())
         self.modules: list[nn.Module] = []
@@ -92,7 +92,7 @@ class Sight(TorchFunctionMode):
         self._seen = Sighting()
         key = tuple((each.kind, each.parameter, each.module) for each in seen.layers)
         if key != self._titled[0]:
-            self._titled = (key, titles_of(seen.layers))
+            self._titled = (key, titles_of(seen.layers, self._names.ties))
         for layer, name in zip(seen.layers, self._titled[1], strict=True):
             layer.name = name
         return seen
@@ -177,7 +177,7 @@ class Sight(TorchFunctionMode):
     def _add_layer(self, kind: str, parameter: str, output: Tensor, *, behind: int = 0) -> None:
         """Add a layer whose units lie `behind` axes before the last; the first use of a weight counts."""
         module = self._path()
-        key = (kind, parameter, "" if parameter else module)
+        key = (kind, parameter or module)
         if key in self._used:
             self._lineage.note(output, "other")
             return
@@ -192,14 +192,14 @@ class Sight(TorchFunctionMode):
 
     def _add_attention(self, scores: Tensor) -> None:
         """Add an attention with the logits of some queries, without those that a mask put far down."""
-        module = self._path()
-        if ("attention", "", module) in self._used:
+        place = place_of_attention(self._seen.layers)
+        if ("attention", place) in self._used:
             return
-        self._used.add(("attention", "", module))
+        self._used.add(("attention", place))
         numbers = scores.float()
         is_open = numbers > numbers.amax(-1, keepdim=True) - MASKED
         logit_max = torch.where(is_open, numbers, 0.0).abs().amax()
-        self._seen.layers.append(SeenLayer(kind="attention", parameter="", module=module, logit_max=logit_max))
+        self._seen.layers.append(SeenLayer(kind="attention", parameter="", module=place, logit_max=logit_max))
 
     def _layer_behind(self, output: Tensor) -> SeenLayer | None:
         if output.grad_fn is None:
