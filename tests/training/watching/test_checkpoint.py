@@ -77,6 +77,32 @@ def test_random_numbers_weights_and_moments_go_on_where_the_checkpoint_was(tmp_p
     assert str(twin_optimizer.state_dict()) == str(optimizer.state_dict())
 
 
+def test_a_stopping_rule_and_its_best_weights_are_resumed(tmp_path: Path) -> None:
+    model = network()
+    optimizer, _ = parts(model)
+    with iso.watch(
+        model, optimizer, to=[tmp_path, Kept()], snapshot_every=2, stopping=iso.EarlyStopping("val_loss")
+    ) as run:
+        train(run, model, optimizer, steps=3)
+        run.evaluate(val_loss=0.5)
+        best = weights(model)
+        train(run, model, optimizer, steps=3)
+        run.evaluate(val_loss=0.7)
+    twin = network(seed=9)
+    twin_optimizer, _ = parts(twin)
+    rule = iso.EarlyStopping("val_loss")
+
+    step = load_checkpoint(tmp_path, model=twin, optimizer=twin_optimizer, stopping=rule)
+    with iso.watch(twin, twin_optimizer, to=[tmp_path, Kept()], stopping=rule, first_step=step) as run:
+        train(run, twin, twin_optimizer, steps=3)
+        run.evaluate(val_loss=0.6)
+
+    assert step == 6
+    assert rule.best is not None
+    assert rule.best.step == 3
+    assert weights(twin) == best
+
+
 def test_tied_weights_and_wrapped_models_are_saved_as_the_user_wrote_them(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
-from torch import nn
+from torch import Tensor, nn
 
 from isometry._errors import OutputError, RunError, describe
 from isometry.training.watching.snapshot import RandomState, Stateful, Training
@@ -43,6 +43,11 @@ class Checkpoint:
         Raises:
             OutputError: If the system, or the format, refuses to write it.
         """
+        if any(hasattr(each, "to_local") for each in training.model.parameters()):
+            raise OutputError(
+                "each process holds a part of the weights, and a checkpoint holds whole ones. "
+                "Save them by torch.distributed.checkpoint, and give snapshot_every=None here if you do not roll back"
+            )
         try:
             _save(self._folder / WEIGHTS, self._folder / STATE, training=training, step=step)
         except (
@@ -64,6 +69,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer | None = None,
     scheduler: Stateful | None = None,
     scaler: Stateful | None = None,
+    stopping: Stateful | None = None,
 ) -> int:
     """Put a training back as its last checkpoint holds it, and the random states with it.
 
@@ -73,6 +79,7 @@ def load_checkpoint(
         optimizer: Over the same parameters; None leaves its state out.
         scheduler: As it was given to `watch`; None leaves its state out.
         scaler: Likewise.
+        stopping: Likewise; the weights of its best evaluation are taken up by the run that resumes in the same folder.
 
     Returns:
         The optimiser's steps that were made until then: what `watch(..., first_step=...)` goes on from.
@@ -89,6 +96,7 @@ def load_checkpoint(
         )
     state: dict[str, Any] = torch.load(whole, weights_only=True, map_location="cpu")
     given: dict[str, Any] = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    given |= {"stopping": stopping}
     missing = [name for name, each in given.items() if each is not None and name not in state]
     if missing:
         raise RunError(
@@ -107,6 +115,12 @@ def load_checkpoint(
             each.load_state_dict(state[name])
     _restore_random(state["random"])
     return int(state["step"])
+
+
+def best_weights_in(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of the best evaluation that a checkpoint holds; none if it holds none."""
+    whole = _state_of(folder / WEIGHTS, folder / STATE)
+    return {} if whole is None else torch.load(whole, weights_only=True, map_location="cpu").get("best", {})
 
 
 def _save(*place: Path, training: Training, step: int) -> None:
@@ -132,7 +146,7 @@ def _states(training: Training, step: int) -> dict[str, Any]:
     return {
         "step": step,
         "optimizer": training.optimizer.state_dict(),
-        **{name: each.state_dict() for name, each in training.stateful.items()},
+        **{name: each.state_dict() for name, each in (training.stateful | training.beside).items()},
         "random": {
             "torch": now.torch_state,
             "cuda": dict(now.cuda_states),

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from isometry._errors import describe
 from isometry.findings.watched.judge import judge
 from isometry.probes.running.readings import History, Reading
 from isometry.report.finding import SEVERITIES, Finding
 from isometry.report.run.facts import Event, RunFacts
 from isometry.training.watching.account import Account, Start
-from isometry.training.watching.checkpoint import Checkpoint
+from isometry.training.watching.checkpoint import Checkpoint, best_weights_in
 from isometry.training.watching.merging import merged_run
 from isometry.training.watching.records import Records
 from isometry.training.watching.sink import Entry, Sink
@@ -92,6 +94,11 @@ class Journal:
             self._guarded(self._checkpoints, checkpoint, lambda kept=checkpoint: kept.save(training, step=step))
         for record in tuple(self._records):
             self._guarded(self._records, record, lambda record=record: record.write_snapshot(step))
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """Return the weights of the best evaluation of the training that this one resumes."""
+        found = (best_weights_in(folder) for folder in self._folders) if self.account.start.step else ()
+        return next((weights for weights in found if weights), {})
 
     def facts(self) -> RunFacts:
         """Return the run so far."""

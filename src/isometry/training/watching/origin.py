@@ -111,7 +111,10 @@ def find_cause(
     if broken is not None:
         return Cause("update", optimizer, broken)
     is_lost = loss is not None and not loss_is_finite(loss)
-    reason = Phrase("the forward pass was not seen, since it is compiled")
+    if _is_run_together(model):
+        told = Phrase("the processes run this model together, so it is not run again")
+        return Cause("loss" if is_lost else "backward", where=bad[-1] if bad else "", reason=told)
+    reason = Phrase("the forward pass was not seen: it is compiled, or goes past the model's own call")
     for forward in reversed(forwards.held):
         found = _in_model(unwrapped(model), forward, optimizer, with_backward=not is_lost)
         if found is not None and not found.reason:
@@ -121,6 +124,12 @@ def find_cause(
         return _in_loss(loss, forwards.outputs, reason)
     told = reason or Phrase("run again, the model and its gradients are finite, so it is in the loss")
     return Cause("backward", where=bad[-1] if bad else "", reason=told)
+
+
+def _is_run_together(model: nn.Module) -> bool:
+    """Say whether a forward pass of one process waits for the others."""
+    is_sharded = any(hasattr(each, "to_local") for each in model.parameters())
+    return is_sharded or any(isinstance(each, nn.SyncBatchNorm) for each in model.modules())
 
 
 def _in_model(model: nn.Module, forward: Forward, optimizer: str, *, with_backward: bool) -> Cause | None:
