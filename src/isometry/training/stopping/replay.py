@@ -63,8 +63,6 @@ def replay(
         UnknownNameError: If a rule or metric is not known.
     """
     recordings = [_evaluations(each) for each in _each(records)]
-    if not recordings:
-        raise RunError("there is no recording to replay. Give a run's folder, or its evaluations.")
     name = _score_of(recordings) if score is None else score
     sign = sign_of(name, mode)
     rows = [_row(label, rule, recordings, score=name) for label, rule in _named(rules)]
