@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -101,6 +103,28 @@ def test_one_output_for_on_and_off_will_do(is_column: bool) -> None:
 
     assert float(is_wrong[[each.row for each in found.suspects]].double().mean()) > 0.85
     assert len(found.suspects) > 0.6 * int(is_wrong.sum())
+
+
+class TakesLabels(nn.Module):
+    """A model in the manner of transformers: labels among the inputs, a loss and logits in the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = network()
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> SimpleNamespace:
+        logits = self.body(features)
+        return SimpleNamespace(logits=logits, loss=None if labels is None else F.cross_entropy(logits, labels))
+
+
+def test_a_model_that_takes_its_labels_as_an_input_will_do() -> None:
+    points, labels = blobs(200)
+    wrong, is_wrong = planted(labels, 0.2)
+
+    found = find_mislabelled(TakesLabels(), {"features": points, "labels": wrong}, max_epochs=12, batch_size=20)
+
+    assert len(found.suspects) > 0.6 * int(is_wrong.sum())
+    assert float(is_wrong[[each.row for each in found.suspects]].double().mean()) > 0.65
 
 
 def test_nothing_that_was_given_is_changed() -> None:
