@@ -73,14 +73,14 @@ class Incident:
 
 def incidents(facts: RunFacts) -> list[Incident]:
     """Return events and faults in the order in which they happened; a fault and the event about it are one."""
-    faults = {fault.step: fault for fault in facts.faults}
+    told = {event.step: event for event in facts.events if event.finding.code == NOT_FINITE}
     found = [
-        Incident(event.step, event.finding, faults.pop(event.step, None), event.rank)
-        if event.finding.code == NOT_FINITE
-        else Incident(event.step, event.finding, None, event.rank)
-        for event in facts.events
+        Incident(event.step, event.finding, None, event.rank) for event in facts.events if event not in told.values()
     ]
-    found += [Incident(fault.step, None, fault, fault.rank) for fault in faults.values()]
+    for fault in facts.faults:
+        event = told.pop(fault.step, None)
+        found.append(Incident(fault.step, None if event is None else event.finding, fault, fault.rank))
+    found += [Incident(event.step, event.finding, None, event.rank) for event in told.values()]
     return sorted(found, key=lambda incident: incident.step)
 
 
