@@ -286,6 +286,35 @@ def field_of_sines(seed: int) -> Training:
     return Training(model=model, optimizer=optimizer, step=step, steps=400)
 
 
+class TwoTasks(nn.Module):
+    """A trunk with two heads: classes, and numbers that nobody can tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.classes, self.numbers = nn.Linear(64, 64), nn.Linear(64, 10), nn.Linear(64, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        inner = torch.relu(self.trunk(x))
+        return self.classes(inner), self.numbers(inner)
+
+
+@healthy
+def two_tasks_in_turn(seed: int) -> Training:
+    inputs, targets = digits()
+    order = batches(1297, 64, seed=seed)
+    model = TwoTasks()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step(number: int) -> Tensor:
+        chosen = next(order)
+        classes, numbers = model(inputs[chosen])
+        if number % 2:
+            return descend(optimizer, functional.mse_loss(numbers, 2 * torch.randn_like(numbers)))
+        return descend(optimizer, functional.cross_entropy(classes, targets[chosen]))
+
+    return Training(model=model, optimizer=optimizer, step=step, steps=400)
+
+
 @healthy
 def converged_and_trained_on(seed: int) -> Training:
     generator = torch.Generator().manual_seed(seed)

@@ -9,7 +9,7 @@ import pytest
 from isometry.findings.rule import WATCH_RULES
 from isometry.findings.watched.judge import judge
 from isometry.probes.running.readings import Reading
-from tests.findings.watched.histories import evaluated, falling, flat, history, noise, severities
+from tests.findings.watched.histories import evaluated, falling, flat, history, noise, severities, with_updates
 
 STEPS = np.arange(200)
 TWO = 2.0 + np.where(STEPS % 2, 0.8, -0.8)  # one step up, one step down
@@ -31,13 +31,17 @@ LN10 = math.log(10)
     ],
 )
 def test_a_loss_oscillates_where_its_swings_follow_a_rule_and_cost_it(losses: np.ndarray, found: list[str]) -> None:
-    assert severities("TRN103", history(losses)) == found
+    assert severities("TRN103", history(losses, with_updates(0.1))) == found
+
+
+def test_a_loss_that_swings_at_short_steps_swings_with_its_batches() -> None:
+    assert severities("TRN103", history(TWO, with_updates(0.005))) == []
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_noise_is_never_taken_for_a_swing_or_a_spike(seed: int) -> None:
     for losses in (1 + noise(300, 0.3, seed=seed), noise(300, 1.0, seed=seed) ** 2, np.exp(noise(300, 1.0, seed=seed))):
-        run = history(losses)
+        run = history(losses, with_updates(0.1))
 
         assert severities("TRN103", run) == []
         assert severities("TRN106", run) in ([], ["note"])
@@ -97,10 +101,21 @@ def test_overfitting_names_the_best_step_and_what_was_lost() -> None:
     assert found.cause.startswith("val_loss was best at step 80 with 0.7 and stands at 1.2")
 
 
-def test_losses_on_training_data_do_not_overfit() -> None:
-    run = evaluated(history(falling(200)), [1.0] * 9, train_loss=RISING)
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("eval/loss", ["warning"]),
+        ("loss_val_epoch", ["warning"]),
+        ("test_perplexity", ["warning"]),
+        ("train_loss", []),
+        ("val_kl_loss", []),
+        ("val_error", []),
+    ],
+)
+def test_only_whole_losses_on_held_out_data_tell_of_overfitting(name: str, found: list[str]) -> None:
+    run = evaluated(history(falling(200)), [1.0] * 9, **{name: RISING})
 
-    assert severities("TRN105", run) == []
+    assert severities("TRN105", run) == found
 
 
 def spiked(height: float, *, after: float) -> np.ndarray:

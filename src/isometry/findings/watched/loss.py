@@ -1,6 +1,7 @@
 """Rules on the course of a run's loss (TRN)."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import mul
@@ -13,6 +14,9 @@ from isometry.probes.running.readings import Evaluation, History
 from isometry.report.finding import Remedy
 
 MIN_SWING = 0.5  # of the level, from the tenth percentile to the ninetieth
+MIN_UPDATE = (
+    0.02  # update over weight; steps of a hundredth swing with their batches, such as those of two tasks in turn
+)
 MIN_SWINGS = 3  # up and down again; fewer are drift
 MAX_PERIOD = 4  # steps; longer ones are smooth from step to step
 MIN_REGULARITY = 0.6  # autocorrelation of the ranks; the noise of random batches has none, and 0.13 by chance
@@ -28,6 +32,8 @@ MIN_LOST = 0.1  # of the best validation loss, and of what had been gained: more
 SPIKE = 12.0  # standard deviations of the losses before it, above their level
 MIN_JUMP = 0.5  # of what the run has gained, by which a spike rises
 AFTER = 12  # losses behind a spike that say whether the run recovered
+HELD_OUT = frozenset({"val", "valid", "validation", "test", "eval", "dev", "epoch", "mean"})
+LOSSES = ({"loss"}, {"nll"}, {"perplexity"}, {"cross", "entropy"})
 EVEN = Remedy("data", Phrase("See that targets and inputs belong together, and vary; then a larger or a smaller step."))
 STOP = Remedy("none", Phrase("Stop there, or regularise: iso.EarlyStopping keeps the weights of the best evaluation."))
 SKIP = Remedy("data", Phrase("Look at the batch of that step; clip the gradient's norm."))
@@ -35,8 +41,10 @@ SKIP = Remedy("data", Phrase("Look at the batch of that step; clip the gradient'
 
 @rule("TRN103", severity="warning", explained_by=("TRN101",), table=WATCH_RULES)
 def oscillating_loss(
+    history: History,
     course: LossCourse,
     *,
+    min_update: float = MIN_UPDATE,
     min_swing: float = MIN_SWING,
     min_regularity: float = MIN_REGULARITY,
     min_gain: float = MIN_GAIN,
@@ -52,7 +60,8 @@ def oscillating_loss(
         at the start or more; they go up and down again three times or more; each follows from the one before, or from
         the one a period of two to four steps before, with an autocorrelation of the ranks above 0.6, which the noise of
         random batches has not; the later half lies no lower than the earlier, by a tenth of the swing; and the run has
-        gained less than half of its start, or has lost again half of what it had gained.
+        gained less than half of its start, or has lost again half of what it had gained. And the updates of the last
+        ten readings must be a fiftieth of the weights or more: shorter ones do not leap across a valley.
 
     Remedy:
         A smaller learning rate, or less momentum.
@@ -67,6 +76,8 @@ def oscillating_loss(
     is_costly = not course.has_learned(min_gain) or course.has_fallen_back(0.5)
     is_falling = course.before - course.recent > LEAST_FALL * (high - low)
     if len(window) < MIN_WINDOW or is_falling or not is_costly or high - low <= min_swing * level:
+        return
+    if median([update_ratio(each) for each in latest(history)]) < min_update:
         return
     swings = _swings(course.window)
     if swings < MIN_SWINGS or _regularity(course.window) <= min_regularity:
@@ -124,11 +135,12 @@ def loss_plateau(
     yield Draft(
         where=(),
         measured=course.recent,
-        allowed=level,
+        allowed=history.baseline,
         unit="loss",
         cause=_why_a_plateau(history, course),
         remedy=EVEN,
         severity="note" if history.baseline is None else None,
+        message=None if history.baseline is not None else Phrase("The loss is where it was at the start."),
     )
 
 
@@ -270,11 +282,15 @@ def _regularity(window: Sequence[float]) -> float:
 
 
 def _held_out(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return the names of the metrics that are losses on held-out data."""
+    """Return the names of the metrics that are losses on held-out data; parts of a loss may rise by design."""
     if len(evaluations) <= MIN_EVALUATIONS:
         return []
-    names = (name for name in evaluations[-1].metrics if "train" not in name.lower())
-    return [name for name in names if any(word in name.lower() for word in ("loss", "nll", "perplexity"))]
+    return [name for name in evaluations[-1].metrics if _is_held_out_loss(name)]
+
+
+def _is_held_out_loss(name: str) -> bool:
+    words = set(re.findall(r"[a-z]+", name.lower())) - HELD_OUT
+    return words in LOSSES
 
 
 def _second_differences(values: Sequence[float]) -> float:
