@@ -71,6 +71,10 @@ class LastForwards:
         """Nodes of the backward graph that the outputs of this step's forward passes hang on."""
         return tuple(self._outputs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the model takes its hooks along, bound to a copy of this; that one holds nothing, ever."""
+        return {"_device": self._device, "_held": deque[Forward](maxlen=0), "_outputs": [], "_handles": ()}
+
     def forget(self) -> None:
         """Let the arguments go."""
         self._held.clear()
@@ -89,7 +93,7 @@ class LastForwards:
         self._held.append(Forward(args, kwargs, dtype))
 
     def _note_outputs(self, model: nn.Module, _: object, output: object) -> None:
-        if torch.compiler.is_compiling() or not (model.training and torch.is_grad_enabled()):
+        if torch.compiler.is_compiling() or not (self._held and model.training and torch.is_grad_enabled()):
             return
         nodes = [each.grad_fn for each in tensors_in(output) if each.grad_fn is not None]
         self._outputs = [*self._outputs, *nodes][-MAX_HELD * 8 :]
