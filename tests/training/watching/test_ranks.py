@@ -113,7 +113,7 @@ def test_each_process_writes_its_lines_and_the_first_the_summary(done: Path) -> 
             for inputs, targets in (batch(rank, 1) for rank in range(2))
         ]
     assert [own.readings[0].losses[0], other.readings[0].losses[0]] == pytest.approx(expected)
-    assert merged["loss"] == pytest.approx((own.readings[-1].losses[-1] + other.readings[-1].losses[-1]) / 2)
+    assert merged["loss"]["last"] == pytest.approx((own.readings[-1].losses[-1] + other.readings[-1].losses[-1]) / 2)
     assert {each["rank"] for each in merged["extremes"]} <= {0, 1}
     assert merged["num_ranks"] == 2
     assert merged["state"] == own.state == other.state == "finished"
