@@ -72,7 +72,7 @@ def are_finite(tensors: Iterable[Tensor]) -> bool:
 
 def loss_is_finite(loss: Tensor | float) -> bool:
     """Say whether a loss is a number."""
-    return bool(torch.as_tensor(loss).isfinite().all())
+    return math.isfinite(loss.detach().item() if isinstance(loss, Tensor) else loss)
 
 
 def _norms(tensors: list[Tensor]) -> Sequence[Tensor]:
