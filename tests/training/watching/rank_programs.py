@@ -16,6 +16,8 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 import isometry
+from isometry.report.run.facts import RunFacts
+from isometry.training.watching.sink import Entry
 
 STEPS = 8
 BAD_STEP = 6  # of those that come to a NaN; counts from 1, and is recorded
@@ -81,8 +83,22 @@ def train(
     return model
 
 
+class Heard:
+    """A sink that leaves a file when it hears of a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, facts: RunFacts) -> None:
+        self.path.write_text(facts.name, encoding="utf-8")
+
+    def write(self, entry: Entry) -> None: ...
+
+    def close(self, facts: RunFacts) -> None: ...
+
+
 def plain(rank: int, folder: Path) -> None:
-    train(rank, folder)
+    train(rank, folder, to=[folder / "run", Heard(folder / f"heard{rank}")])
 
 
 def bare(rank: int, folder: Path) -> None:

@@ -101,6 +101,11 @@ def test_the_weights_are_bit_for_bit_those_of_the_unwatched_training(done: Path,
 
 
 @pytest.mark.slow
+def test_the_sinks_of_the_first_process_show_the_run_of_all(done: Path) -> None:
+    assert [path.name for path in (done / "plain").glob("heard*")] == ["heard0"]
+
+
+@pytest.mark.slow
 def test_each_process_writes_its_lines_and_the_first_the_summary(done: Path) -> None:
     run = done / "plain" / "run"
     own, other = (read_run(run, rank=rank) for rank in range(2))
