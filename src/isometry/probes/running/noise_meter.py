@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from isometry._phrases import Phrase
 from isometry.probes.running.blocks import local_part
 from isometry.probes.running.noise import NoiseEstimate, NoiseScale, noise_from_moments, noise_from_parts
 from isometry.probes.running.parameters import squared_norm
@@ -12,9 +13,9 @@ from isometry.probes.running.transfer import Transfer
 
 STRIDE = 5  # steps between two looks at the moments, which change slowly
 MIN_STEPS = 2  # gradients in a moment before it says anything of their mean
-NO_MOMENTS = "the optimiser keeps no Adam moments and the step has one micro-batch"
-TOO_EARLY = "Adam's moments have taken in too few gradients"
-TOO_NOISY = "noise hides the gradient, or there is none"
+NO_MOMENTS = Phrase("the optimiser keeps no Adam moments and the step has one micro-batch")
+TOO_EARLY = Phrase("Adam's moments have taken in too few gradients")
+TOO_NOISY = Phrase("noise hides the gradient, or there is none")
 
 
 class NoiseMeter:
