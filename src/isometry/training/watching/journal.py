@@ -48,7 +48,8 @@ class _Active:
 class Journal:
     """The one place where entries of a run arrive.
 
-    A disk that fails, or another sink that raises an OSError, is given up with one warning; the training goes on.
+    Once a run has begun, what fails here is given up with one warning, and the training goes on: a full disk, a sink, a
+    rule, a report.
 
     Attributes:
         account: The run so far, for reports.
@@ -62,6 +63,7 @@ class Journal:
         self._records: list[Records] = []
         self._checkpoints = [Checkpoint(folder) for folder in folders] if start.rank == 0 else []
         self._sinks = list(sinks)
+        self._judges = [judge]
         self._active = dict[str, _Active]()
         self._judgements = 0
         self._judged_step = -JUDGE_STEPS
@@ -69,9 +71,8 @@ class Journal:
     def begin(self) -> None:
         """Open the records, and tell the sinks that the run begins."""
         self._records = [Records(folder, start=self.account.start) for folder in self._folders]
-        facts = self.facts()
-        for sink in tuple(self._sinks):
-            self._guarded(self._sinks, sink, lambda sink=sink: sink.start(facts))
+        for sink in self._sinks:
+            sink.start(self.facts())
 
     def add(self, entry: Entry) -> None:
         """Take an entry in; a reading or a fault is judged."""
@@ -85,7 +86,8 @@ class Journal:
         self.history.add(entry)
         is_due = entry.step - self._judged_step >= JUDGE_STEPS
         if is_due or not isinstance(entry, Reading):
-            self._judge(entry.step)
+            for judged in tuple(self._judges):
+                self._guarded(self._judges, judged, lambda: self._judge(entry.step))
 
     def add_snapshot(self, training: Training, step: int) -> None:
         """Write the state of the training beside the records; of several processes the first one does."""
@@ -130,11 +132,12 @@ class Journal:
     def _guarded(self, among: list[Any], one: object, act: Callable[[], None]) -> None:
         try:
             act()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a report dies of, the training must not
             among.remove(one)
+            name = getattr(one, "__name__", type(one).__name__)
             warnings.warn(
-                f"{type(one).__name__} of the run {self.account.start.name!r} is given up: {describe(error)}. "
-                "The training goes on without it; free the place it writes to before the next run.",
+                f"{name} of the run {self.account.start.name!r} is given up: {describe(error)}. "
+                "The training goes on without it; mend that before the next run.",
                 stacklevel=4,
             )
 
