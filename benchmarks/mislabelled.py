@@ -109,7 +109,7 @@ def row(name: str, data: Data, noise: tuple[str, float]) -> str:
     cells = [f"{100 * suspected:.2f}", *(f"{100 * each:.0f}" for each in (precision, recall))]
     if not noise[1]:
         cells[1:] = ["-", "-"]
-    cells += [f"{100 * rate:.1f}", f"{average:.3f}" if noise[1] else "-"]
+    cells += [f"{100 * rate:.1f}" if rate >= 0 else "nothing said", f"{average:.3f}" if noise[1] else "-"]
     return f"| {name} | {noise[0] if noise[1] else 'none'} | {100 * noise[1]:.0f} | {' | '.join(cells)} |"
 
 
