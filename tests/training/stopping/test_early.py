@@ -35,6 +35,7 @@ NUMBERS = st.lists(st.integers(-100, 100).map(float), min_size=1, max_size=30)
         pytest.param((5, 6, 7, 8, 9), {"patience": 1, "min_evals": 4}, 4, 1, id="not before the fourth"),
         pytest.param((5, 4, 3, 2), {"goal": 3.0}, 3, 3, id="the goal"),
         pytest.param((5, 4, 31, 2), {"divergence": 30.0}, 3, 2, id="diverged"),
+        pytest.param((5, 4, 30, 2), {"divergence": 30.0}, None, 4, id="as bad as the bound is not worse"),
         pytest.param((5, math.nan, 3), {"divergence": 30.0}, 2, 1, id="NaN where divergence is watched"),
         pytest.param((5, -math.inf, 3), {"divergence": 30.0}, 2, 1, id="no loss is endlessly good"),
         pytest.param(
@@ -166,6 +167,12 @@ def test_the_reason_is_in_words_and_in_vietnamese() -> None:
     assert told.reason == "val_loss has not improved for 2 of 2 evaluations, the best being 0.25 at step 2"
     with speaking("vi"):
         assert say(told.reason) == "val_loss không tốt hơn đã 2 trên 2 lần đánh giá, tốt nhất là 0.25 ở bước 2"
+
+
+def test_in_the_warm_up_nothing_has_been_waited() -> None:
+    told = decisions(EarlyStopping("val_loss", patience=2, warm_up=5), curve(val_loss=(0.5, 0.75)))[-1]
+
+    assert told.reason.startswith("val_loss has not improved for 0 of 2 evaluations")
 
 
 def test_tensors_are_numbers_and_steps_are_counted_where_nobody_does() -> None:
