@@ -68,7 +68,8 @@ class RateBound:
             )
         return Phrase(
             "the rate {rate:.3g} is {ratio:.3g} times the bound {bound:.3g}: steps along the sharpest direction grow "
-            "until the loss has found a flatter place or left for good; take {bound:.1g}, or warm up",
+            "until the loss has found a flatter place, as it does with batch norm, or left for good; warm up, or race it "
+            "against {bound:.1g}",
             rate=self.rate,
             ratio=self.ratio,
             bound=self.bound,
