@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from isometry import EarlyStopping
 from isometry.training import read_run
-from isometry.training.stopping.early import EarlyStopping
 
 pytestmark = pytest.mark.slow  # skorch takes seconds to import
 
