@@ -13,7 +13,7 @@ from isometry.report.language import say, speaking
 from isometry.report.numerals import duration, numeral
 from isometry.report.terminal import plain_text
 
-EDGE = 1.2  # times the bound; full-batch training in its midst was seen up to there: benchmarks/rate_bound.md
+EDGE = 1.2  # times the bound; full-batch training in its midst hovers up to there: Cohen et al. 2021, arXiv:2103.00065
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,8 @@ class RateBound:
             )
         return Phrase(
             "the rate {rate:.3g} is {ratio:.3g} times the bound {bound:.3g}: steps along the sharpest direction grow "
-            "until the loss has found a flatter place, as it does with batch norm, or left for good; warm up, or race it "
-            "against {bound:.1g}",
+            "until the loss has found a flatter place, as it does with batch norm, or left for good; warm up, or race "
+            "it against {bound:.1g}",
             rate=self.rate,
             ratio=self.ratio,
             bound=self.bound,
