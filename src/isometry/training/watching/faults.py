@@ -85,7 +85,7 @@ def _numbers(tensor: Tensor) -> Tensor:
         return tensor  # most of them, in less time
     tensor = tensor.detach()
     if _is_sharded(tensor):
-        tensor = cast("Tensor", tensor.to_local())  # type: ignore[attr-defined]
+        tensor = cast("Any", tensor).to_local()
     return tensor if tensor.layout == torch.strided else tensor.coalesce().values()
 
 
