@@ -35,7 +35,8 @@ from isometry.training.watching.messages import error_of
             Fault(step=2, during="update", operation="Adam", where="0.weight", action="stop"),
             "stop",
             "step 2: Adam in '0.weight' made the first number that is not finite, in the update. The weights hold it: "
-            "load the last checkpoint, or watch with on_nan='rollback'. Lower the learning rate, or raise the optimiser's eps.",
+            "load the last checkpoint, or watch with on_nan='rollback'. Lower the learning rate, or raise the "
+            "optimiser's eps.",
             id="the optimiser",
         ),
     ],
