@@ -51,6 +51,12 @@ def test_the_peak_is_where_the_training_error_is_small_enough_for_the_user() -> 
     assert stop_of(DoubleDescent(patience=2, fitted=0.1), evaluations) == 4
 
 
+def test_the_smallest_settings_are_allowed() -> None:
+    rule = DoubleDescent(patience=1, fitted=0)
+
+    assert stop_of(rule, curve(val_error=(0.3, 0.5, 0.4, 0.4), train_error=(0.1, 0.05, 0.0, 0.0))) == 4
+
+
 def two_scale_risk() -> list[Evaluation]:
     """Gradient flow on a linear model whose features have two scales, in closed form on the singular directions.
 

@@ -19,6 +19,7 @@ NAN = math.nan
         pytest.param((NAN, 9, 5, 3, 4, 2, 5, 6), 1, 8, 6, id="undercut in time"),
         pytest.param((NAN, 9, 5, 3, 4, 6, 1, 1), 1, 6, 4, id="the first minimum, not the lowest"),
         pytest.param((NAN, 9, 5, 3, 5, 9, 9), 3, 7, 5, id="averages 5.67, 4.33, 5.67, 7.67"),
+        pytest.param((NAN, 9, 3, 3, 4), 1, 5, 3, id="equal is no lower"),
         pytest.param((NAN, 9, 8), 3, None, None, id="too few for an average"),
     ],
 )
@@ -52,6 +53,16 @@ def test_shares_and_counts_are_the_same_to_it(shares: list[float], scale: float)
     plain, other = (stop_of(LabelWave(), curve(changed_predictions=values)) for values in (shares, scaled))
 
     assert plain == other
+
+
+def test_the_reason_says_where_the_minimum_was() -> None:
+    rule = LabelWave(window=2, hold=2)
+    told = [rule.update(each).reason for each in curve(changed_predictions=(NAN, 0.5, 0.25, 0.75))]
+
+    assert told[1] == "too few evaluations for an average over 2"
+    assert told[3] == (
+        "changed predictions had a minimum of 0.375 on average over 2 evaluations, and stayed above it for 1 of 2"
+    )
 
 
 def test_settings_below_one_are_refused() -> None:
