@@ -77,10 +77,9 @@ class LightningWatch(Callback):
             self._session.best_weights.load_state_dict(self._saved_weights)
         self._saved_weights = None
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *ended: Any, **named: Any) -> None:
         """Hand the batch's loss on; `trainer.min_epochs` cannot keep a broken training going."""
+        outputs = ended[0] if ended else named["outputs"]
         fault = self._session.fault
         if fault is not None:
             raise fault
