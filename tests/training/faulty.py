@@ -57,7 +57,7 @@ def descent_a_hundred_times_too_fast(seed: int, is_faulty: bool) -> Training:
 @faulty("TRN101", by=100)
 def language_model_too_fast(seed: int, is_faulty: bool) -> Training:
     model = Letters()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.3 if is_faulty else 1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3.0 if is_faulty else 1e-3)
     return next_letters(model, optimizer, seed=seed, steps=100)
 
 
