@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from real runs of the demo and of a watched training: the .svg files beside this file.
+"""Makes the README's pictures from real runs of the demo and of a watched training: the .svg files beside this file.
 
 Run by hand, once their output changes: python docs/pictures/make_demo.py
 """
