@@ -177,6 +177,21 @@ def test_groups_with_rates_of_their_own_are_judged_together() -> None:
     assert largest(task, optimizer) == pytest.approx(0.4 * float(CURVATURES.max()))
 
 
+def test_the_rate_of_adagrad_is_that_of_its_next_step() -> None:
+    parameter = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = torch.optim.Adagrad([parameter], lr=0.3, lr_decay=0.5)
+    for _ in range(3):
+        parameter.grad = torch.full_like(parameter, 2.0)
+        optimizer.step()
+    before = float(parameter.detach())
+    factor = metrics_of(optimizer)[id(parameter)].factor
+
+    parameter.grad = torch.full_like(parameter, 1e-4)  # too small to change the sum of squares
+    optimizer.step()
+
+    assert before - float(parameter.detach()) == pytest.approx(1e-4 * float(factor), rel=1e-6)
+
+
 def test_an_optimiser_without_a_known_bound_is_named_with_those_that_have_one() -> None:
     optimizer = torch.optim.ASGD([nn.Parameter(torch.ones(2))])
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isometry._errors import BuilderError, ModelError, describe
+from isometry._errors import BuilderError, DomainError, ModelError, describe
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Batch, Loss, OptimizerFactory, Task, as_task
 from isometry.probes.curvature import Metric, stretched_curvature
 from isometry.probes.training import Training, adam, describe_optimizer
 from isometry.training.optim.rate_bound import RateBound
-from isometry.training.optim.stability import LIMIT, gain_of, keeps_squares, metrics_of
+from isometry.training.optim.stability import LIMIT, first_group, gain_of, keeps_squares, metrics_of
 
 WARM_UP = 50  # steps on a copy that fill an empty state; where the bound settles: benchmarks/rate_bound.md
 ITERATIONS = 40  # products with the Hessian
@@ -38,7 +38,8 @@ def rate_bound(
     ratio = rate / bound, with bound = (2 + 2 beta) / lambda for SGD and (2 + 2 beta1) / ((1 - beta1) lambda) for Adam
 
     The loss is that of one batch, so give a large one. An optimiser that divides by squares it has seen and has seen
-    none yet makes `warm_up` steps on a copy first, and the bound is the one at the end of them.
+    none yet makes `warm_up` steps on a copy first, and the bound is the one at the end of them. Where a schedule holds
+    a rate at 0, as warm-ups do before the first step, the rate that it starts from counts.
 
     Args:
         model: The network, or a task.
@@ -48,7 +49,7 @@ def rate_bound(
         optimizer: An optimiser of the model's parameters, in use or new, or a function from parameters to one; without
             it the task's own, else Adam.
         batch_size: Largest number of examples of the batch, where inputs are a data set; counts.
-        warm_up: Steps that fill an empty state, counts.
+        warm_up: Steps that fill an empty state, counts; at least 1 where it is empty.
         seed: Seed of the batch, of dropout and of the first direction of the iteration.
 
     Returns:
@@ -56,6 +57,7 @@ def rate_bound(
 
     Raises:
         BuilderError: If no bound is known for this kind of optimiser, or it holds no parameter of the model.
+        DomainError: If every rate is 0 and no schedule says which it will be, or `warm_up` fills nothing.
         ModelError: If the network cannot be copied, or its loss not be differentiated twice.
 
     Source:
@@ -66,6 +68,7 @@ def rate_bound(
     task = replace(task, optimizer_factory=_factory(optimizer, task))
     with preserved(task.model, seed=seed) as guard:
         training = Training(task, task.model, guard)
+        _lift_rates(training.optimizer)
         gain = gain_of(training.optimizer)  # or an error, before any work is done
         steps = _warm_up(training, warm_up, seed=seed)
         own = {id(each) for each in training.task.model.parameters() if each.requires_grad}
@@ -76,7 +79,7 @@ def rate_bound(
                 "gets a gradient. Make it from model.parameters()."
             )
         largest = _largest(training, metrics, seed=seed)
-    rate = float(training.optimizer.param_groups[0]["lr"])
+    rate = float(first_group(training.optimizer)["lr"])
     return RateBound(
         curvature=0.0 if largest is None else largest / gain,
         rate=rate,
@@ -91,7 +94,24 @@ def rate_bound(
 def _factory(optimizer: torch.optim.Optimizer | OptimizerFactory | None, task: Task) -> OptimizerFactory:
     if isinstance(optimizer, torch.optim.Optimizer):
         return lambda _: optimizer
+    if optimizer is not None and not callable(optimizer):
+        raise BuilderError(
+            f"optimizer={optimizer!r} was given, and an optimiser is needed, or a function from parameters to one. "
+            "Give torch.optim.AdamW(model.parameters(), lr=1e-3)."
+        )
     return optimizer or task.optimizer_factory or adam
+
+
+def _lift_rates(optimizer: torch.optim.Optimizer) -> None:
+    """Give the groups of a copied optimiser whose rate is 0 now the one that their schedule starts from."""
+    for group in optimizer.param_groups:
+        if not float(group["lr"]):
+            group["lr"] = group.get("initial_lr", group["lr"])
+    if not float(first_group(optimizer)["lr"]):
+        raise DomainError(
+            f"the learning rate of {type(optimizer).__name__} is 0 now, and every optimiser is stable at 0. "
+            "Ask with the rate of the end of the warm-up."
+        )
 
 
 def _needs_steps(optimizer: torch.optim.Optimizer) -> bool:
@@ -102,6 +122,11 @@ def _warm_up(training: Training, steps: int, *, seed: int) -> int:
     """Make a few steps on batches as large as the task's own, if the optimiser needs them; return how many."""
     if not _needs_steps(training.optimizer):
         return 0
+    if steps < 1:
+        raise DomainError(
+            f"warm_up={steps!r} was given, and {describe_optimizer(training.optimizer)} has seen no gradient to divide "
+            "by yet. Give at least 1, or an optimiser that has made steps."
+        )
     examples, batch = training.task.examples, training.task.batch
     size = len(batch.targets) if isinstance(batch, Batch) and isinstance(batch.targets, Tensor) else DEFAULT_BATCH_SIZE
     for step in range(steps):

@@ -1,6 +1,8 @@
 """The value RateBound: a learning rate beside the largest stable one, with what it means in words."""
 
+import math
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Context
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
@@ -23,7 +25,7 @@ class RateBound:
     Attributes:
         curvature: Largest eigenvalue of the Hessian, as the optimiser's preconditioner sees it, in the unit of the
             inverse learning rate; 0 where no direction curves upwards.
-        rate: The learning rate of the first group.
+        rate: The learning rate of the first group that moves; above 0.
         bound: The rate at which the first direction would begin to grow, all groups changed alike; may be infinite.
         optimizer: The optimiser and its settings, in words.
         examples: Examples in the batch, counts; None if the batch was used as given.
@@ -52,7 +54,7 @@ class RateBound:
     @property
     def verdict(self) -> Phrase:
         """What the ratio means, in a sentence."""
-        if self.ratio == 0:
+        if math.isinf(self.bound):
             return Phrase("no direction curves upwards here, so that curvature sets the rate no bound")
         if self.is_stable:
             return Phrase(
@@ -60,19 +62,20 @@ class RateBound:
             )
         if self.ratio <= EDGE:
             return Phrase(
-                "the rate {rate:.3g} is {ratio:.3g} times the bound {bound:.3g}: at the edge of stability. In its "
+                "the rate {rate:.3g} is {ratio:.4g} times the bound {bound:.3g}: at the edge of stability. In its "
                 "midst a training hovers there by itself; at its start take half",
                 rate=self.rate,
                 ratio=self.ratio,
                 bound=self.bound,
             )
         return Phrase(
-            "the rate {rate:.3g} is {ratio:.3g} times the bound {bound:.3g}: steps along the sharpest direction grow "
+            "the rate {rate:.3g} is {ratio:.4g} times the bound {bound:.3g}: steps along the sharpest direction grow "
             "until the loss has found a flatter place, as it does with batch norm, or left for good; warm up, or race "
-            "it against {bound:.1g}",
+            "it against {below:.2g}",
             rate=self.rate,
             ratio=self.ratio,
             bound=self.bound,
+            below=_rounded_down(self.bound),
         )
 
     def __rich__(self) -> "RateReport":
@@ -80,6 +83,11 @@ class RateBound:
 
     def __str__(self) -> str:
         return plain_text(RateReport(self), width=80, encoding="utf-8")
+
+
+def _rounded_down(bound: float) -> float:
+    """Return a bound with two digits and not above it: what is proposed must not be what is condemned."""
+    return float(Context(prec=2, rounding=ROUND_DOWN).create_decimal_from_float(bound))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,14 @@ def keeps_squares(optimizer: torch.optim.Optimizer) -> bool:
     return not isinstance(optimizer, torch.optim.SGD)
 
 
+def first_group(optimizer: torch.optim.Optimizer) -> Mapping[str, Any]:
+    """Return the first group that moves, whose rate is the one spoken of; the first of all if none does."""
+    groups = optimizer.param_groups
+    return next((group for group in groups if float(group["lr"])), groups[0])
+
+
 def gain_of(optimizer: torch.optim.Optimizer) -> float:
-    """Return rate times g of an optimiser's first group: what turns its curvature into the scale of `LIMIT`.
+    """Return rate times g of an optimiser's first group that moves: what turns its curvature into the scale of `LIMIT`.
 
     Args:
         optimizer: The optimiser.
@@ -60,7 +66,7 @@ def gain_of(optimizer: torch.optim.Optimizer) -> float:
     Raises:
         BuilderError: If no bound is known for this kind of optimiser.
     """
-    group = optimizer.param_groups[0]
+    group = first_group(optimizer)
     return float(group["lr"]) * _gain(optimizer, group)
 
 
