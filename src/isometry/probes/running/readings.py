@@ -23,6 +23,10 @@ class LayerReading:
         dead_share: Share of the rectifier's units that were zero on every row of the last `window` recorded steps, in
             [0, 1]; None before there were so many.
         logit_max: Largest size of an attention's logits before the softmax, dimensionless.
+        difference: How far the layer's output differs between rows: norm(rows - first row) / norm(rows), dimensionless;
+            0 where all rows are alike. Measured at the first layer and at the model's outputs alone, and not on a
+            single row.
+        is_output: Whether the model gives what the layer makes, as it is or through an activation.
     """
 
     name: str
@@ -32,6 +36,8 @@ class LayerReading:
     saturated_share: float | None = None
     dead_share: float | None = None
     logit_max: float | None = None
+    difference: float | None = None
+    is_output: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,8 @@ class Sight(TorchFunctionMode):
         for tensor in tensors_in(output):
             for maker in self._lineage.at(tensor):
                 if isinstance(maker, SeenActivation):
+                    maker.is_output = maker.layer.is_output = True
+                elif isinstance(maker, SeenLayer):
                     maker.is_output = True
         self._lineage.clear()
 

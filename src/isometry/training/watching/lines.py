@@ -18,7 +18,8 @@ from isometry.report.finding import Finding, Proof, Remedy
 from isometry.report.run.facts import Event
 from isometry.training.watching.sink import Entry
 
-LAYER_NUMBERS = tuple(each.name for each in fields(LayerReading) if each.name not in {"name", "kind"})
+NAMED = frozenset({"name", "kind", "is_output"})  # of a layer: what its layout line says
+LAYER_NUMBERS = tuple(each.name for each in fields(LayerReading) if each.name not in NAMED)
 PARAMETER_NUMBERS = tuple(each.name for each in fields(ParameterReading) if each.name != "name")
 PLAIN = tuple(each.name for each in fields(Reading) if each.name not in {"layers", "parameters"})
 SEPARATOR = "\t"  # between the parts of a path; names of metrics and parameters may hold dots
@@ -32,29 +33,31 @@ class Layout:
     """The names that the columns of readings belong to.
 
     Attributes:
-        layers: Name and kind of each layer, in the order of execution.
+        layers: Name and kind of each layer and whether it is an output, in the order of execution.
         parameters: Names, in the order of the model.
     """
 
-    layers: tuple[tuple[str, str], ...] = ()
+    layers: tuple[tuple[str, str, bool], ...] = ()
     parameters: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, reading: Reading) -> "Layout":
         """Return the names of a reading."""
-        layers = tuple((layer.name, layer.kind) for layer in reading.layers)
+        layers = tuple((layer.name, layer.kind, layer.is_output) for layer in reading.layers)
         return cls(layers, tuple(parameter.name for parameter in reading.parameters))
 
     @property
     def line(self) -> dict[str, Any]:
         """The line that says so."""
-        names, kinds = [name for name, _ in self.layers], [kind for _, kind in self.layers]
-        return {"kind": "layout", "layers": names, "layer_kinds": kinds, "parameters": list(self.parameters)}
+        names, kinds, outputs = ([layer[place] for layer in self.layers] for place in range(3))
+        layers = {"layers": names, "layer_kinds": kinds, "layer_is_output": outputs}
+        return {"kind": "layout", **layers, "parameters": list(self.parameters)}
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> "Layout":
         """Return the layout of a line."""
-        return cls(tuple(zip(line["layers"], line["layer_kinds"], strict=True)), tuple(line["parameters"]))
+        layers = zip(line["layers"], line["layer_kinds"], line["layer_is_output"], strict=True)
+        return cls(tuple(layers), tuple(line["parameters"]))
 
 
 def line_of(entry: Entry) -> dict[str, Any]:
@@ -160,8 +163,10 @@ def _reading(given: dict[str, Any], layout: Layout) -> Reading:
     return Reading(
         **(given | tuples),
         layers=tuple(
-            LayerReading(name=name, kind=kind, **{each: column[row] for each, column in layers.items()})
-            for row, (name, kind) in enumerate(layout.layers)
+            LayerReading(
+                name=name, kind=kind, is_output=is_output, **{each: column[row] for each, column in layers.items()}
+            )
+            for row, (name, kind, is_output) in enumerate(layout.layers)
         ),
         parameters=tuple(
             ParameterReading(name=name, **{each: column[row] for each, column in parameters.items()})

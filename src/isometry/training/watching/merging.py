@@ -147,6 +147,8 @@ def _layers(rows: Sequence[tuple[LayerReading, ...]]) -> tuple[LayerReading, ...
             saturated_share=_combined(each, "saturated_share", _mean),
             dead_share=_combined(each, "dead_share", min),  # a unit that lives on one process is not dead
             logit_max=_combined(each, "logit_max", max),
+            difference=_combined(each, "difference", max),  # rows are compared with those of the same process alone
+            is_output=any(layer.is_output for layer in each),
         )
         for each in alike
     )
