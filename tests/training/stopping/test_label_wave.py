@@ -96,3 +96,18 @@ def test_examples_that_an_epoch_left_out_are_not_counted() -> None:
 def test_outputs_that_fit_no_rows_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"\(3,\) outputs came for \(2,\) rows"):
         PredictionChanges(4).see(torch.tensor([0, 1]), torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("outputs", [torch.randn(4, 1), torch.randn(4), torch.zeros(4, 1, dtype=torch.long)])
+def test_one_logit_for_each_example_is_refused_with_what_to_give(outputs: torch.Tensor) -> None:
+    with pytest.raises(ShapeError, match=r"one number for each example .* give the class, \(outputs > 0\)\.long"):
+        PredictionChanges(4).see(torch.arange(4), outputs)
+
+
+def test_changes_of_one_logit_are_counted_by_its_sign() -> None:
+    changes, shares = PredictionChanges(4), list[float]()
+    for logits in ([0.2, -0.3, 0.9, -0.8], [0.2, 0.3, -0.9, -0.8]):
+        changes.see(torch.arange(4), (torch.tensor(logits)[:, None] > 0).long().flatten())
+        shares.append(changes.share())
+
+    assert shares[1] == 0.5
