@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from isometry.training.optim.rate_bound import RateBound
 from isometry.training.optim.stability import LIMIT, first_group, gain_of, keeps_squares, metrics_of
 
 WARM_UP = 50  # steps on a copy that fill an empty state; where the bound settles: benchmarks/rate_bound.md
+GENTLE = 1e-4  # highest rate of these steps: at one that ruins training the squares grow until it looks stable
 ITERATIONS = 40  # products with the Hessian
 CLOSE = 1e-3  # relative residual
 
@@ -38,8 +40,9 @@ def rate_bound(
     ratio = rate / bound, with bound = (2 + 2 beta) / lambda for SGD and (2 + 2 beta1) / ((1 - beta1) lambda) for Adam
 
     The loss is that of one batch, so give a large one. An optimiser that divides by squares it has seen and has seen
-    none yet makes `warm_up` steps on a copy first, and the bound is the one at the end of them. Where a schedule holds
-    a rate at 0, as warm-ups do before the first step, the rate that it starts from counts.
+    none yet makes `warm_up` steps on a copy first, at its own rate but at most at 1e-4, and the bound is the one at the
+    end of them. Where a schedule holds a rate at 0, as warm-ups do before the first step, the rate that it starts from
+    counts.
 
     Args:
         model: The network, or a task.
@@ -58,7 +61,8 @@ def rate_bound(
     Raises:
         BuilderError: If no bound is known for this kind of optimiser, or it holds no parameter of the model.
         DomainError: If every rate is 0 and no schedule says which it will be, or `warm_up` fills nothing.
-        ModelError: If the network cannot be copied, or its loss not be differentiated twice.
+        ModelError: If the network cannot be copied, its loss not be differentiated twice, is not finite, or climbs in
+            the first steps.
 
     Source:
         Cohen et al. 2021, arXiv:2103.00065; Cohen et al. 2022, arXiv:2207.14484, section 2.
@@ -87,6 +91,7 @@ def rate_bound(
         optimizer=describe_optimizer(training.optimizer),
         examples=min(batch_size, task.examples.count) if task.examples is not None else None,
         warm_up=steps,
+        groups=_count_groups(training.optimizer),
         seconds=time.perf_counter() - start,
     )
 
@@ -129,21 +134,50 @@ def _warm_up(training: Training, steps: int, *, seed: int) -> int:
         )
     examples, batch = training.task.examples, training.task.batch
     size = len(batch.targets) if isinstance(batch, Batch) and isinstance(batch.targets, Tensor) else DEFAULT_BATCH_SIZE
-    for step in range(steps):
-        with seeded(training.task.model, seed + step):
-            training.step(batch if examples is None else examples.random_batch(size, seed=seed + step))
-    if not math.isfinite(training.losses[-1]):
-        raise ModelError(
-            f"the loss came to {training.losses[-1]} within {steps} steps of {describe_optimizer(training.optimizer)} "
-            "on a copy, so the rate is far too high, or the model is broken. Take a tenth of it, or ask isometry check."
-        )
+    with _gentle_rates(training.optimizer):
+        before = _loss(training, seed=seed)
+        for step in range(steps):
+            with seeded(training.task.model, seed + step):
+                training.step(batch if examples is None else examples.random_batch(size, seed=seed + step))
+        _require_no_climb(training, before, _loss(training, seed=seed))
     return steps
+
+
+def _loss(training: Training, *, seed: int) -> float:
+    with seeded(training.task.model, seed):
+        return training.differentiate(training.task.batch)
+
+
+@contextmanager
+def _gentle_rates(optimizer: torch.optim.Optimizer) -> Generator[None]:
+    asked = [group["lr"] for group in optimizer.param_groups]
+    for group, rate in zip(optimizer.param_groups, asked, strict=True):
+        group["lr"] = min(float(rate), GENTLE)
+    yield
+    for group, rate in zip(optimizer.param_groups, asked, strict=True):
+        group["lr"] = rate
+
+
+def _require_no_climb(training: Training, before: float, after: float) -> None:
+    if not math.isfinite(after) or after > before + abs(before):
+        raise ModelError(
+            f"the loss went from {before:.3g} to {after:.3g} within {len(training.losses)} steps of "
+            f"{describe_optimizer(training.optimizer)} on a copy, so that even this rate is too high, or the model is "
+            "broken. Give the optimiser that has trained it, or ask isometry check."
+        )
+
+
+def _count_groups(optimizer: torch.optim.Optimizer) -> int:
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    return len(rates) if len(set(rates)) > 1 else 1
 
 
 def _largest(training: Training, metrics: Mapping[int, Metric], *, seed: int) -> float | None:
     name = type(training.task.model).__name__
     try:
         found = stretched_curvature(training.task, metrics, seed=seed, iterations=ITERATIONS, close=CLOSE)
+    except ModelError:
+        raise  # it is not finite
     except (RuntimeError, NotImplementedError) as error:
         raise ModelError(
             f"the loss of {name} cannot be differentiated twice: {describe(error)}. "
