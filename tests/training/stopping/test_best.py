@@ -163,6 +163,16 @@ def test_a_parameter_of_another_shape_is_refused() -> None:
         kept.restore()
 
 
+def test_a_parameter_of_another_type_is_refused() -> None:
+    model = network()
+    kept = BestWeights(model)
+    kept.keep()
+    model.half()
+
+    with pytest.raises(ShapeError, match=r"\(torch\.float16\); it had \(4, 3\) \(torch\.float32\)"):
+        kept.restore()
+
+
 def test_a_saved_copy_under_other_names_is_refused_and_leaves_the_one_before() -> None:
     model = network()
     kept = BestWeights(model)
