@@ -4,6 +4,10 @@ from isometry._errors import NonFiniteError
 from isometry.probes.origin import POINTED
 from isometry.probes.running.readings import Fault
 
+ORDER = (
+    "run.step(loss) was called before the optimiser's step, as often as the model was. Call it after: "
+    "loss.backward(), optimizer.step(), run.step(loss)."
+)
 PLACES = {"forward": "the forward pass", "loss": "the loss", "backward": "the backward pass", "update": "the update"}
 
 
