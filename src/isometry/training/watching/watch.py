@@ -98,7 +98,7 @@ def watch(
     training = fitting(Training(model, optimizer, scheduler, scaler))
     refuse_settings(settings, sinks)
     warn_of_a_lost_schedule(training, on_nan)
-    ranks = Ranks.here()
+    ranks = Ranks.here(model)
     start = Start(
         name=name or (folders[0].resolve().name if folders else type(unwrapped(model)).__name__),
         model=type(unwrapped(model)).__name__,
