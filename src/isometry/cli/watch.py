@@ -27,7 +27,7 @@ def watch(
         from isometry._files import write_text_atomically
         from isometry.report.run.document import run_json
         from isometry.report.run.page import run_page
-        from isometry.report.run.view import RunView
+        from isometry.report.run.view import print_run
         from isometry.report.run.words import is_broken
         from isometry.training.watching.follow import WholeRun
         from isometry.training.watching.follow import follow as follow_run
@@ -39,7 +39,7 @@ def watch(
             facts = follow_run(run, console, lang=lang)
         else:
             facts = run.read()
-            console.print(RunView(facts, lang))
+            print_run(facts, console, lang=lang)
         if html is not None:
             write_text_atomically(html, run_page(facts, lang=lang))
         if document is not None:

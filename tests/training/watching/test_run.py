@@ -1,17 +1,25 @@
 import copy
+import json
+import math
 import pickle
 import warnings
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from torch import nn
 
 import isometry as iso
-from isometry._errors import RunError
+from isometry._errors import NonFiniteError, RunError
 from isometry.probes.running.readings import Evaluation, Reading
+from isometry.report.run.course import losses_of
+from isometry.training.optim.groups import param_groups
+from isometry.training.optim.lars import LARS
 from isometry.training.stopping.early import EarlyStopping
 from isometry.training.watching.reader import read_run
+from isometry.training.watching.sinks.scalars import scalars_of
 from tests.training.watching.trainings import Kept, batches, network, train, weights
 
 
@@ -28,8 +36,9 @@ def test_the_first_step_and_every_so_many_th_are_read_with_the_losses_between() 
         train(run, model, optimizer, steps=12)
     readings = [each for each in sink.entries if isinstance(each, Reading)]
 
-    assert [each.step for each in readings] == [1, 5, 10]
-    assert [len(each.losses) for each in readings] == [1, 4, 5]
+    assert [each.step for each in readings] == [1, 5, 10, 12]
+    assert [len(each.losses) for each in readings] == [1, 4, 5, 2]
+    assert [each.is_measured for each in readings] == [True, True, True, False]
     assert sink.started[0].state == "running"
     assert sink.closed[0].state == "finished"
     assert sink.closed[0].steps == run.steps == 12
@@ -63,6 +72,52 @@ def test_model_and_optimiser_keep_no_hook_of_a_run_also_after_an_error() -> None
 
     assert not any(held)
     assert not optimizer._optimizer_step_post_hooks
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "skip"])
+def test_the_losses_before_a_fault_are_recorded_once(on_nan: Literal["stop", "skip"], tmp_path: Path) -> None:
+    model = network()
+    optimizer = adam(model)
+
+    with (
+        suppress(NonFiniteError),
+        iso.watch(model, optimizer, every=10, on_nan=on_nan, max_faults=3, to=[Kept(), tmp_path]) as run,
+    ):
+        train(run, model, optimizer, steps=14, bad=(14,))
+    losses = losses_of(read_run(tmp_path).readings)
+
+    assert [step for step, _ in losses] == [*range(1, 15)]
+    assert all(math.isfinite(loss) for _, loss in losses[:13])
+    assert math.isnan(losses[13][1])
+    assert [step for step, _ in run.history.losses] == [*range(1, 15)]
+
+
+def test_an_end_between_two_recorded_steps_leaves_the_last_measured_one_as_such(tmp_path: Path) -> None:
+    model = network()
+    optimizer = adam(model)
+
+    with iso.watch(model, optimizer, every=10, to=[tmp_path]) as run:
+        train(run, model, optimizer, steps=14)
+    document = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+
+    assert document["last"]["step"] == 10
+    assert document["num_readings"] == 2
+    assert document["loss"]["last"] == run.facts().readings[-1].losses[-1]
+
+
+def test_the_trust_ratios_of_the_optimiser_are_recorded(tmp_path: Path) -> None:
+    model = network()
+    optimizer = LARS(param_groups(model, weight_decay=1e-4), lr=0.1)
+
+    with iso.watch(model, optimizer, every=2, to=[tmp_path]) as run:
+        train(run, model, optimizer, steps=4)
+    given = optimizer.trust_ratios()
+    wanted = {name: given.get(parameter) for name, parameter in model.named_parameters()}
+    found = {each.name: each.trust_ratio for each in read_run(tmp_path).readings[-1].parameters}
+
+    assert found == wanted
+    assert "trust ratio" in (tmp_path / "summary.html").read_text(encoding="utf-8")
+    assert scalars_of(run.history.readings[-1])["0/weight/trust_ratio"] == wanted["0.weight"]
 
 
 def test_micro_batches_are_one_step_whose_loss_is_their_mean() -> None:
@@ -112,7 +167,7 @@ def test_an_evaluation_is_recorded_and_numbers_may_be_tensors() -> None:
         decision = run.evaluate(val_loss=torch.tensor(0.5), accuracy=1, epoch=1)
 
     assert decision is None
-    assert sink.entries[-1] == Evaluation(step=2, metrics={"val_loss": 0.5, "accuracy": 1.0}, epoch=1)
+    assert sink.entries[1] == Evaluation(step=2, metrics={"val_loss": 0.5, "accuracy": 1.0}, epoch=1)
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])

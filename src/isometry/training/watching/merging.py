@@ -70,6 +70,7 @@ def merge(runs: Sequence[RunFacts | None]) -> RunFacts:
         events=tuple(_events(known)),
         faults=tuple(_faults(known)),
         extremes=tuple(_extremes(known)),
+        num_unread=sum(facts.num_unread for facts in known.values()),
     )
 
 
@@ -163,6 +164,8 @@ def _parameters(rows: Sequence[tuple[ParameterReading, ...]]) -> tuple[Parameter
             weight_rms=_combined(each, "weight_rms", _root_mean_square),
             gradient_rms=_combined(each, "gradient_rms", _root_mean_square),
             update_rms=_combined(each, "update_rms", _root_mean_square),
+            trust_ratio=_combined(each, "trust_ratio", _mean),
+            sampled=each[0].sampled,
         )
         for each in alike
     )
