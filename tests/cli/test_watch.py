@@ -91,6 +91,18 @@ def test_mistakes_are_told_with_what_to_do(
     assert done.stdout == ""
 
 
+def test_a_run_is_shown_without_torch(tmp_path: Path) -> None:
+    folder = recorded(tmp_path / "one")
+    code = (
+        "import sys; from typer.testing import CliRunner; from isometry.cli.app import app; "
+        f"done = CliRunner().invoke(app, ['watch', {str(folder)!r}]); "
+        "assert done.exit_code == 0, done.output; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_a_run_with_a_broken_line_is_shown_and_the_line_counted(tmp_path: Path) -> None:
     folder = recorded(tmp_path / "one")
     with (folder / "records.jsonl").open("a", encoding="utf-8") as records:

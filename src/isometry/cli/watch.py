@@ -7,7 +7,7 @@ import typer
 
 from isometry._options import AsJson, Html, Lang
 from isometry.cli.streams import BROKEN, document_stream, helpful_errors, make_console, require_places, write_line
-from isometry.cli.subject import chosen_language, settings_of
+from isometry.cli.subject import chosen_language
 
 
 def watch(
@@ -32,7 +32,7 @@ def watch(
         from isometry.training.watching.follow import WholeRun
         from isometry.training.watching.follow import follow as follow_run
 
-        lang = chosen_language(lang, settings_of(None, isolated=False))
+        lang = chosen_language(lang)
         console = make_console(quiet=as_json)
         run = WholeRun(folder)
         if follow or (follow is None and console.is_terminal and not as_json):
