@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 from torch import nn
 
@@ -43,3 +44,20 @@ def test_a_model_without_buffers_needs_none() -> None:
     buffers.restore()
 
     assert list(nn.Linear(2, 2).buffers()) == []
+
+
+def test_a_comparison_that_fails_is_told_once_and_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bool:
+        raise RuntimeError("a defect")
+
+    buffers = Buffers(nn.BatchNorm1d(3))
+    monkeypatch.setattr(torch, "equal", fails)
+
+    with pytest.warns(UserWarning, match="buffers cannot be kept: RuntimeError: a defect"):
+        buffers.look()
+    for _ in range(2):  # a warning would be an error now
+        buffers.look()
+        buffers.keep()
+        buffers.restore()
+
+    assert buffers._is_given_up

@@ -13,8 +13,8 @@ from isometry.probes.running.foreach import FOREACH
 class Buffers:
     """Copies of a model's buffers, of which only those that move are copied again.
 
-    A batch norm writes without counting it as a write, so that which buffers move is seen by their numbers. Where they
-    cannot be copied, as one that a model makes longer in place, they are given up with one warning.
+    A batch norm writes without counting it as a write, so that which buffers move is seen by their numbers. Where
+    looking or copying fails they are given up with one warning.
 
     Args:
         model: Whose buffers.

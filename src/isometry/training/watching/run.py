@@ -198,7 +198,7 @@ class Run:
             self._settle(None, step=self.steps)
             self._begin_next()
         is_first = self.steps == self._journal.account.start.step
-        if is_first and self._forwards is not None and 0 < self._forwards.count <= self._open.count:
+        if is_first and self._forwards is not None and 0 < self._forwards.count == self._open.count:
             raise RunError(ORDER)
         if self._open.is_recorded and not self._open.is_measured:
             self._open.is_measured = True
