@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry.probes.running.readings import LayerReading
-from tests.probes.running.steps import layers_of
+from tests.probes.running.steps import layers_of, measured
 
 
 def mlp() -> nn.Sequential:
@@ -51,6 +51,16 @@ def test_a_layer_whose_output_is_zero_does_not_differ_between_rows() -> None:
     nn.init.zeros_(model[4].bias)
 
     assert ends(layers_of(model, torch.randn(12, 4)))[1] == 0.0
+
+
+def test_few_rows_in_a_step_make_no_unit_dead_before_enough_were_seen() -> None:
+    def share(steps: int) -> float | None:
+        model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+        nn.init.constant_(model[0].bias, -100.0)
+        return measured(model, lambda: model(torch.randn(8, 4)).mean(), steps=steps).layers[0].dead_share
+
+    assert share(31) is None
+    assert share(32) == 1.0
 
 
 def test_a_single_row_differs_from_nothing() -> None:

@@ -240,10 +240,10 @@ def accumulated(rank: int, folder: Path) -> None:
             for _ in range(60):
                 optimizer.zero_grad()
                 with nullcontext() if name == "each" else model.no_sync():
-                    loss = model(0.2 + torch.randn(1, 400)).mean()
+                    loss = model(0.6 + torch.randn(1, 400)).mean()
                     (loss / 2).backward()
                 run.step(loss)
-                loss = model(0.2 + torch.randn(1, 400)).mean()
+                loss = model(0.6 + torch.randn(1, 400)).mean()
                 (loss / 2).backward()
                 optimizer.step()
                 run.step(loss)

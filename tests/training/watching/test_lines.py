@@ -18,7 +18,8 @@ names = st.text(max_size=5)
 layers = st.builds(
     LayerReading, name=names, kind=names, activation_rms=some, logit_max=some, difference=some, is_output=st.booleans()
 )
-parameters = st.builds(ParameterReading, name=names, weight_rms=some, update_rms=some)
+counts = st.none() | st.integers(1)
+parameters = st.builds(ParameterReading, name=names, weight_rms=some, update_rms=some, sampled=counts)
 readings = st.builds(
     Reading,
     step=st.integers(1),
