@@ -111,6 +111,7 @@ def spiked(height: float, *, after: float) -> np.ndarray:
     return losses
 
 
+BAD_BATCH = np.concatenate([falling(120), [90.0], 2.0 * np.exp(-np.arange(23) / 30)])
 LEARNT_AWAY = np.concatenate([falling(120), 5.0 * np.exp(-np.arange(24) / 30)])  # harder data from there on
 VALUES = np.concatenate([flat(30, 1e-4, 1e-6), flat(10, 1e-6, 1e-7), flat(24, 1.0)])
 OUTLIERS = np.concatenate([falling(100, size=0.001), flat(44, 0.1, 0.001)])
@@ -123,7 +124,10 @@ OUTLIERS[120] = 2.5
     [
         pytest.param(spiked(6.0, after=2.0), ["warning"], id="it does not recover"),
         pytest.param(spiked(6.0, after=0.1), ["note"], id="it recovers"),
-        pytest.param(spiked(6.0, after=2.0)[:137], ["note"], id="it may yet recover"),
+        pytest.param(spiked(2.0, after=2.0)[:137], ["note"], id="as high from there on, and early"),
+        pytest.param(spiked(2.0, after=2.0), ["warning"], id="as high from there on"),
+        pytest.param(spiked(6.0, after=2.0)[:137], ["warning"], id="a single batch needs less time"),
+        pytest.param(BAD_BATCH, ["warning"], id="a single batch, and it learns anew"),
         pytest.param(LEARNT_AWAY, ["note"], id="it is learnt away again"),
         pytest.param(VALUES, ["note"], id="values that are learnt from next to nothing"),
         pytest.param(OUTLIERS, [], id="single batches stood out before"),

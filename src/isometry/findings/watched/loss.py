@@ -17,7 +17,7 @@ from isometry.findings.watched.training import (
     outputs_are_alike,
     update_ratio,
 )
-from isometry.probes.running.loss_course import TO_SIGMA, LossCourse, median, noise_of
+from isometry.probes.running.loss_course import RUN, TO_SIGMA, LossCourse, median, noise_of
 from isometry.probes.running.readings import History, Reading
 from isometry.report.finding import Remedy
 
@@ -38,7 +38,7 @@ PLATEAU_WIDTH = 0.05  # of the baseline, by which the level may lie below it
 SPIKE = 12.0  # standard deviations of the losses before it, above their level
 MIN_JUMP = 0.5  # of what the run has gained, by which a spike rises
 AFTER = 12  # losses behind a spike that say whether the run recovered
-LONG_AFTER = 20  # that say whether it is on its way
+LONG_AFTER = 20  # that say whether harder data are being learnt
 EVEN = Remedy("data", Phrase("See that targets and inputs belong together, and vary; then a larger or a smaller step."))
 FEED = Remedy("data", Phrase("Print two inputs of a batch: the loader, or what normalises them, makes them one."))
 REACH = Remedy("model", Phrase("Look for the layer that no longer tells inputs apart: isometry check names it."))
@@ -213,10 +213,10 @@ def loss_spike(
     Measured:
         A loss of the last 32 that lies twelve standard deviations above the level of those before it, and by half of
         what the run has gained or risen by. With twelve losses behind it: a note if they are back at the level, a
-        warning if twenty losses later even the tenth percentile stays above it by a quarter of that and they do not
-        fall: a jump that is learnt away again is one of the data. A note, too, where the run began at next to nothing,
-        as where values are learnt. After a rise of the learning rate, as at a
-        warm restart, it is none.
+        warning if even their tenth percentile stays above it by a quarter of that. Where the losses behind it are
+        nearly as high as the jump, the data may have become harder: then it takes twenty losses, and it is a note if
+        they fall. A note, too, where the run began at next to nothing, as where values are learnt. After a rise of the
+        learning rate, as at a warm restart, it is none.
 
     Remedy:
         Look at the batch of that step; clip the gradient's norm; a longer warm-up.
@@ -234,7 +234,7 @@ def loss_spike(
         return
     after = sorted(window[index + 1 :])
     stays = after[len(after) // 10] > level + 0.5 * min_jump * course.reach
-    is_known = stays and len(after) >= LONG_AFTER and not _falls(window[index + 1 :])
+    is_harder = _is_harder_data(window[index:], level) and (len(after) < LONG_AFTER or _falls(window[index + 1 :]))
     tells_nothing = course.starts_near_zero and not makes_long_updates(history)
     yield Draft(
         where=(),
@@ -250,8 +250,13 @@ def loss_spike(
             now=median(after),
         ),
         remedy=SKIP,
-        severity=None if is_known and not tells_nothing else "note",
+        severity=None if stays and not is_harder and not tells_nothing else "note",
     )
+
+
+def _is_harder_data(jumped: Sequence[float], level: float) -> bool:
+    """Say whether the losses behind a jump are nearly as high, as no single batch or step would leave them."""
+    return median(jumped[1 : 1 + RUN]) - level > 0.5 * (jumped[0] - level)
 
 
 def _falls(values: Sequence[float]) -> bool:
