@@ -50,6 +50,7 @@ def test_a_bad_batch_that_the_scaler_left_out_leaves_no_trace(make, is_early: bo
     assert run.steps == 5
     assert [each.losses[0] for each in readings] == pytest.approx(means, rel=1e-6)
     assert all(each.gradient_norm is not None and math.isfinite(each.gradient_norm) for each in readings)
+    assert all(math.isfinite(each.layers[0].activation_rms or math.nan) for each in readings)
 
 
 def test_a_fault_after_a_step_that_was_left_out_is_found_in_its_own_batch() -> None:
