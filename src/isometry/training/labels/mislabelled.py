@@ -115,15 +115,15 @@ def _learn(
     scores, labels = _answered(learners, parts, examples)
     before, gained = _kappa(scores, labels), -1.0
     best, total, best_epoch, epoch = scores, torch.zeros_like(scores), 0, 0
-    best_agreement = (False, -1.0)
-    while epoch < max_epochs and not (best_agreement[0] and epoch - best_epoch >= PATIENCE):
+    best_agreement = -1.0
+    while epoch < max_epochs and (epoch - best_epoch < PATIENCE or _kappa(best, labels) < MIN_AGREEMENT):
         epoch += 1
         for learner in learners:
             learner.learn()
         scores, labels = _answered(learners, parts, examples)
         total = total + scores
         gained = max(gained, _kappa(scores, labels) - before)
-        agreement = _kappa(total, labels) >= MIN_AGREEMENT, _agreement(scores, labels)
+        agreement = _agreement(scores, labels)
         if agreement > best_agreement:
             best, best_agreement, best_epoch = total / epoch, agreement, epoch
     if before >= LEARNT and gained < MIN_GAIN:
