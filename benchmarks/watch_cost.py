@@ -27,7 +27,7 @@ from torch import Tensor, nn
 import isometry as iso
 
 PAGE = Path(__file__).with_suffix(".md")
-BLOCK, ROUNDS = 10, 31  # steps, a multiple of every cadence; blocks of each loop
+BLOCK, ROUNDS = 10, 7  # steps, a multiple of every cadence; blocks of each loop
 Case = tuple[nn.Module, Any, Tensor | None]
 Notice = Callable[[Tensor], None]
 Watcher = Callable[[nn.Module, torch.optim.Optimizer], AbstractContextManager[Notice]]
