@@ -208,9 +208,9 @@ def page() -> Iterator[str]:
     yield "| network | snapshot, ms | in bare steps |"
     yield "|---|--:|--:|"
     yield from snapshots
-    yield "\nThe MLP was above what is allowed when this was last written: at its steps of 10 ms the flag tested in every step,"
-    yield "which reads all gradients once, takes some 3 to 4 %, and a measured step adds some 4 ms for 40 layers, half of it"
-    yield "calls of Python."
+    yield "\nThe MLP was above what is allowed when this was last written: at its steps of 10 ms the flag tested in"
+    yield "every step, which reads all gradients once, takes some 3 to 4 %, and a measured step adds some 4 ms for 40"
+    yield "layers, half of it calls of Python."
 
 
 def main() -> None:
