@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from isometry._errors import DomainError
-from isometry.training.optim.foreach import FOREACH, buckets, dense, listed, norms_of
+from isometry.probes.running.foreach import FOREACH
+from isometry.training.optim.foreach import buckets, dense, listed, norms_of
 
 
 @dataclass(frozen=True, slots=True)

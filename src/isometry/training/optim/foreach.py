@@ -1,15 +1,15 @@
 """Many tensors in one call: the operations that torch's own optimisers are made of, and norms that do not overflow."""
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
 from isometry._errors import BuilderError, DomainError
+from isometry.probes.running.foreach import FOREACH
 
-FOREACH: Any = torch  # its foreach functions begin with an underscore, and have no public names
 Key = TypeVar("Key", bound=Hashable)
 
 

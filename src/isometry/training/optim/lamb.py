@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from isometry._errors import DomainError
-from isometry.training.optim.foreach import FOREACH, norms_of
+from isometry.probes.running.foreach import FOREACH
+from isometry.training.optim.foreach import norms_of
 from isometry.training.optim.trust import Bucket, Parameters, TrustRatioOptimizer, require
 
 PAIR = 2

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isometry.training.optim.foreach import FOREACH, norms_of
+from isometry.probes.running.foreach import FOREACH
+from isometry.training.optim.foreach import norms_of
 from isometry.training.optim.trust import Bucket, Parameters, TrustRatioOptimizer, require
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from isometry._errors import DomainError
-from isometry.training.optim.foreach import FOREACH, buckets, dense
+from isometry.probes.running.foreach import FOREACH
+from isometry.training.optim.foreach import buckets, dense
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 

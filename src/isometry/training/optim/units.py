@@ -12,7 +12,8 @@ from isometry._errors import DomainError
 from isometry.anatomy.task import Task, make_task
 from isometry.planning.roles import Slot
 from isometry.planning.subject import subject_of
-from isometry.training.optim.foreach import FOREACH, buckets, dense, listed
+from isometry.probes.running.foreach import FOREACH
+from isometry.training.optim.foreach import buckets, dense, listed
 from isometry.training.optim.structure import is_vector
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

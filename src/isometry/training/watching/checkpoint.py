@@ -5,7 +5,6 @@ two moves leaves the weights of the new step and, as `checkpoint.pt.next`, the s
 """
 
 import os
-import random
 from pathlib import Path
 from typing import Any
 
@@ -193,13 +192,13 @@ def _require_same_groups(
 
 
 def _restore_random(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
-    for card, held in state["cuda"].items():
-        if card < torch.cuda.device_count():
-            torch.cuda.set_rng_state(held, card)
     kind, words, *rest = state["numpy"]
-    np.random.set_state((kind, words.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - what the loop may draw from
-    random.setstate(state["python"])
+    RandomState(
+        state["torch"],
+        {card: held for card, held in state["cuda"].items() if card < torch.cuda.device_count()},
+        (kind, words.numpy().astype(np.uint32), *rest),
+        state["python"],
+    ).restore()
 
 
 def _state_of(weights: Path, state: Path) -> Path | None:

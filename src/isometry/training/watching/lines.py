@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from isometry._phrases import Phrase
 from isometry.probes.running.readings import Evaluation, Fault, LayerReading, ParameterReading, Reading
+from isometry.report.document import plain
 from isometry.report.finding import Finding, Proof, Remedy
 from isometry.report.run.facts import Event
 from isometry.training.watching.sink import Entry
@@ -105,8 +106,7 @@ def to_text(line: Mapping[str, Any]) -> str:
         text = json.dumps(told, allow_nan=False, separators=(",", ":"))
     except ValueError:  # a number is not finite, which is rare
         found = dict(_not_finite(told, ""))
-        plain = without_nan(told)
-        text = json.dumps(plain | {"not_finite": found}, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(plain({**told, "not_finite": found}), allow_nan=False, separators=(",", ":"))
     return text + "\n"
 
 
@@ -204,14 +204,3 @@ def _parts(value: object) -> Iterable[tuple[str, object]]:
 
 def _joined(path: str, place: str) -> str:
     return f"{path}{SEPARATOR}{place}" if path else place
-
-
-def without_nan(value: Any) -> Any:
-    """Return a document with None for each number that JSON cannot hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: without_nan(each) for name, each in cast("Mapping[str, object]", value).items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(each) for each in cast("Sequence[object]", value)]
-    return value
