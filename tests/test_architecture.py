@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from isometry.findings import AUDIT_RULES, RULES
-from isometry.findings.rule import PARTS
+from isometry.findings import AUDIT_RULES, RULES, WATCH_RULES
+from isometry.findings.rule import PARTS, Rule
 from isometry.report.catalogue import MESSAGES
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "isometry"
 TESTS = ROOT / "tests"
 MODULES = [path.relative_to(SOURCE) for path in sorted(SOURCE.rglob("*.py"))]
+LIBRARY = [path for path in MODULES if path.parts[:2] != ("findings", "examples")]  # those are users' programs
 FLOOR = {
     "_console": 0,
     "_errors": 0,
+    "_lazy": 0,
     "_phrases": 0,
     "_files": 1,
     "_memory": 1,
@@ -42,7 +44,8 @@ FLOOR = {
     "__init__": 12,
 }
 FAMILIES = ("FWD", "BWD", "JAC", "INI", "PAR", "LOS", "DAT", "NUM", "TRN")
-ALL_RULES = {**RULES, **AUDIT_RULES}
+ALL_RULES = {**WATCH_RULES, **RULES, **AUDIT_RULES}
+EVERY_RULE = [rule for table in (RULES, AUDIT_RULES, WATCH_RULES) for rule in table.values()]
 MAX_LINES, MAX_BODY_LINES, MAX_POSITIONAL = 400, 40, 3
 MAX_SUPPRESSIONS = 2  # in 1,000 lines
 SUPPRESSION = re.compile(r"# (?:noqa|pyright: ignore|type: ignore)")
@@ -113,7 +116,7 @@ def body_lines(function: Function) -> int:
     return 0 if not body else (body[-1].end_lineno or 0) - body[0].lineno + 1
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
+@pytest.mark.parametrize("path", LIBRARY, ids=str)
 def test_imports_point_down(path: Path) -> None:
     home = home_of(path)
     floors = {name.split(".")[1] for name in imported(path) if "." in name} - {home}
@@ -122,7 +125,7 @@ def test_imports_point_down(path: Path) -> None:
     assert not upward, f"{home} is on floor {FLOOR[home]} and may not import {sorted(upward)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
+@pytest.mark.parametrize("path", LIBRARY, ids=str)
 def test_a_file_names_the_file_it_needs(path: Path) -> None:
     own = {"isometry"}
     if path.name != "__init__.py" and len(path.parts) > 1:
@@ -233,9 +236,9 @@ def test_folders_at_the_root_are_those_of_the_plan() -> None:
     assert {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] not in "._"} <= tracked | ignored
 
 
-@pytest.mark.parametrize("code", ALL_RULES)
-def test_every_rule_has_its_code_its_sentence_and_its_page(code: str) -> None:
-    rule = ALL_RULES[code]
+@pytest.mark.parametrize("rule", EVERY_RULE, ids=lambda rule: rule.code)
+def test_every_rule_has_its_code_its_sentence_and_its_page(rule: Rule) -> None:
+    code = rule.code
     title, *rest = re.split(rf"^({'|'.join(PARTS)}):$", rule.page, flags=re.MULTILINE)
 
     assert re.fullmatch(rf"({'|'.join(FAMILIES)})\d{{3}}", code)
@@ -253,6 +256,7 @@ def test_codes_and_names_are_given_once() -> None:
     assert len(set(names)) == len(names)
     assert all(RULES[code] is AUDIT_RULES[code] for code in set(RULES) & set(AUDIT_RULES))
     assert set(MESSAGES) == set(ALL_RULES)
+    assert all(rule.name == ALL_RULES[code].name for code, rule in WATCH_RULES.items())  # twins go by one name
 
 
 def test_the_version_of_torch_is_said_once_for_all() -> None:

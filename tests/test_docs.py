@@ -16,7 +16,8 @@ PAGES = [*READMES, *sorted((ROOT / "docs/learn").glob("*.md")), *sorted((ROOT / 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PRINTED = re.compile(r"^print\(.*\)  # (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
-OPTIONAL = ("sklearn", "transformers")
+SLOW = {"watch-in-lightning-trainer-skorch.md"}  # imports three frameworks
+OPTIONAL = ("lightning", "sklearn", "skorch", "transformers")
 VERDICTS = {"deep_gelu": "broken", "language_model": "healthy", "own_step": "healthy"}
 
 
@@ -26,7 +27,9 @@ def skip_without_what_it_imports(code: str) -> None:
             pytest.importorskip(library, reason=f"the page or example uses {library}")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW)) for page in PAGES]
+)
 @pytest.mark.filterwarnings("ignore")  # of the libraries that a page imports
 def test_code_on_a_page_runs_and_prints_what_it_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -3,13 +3,12 @@
 Names are loaded when they are first used, so that `import isometry` does not import torch.
 """
 
-import difflib
-import importlib
-from typing import Any
+from isometry._lazy import lazy_names
 
 _HOMES = {
     "Anatomy": "isometry.anatomy.reading",
     "Diagnosis": "isometry.report.diagnosis",
+    "EarlyStopping": "isometry.training.stopping.early",
     "Examples": "isometry.anatomy.task",
     "Finding": "isometry.report.finding",
     "IsometryError": "isometry._errors",
@@ -32,23 +31,19 @@ _HOMES = {
     "make_task": "isometry.anatomy.task",
     "materialise": "isometry.planning.materialise",
     "on_meta": "isometry.planning.materialise",
+    "param_groups": "isometry.training.optim.groups",
     "plan": "isometry.repair",
     "race": "isometry.probes.race",
     "read": "isometry.anatomy.reading",
     "record": "isometry.anatomy.record",
+    "replay": "isometry.training.stopping.replay",
+    "watch": "isometry.training.watching.watch",
 }
 
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] - the stub beside this file lists them
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        near = difflib.get_close_matches(name, __all__, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise AttributeError(f"module 'isometry' has no attribute {name!r}.{hint} It has: {', '.join(__all__)}.")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

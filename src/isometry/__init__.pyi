@@ -28,6 +28,10 @@ from isometry.report.diagnosis import Diagnosis as Diagnosis
 from isometry.report.finding import Finding as Finding
 from isometry.report.finding import Remedy as Remedy
 from isometry.schemes import SCHEMES as SCHEMES
+from isometry.training.optim.groups import param_groups as param_groups
+from isometry.training.stopping.early import EarlyStopping as EarlyStopping
+from isometry.training.stopping.replay import replay as replay
+from isometry.training.watching.watch import watch as watch
 
 __all__ = [
     "RECIPES",
@@ -35,6 +39,7 @@ __all__ = [
     "SCHEMES",
     "Anatomy",
     "Diagnosis",
+    "EarlyStopping",
     "Examples",
     "Finding",
     "IsometryError",
@@ -54,8 +59,11 @@ __all__ = [
     "make_task",
     "materialise",
     "on_meta",
+    "param_groups",
     "plan",
     "race",
     "read",
     "record",
+    "replay",
+    "watch",
 ]

@@ -11,6 +11,8 @@ IsometryError
 ├── SettingsError      (ValueError)    a rule or threshold that is set to what it cannot be
 ├── LabError           (RuntimeError)  an experiment or a sweep that cannot be run or read
 ├── OutputError        (OSError)       a file that cannot be written
+├── RunError           (ValueError)    a watched run that is set up or used as it cannot be meant, or is no run
+├── NonFiniteError     (ArithmeticError)  a training that came to a NaN or an infinity
 └── MissingExtraError  (ImportError)   an optional library that is not installed
 """
 
@@ -95,6 +97,26 @@ class LabError(IsometryError, RuntimeError):
 
 class OutputError(IsometryError, OSError):
     """A file that cannot be written where it was asked for."""
+
+
+class RunError(IsometryError, ValueError):
+    """A watched run that is set up or used as it cannot be meant, or a folder that holds none."""
+
+
+class NonFiniteError(IsometryError, ArithmeticError):
+    """A training that came to a NaN or an infinity; the weights are those before the step.
+
+    Attributes:
+        step: The optimiser's step it happened in, counts from 1.
+        operation: The first operation whose result was not finite while its operands were; empty if it is not known.
+        where: Canonical name of the module or parameter at it; empty if it is not known.
+    """
+
+    def __init__(self, message: str, *, step: int, operation: str, where: str) -> None:
+        super().__init__(message)
+        self.step = step
+        self.operation = operation
+        self.where = where
 
 
 class MissingExtraError(IsometryError, ImportError):

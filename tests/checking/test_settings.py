@@ -31,6 +31,11 @@ def test_a_rule_of_the_audit_is_told_to_be_one(word: str) -> None:
         Settings(select=(word,)).choose(RULES)
 
 
+def test_a_rule_of_watch_is_told_to_be_one() -> None:
+    with pytest.raises(SettingsError, match="the rule 'overfitting' belongs to isometry.watch"):
+        Settings(ignore=("overfitting",)).choose(RULES)
+
+
 def test_rules_that_the_settings_ignore_are_named_and_those_not_selected_are_not() -> None:
     made = Settings(select=("BWD",), ignore=("BWD102", "FWD"))
 

@@ -3,10 +3,10 @@ from importlib.resources import files
 
 import pytest
 
-from isometry.findings import AUDIT_RULES, RULES
+from isometry.findings import AUDIT_RULES, RULES, WATCH_RULES
 from tests.cli.running import invoke
 
-ALL_RULES = {**RULES, **AUDIT_RULES}
+ALL_RULES = {**WATCH_RULES, **RULES, **AUDIT_RULES}
 
 
 @pytest.mark.parametrize("code", sorted(ALL_RULES))
@@ -48,3 +48,11 @@ def test_without_a_word_all_rules_are_listed() -> None:
     lines = invoke("explain").stdout.splitlines()
 
     assert [line.split()[0] for line in lines] == sorted(ALL_RULES)
+
+
+def test_a_rule_that_also_reads_a_training_has_both_pages() -> None:
+    printed = " ".join(invoke("explain", "FWD103").stdout.split())
+
+    assert "silent on every sample" in printed
+    assert "While training (error) Almost all units of a layer have been silent for many steps." in printed
+    assert "While training" not in invoke("explain", "FWD101").stdout

@@ -1,5 +1,6 @@
 """Which finding explains which."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from isometry.anatomy.record import record
 from isometry.anatomy.task import make_task
-from isometry.findings import AUDIT_RULES, RULES
+from isometry.findings import AUDIT_RULES, RULES, WATCH_RULES
 from isometry.findings.causes import Places, explained, places_on
 from isometry.findings.rule import Rule
 from isometry.findings.run import rank
@@ -26,8 +27,9 @@ def rules(**explained_by: tuple[str, ...]) -> list[Rule]:
     return [Rule(code, "error", causes, lambda: iter(())) for code, causes in explained_by.items()]
 
 
-def test_no_rule_explains_itself_through_others() -> None:
-    edges = {code: set(rule.explained_by) for code, rule in {**AUDIT_RULES, **RULES}.items()}
+@pytest.mark.parametrize("table", [{**AUDIT_RULES, **RULES}, WATCH_RULES], ids=["before training", "while training"])
+def test_no_rule_explains_itself_through_others(table: Mapping[str, Rule]) -> None:
+    edges = {code: set(rule.explained_by) for code, rule in table.items()}
     while removable := {code for code, causes in edges.items() if not causes & edges.keys()}:
         edges = {code: causes for code, causes in edges.items() if code not in removable}
 
@@ -36,6 +38,7 @@ def test_no_rule_explains_itself_through_others() -> None:
 
 def test_only_rules_that_exist_explain_others() -> None:
     assert {cause for rule in (*RULES.values(), *AUDIT_RULES.values()) for cause in rule.explained_by} <= CODES
+    assert {cause for rule in WATCH_RULES.values() for cause in rule.explained_by} <= {*WATCH_RULES}
 
 
 def test_the_first_cause_that_was_found_counts_and_chains_end_at_their_root() -> None:

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from isometry._errors import UnknownNameError
-from isometry.findings import AUDIT_RULES, FAMILIES, RULES, find_rule
+from isometry.findings import AUDIT_RULES, FAMILIES, RULES, WATCH_RULES, find_rule
 from isometry.findings.explanation import explain, pages
 from isometry.findings.rule import PARTS
 from isometry.probes.evidence import PROBES
@@ -70,7 +70,7 @@ def test_a_wrong_name_is_answered_with_the_nearest() -> None:
 
 
 def test_every_rule_has_a_page() -> None:
-    assert [page.code for page in pages()] == sorted({*RULES, *AUDIT_RULES})
+    assert [page.code for page in pages()] == sorted({*RULES, *AUDIT_RULES, *WATCH_RULES})
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from isometry.checking.check import check, diagnose
-from isometry.findings import AUDIT_RULES, RULES
+from isometry.findings import AUDIT_RULES, RULES, WATCH_RULES
 from isometry.report.catalogue import MESSAGES
 from tests.findings import (
     broken_arithmetic,
@@ -84,7 +84,7 @@ def test_every_message_is_filled_in() -> None:
 
 
 def test_every_rule_has_a_message_and_every_message_a_rule() -> None:
-    assert set(MESSAGES) == {*RULES, *AUDIT_RULES}
+    assert set(MESSAGES) == {*RULES, *AUDIT_RULES, *WATCH_RULES}
 
 
 def test_a_model_in_eval_mode_is_measured_as_it_is_with_a_warning() -> None:

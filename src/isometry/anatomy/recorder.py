@@ -64,11 +64,11 @@ class Recorder(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if _is_transformed():
+        if is_transformed():
             return func(*args, **kwargs)
         if func is functional.multi_head_attention_forward:
             with self:
-                return _ENTERED_ATTENTION(*args, **kwargs)
+                return ENTERED_ATTENTION(*args, **kwargs)
         name = plain_name(func)
         if name in _ATTRIBUTES:  # also sets `.grad` or `.requires_grad`, which the guard keeps anyway
             return func(*args, **kwargs)
@@ -358,7 +358,7 @@ _ATTRIBUTES = frozenset({"shape", "dtype", "device", "grad_fn", "requires_grad",
 _MAX_NORM = 3  # position of the argument by which an embedding's rows are shortened in place
 
 
-def _is_transformed() -> bool:
+def is_transformed() -> bool:
     """Say whether this is inside vmap or grad of torch.func, where tensors stand for others that nobody may keep."""
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue] - there is no public way to ask
 
@@ -386,4 +386,4 @@ def _entered(function: Callable[..., Any]) -> Callable[..., Any]:
     return copy
 
 
-_ENTERED_ATTENTION = _entered(functional.multi_head_attention_forward)
+ENTERED_ATTENTION = _entered(functional.multi_head_attention_forward)

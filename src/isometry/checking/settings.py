@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from isometry._errors import SettingsError
 from isometry._registry import Registry
-from isometry.findings.rule import AUDIT_RULES, Rule
+from isometry.findings.rule import AUDIT_RULES, WATCH_RULES, Rule
 from isometry.report.facts import IGNORED, Skipped
 
 DEFAULT_STEPS = 20  # of the trial; enough for a network that can learn its batch to show it, seconds on a laptop
@@ -77,6 +77,10 @@ def _codes(words: tuple[str, ...], table: Registry[Rule]) -> frozenset[str]:
         if not codes and _codes_of(word, AUDIT_RULES):
             raise SettingsError(
                 f"the rule {word!r} belongs to isometry audit, which runs all of its rules. Leave it out here."
+            )
+        if not codes and _codes_of(word, WATCH_RULES):
+            raise SettingsError(
+                f"the rule {word!r} belongs to isometry.watch, which runs all of its rules. Leave it out here."
             )
         if not codes:
             raise SettingsError(

@@ -7,6 +7,7 @@ from isometry.cli.check import check
 from isometry.cli.explain import explain
 from isometry.cli.fix import demo, fix
 from isometry.cli.init import init
+from isometry.cli.watch import watch
 
 app = typer.Typer(
     help="Says whether a PyTorch network can train, names the cause, repairs the initialisation and proves it.",
@@ -14,5 +15,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (check, fix, init, audit, explain, demo):
+for command in (check, fix, init, audit, explain, watch, demo):
     app.command()(command)

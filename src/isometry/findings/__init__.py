@@ -13,9 +13,10 @@ from isometry.findings import (
     signal,
     targets,
     training,
+    watched,
     weights,
 )
-from isometry.findings.rule import AUDIT_RULES, RULES, Draft, Rule, find_rule
+from isometry.findings.rule import AUDIT_RULES, RULES, WATCH_RULES, Draft, Rule, find_rule
 
 FAMILIES = (
     arithmetic,
@@ -30,7 +31,8 @@ FAMILIES = (
     signal,
     targets,
     training,
+    *watched.FAMILIES,
     weights,
 )
 
-__all__ = ["AUDIT_RULES", "FAMILIES", "RULES", "Draft", "Rule", "find_rule"]
+__all__ = ["AUDIT_RULES", "FAMILIES", "RULES", "WATCH_RULES", "Draft", "Rule", "find_rule"]

@@ -137,7 +137,7 @@ def find_rule(word: str) -> Rule:
         UnknownNameError: If there is none, with the nearest.
     """
     by_name = Registry[Rule]("rule")
-    for each in {**RULES, **AUDIT_RULES}.values():  # some are in both
+    for each in {**WATCH_RULES, **RULES, **AUDIT_RULES}.values():  # of twins the one of `check` or `audit`
         by_name.add(each.name)(each)
         by_name.add(each.code)(each)
     return by_name[word if word in by_name else _nearest_case(word, tuple(by_name))]

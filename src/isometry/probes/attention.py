@@ -60,7 +60,7 @@ class AttentionWeights:
             return
         with torch.no_grad():
             is_opaque = operation.name != "softmax"
-            scores = _scores_of_attention(call) if is_opaque else _scores_of_softmax(call)
+            scores = scores_of_attention(call) if is_opaque else _scores_of_softmax(call)
             if scores is not None and scores.shape[-1] >= MIN_KEYS:
                 self._pending[operation.index] = _reduced(scores.float())
 
@@ -144,7 +144,7 @@ def _scores_of_softmax(call: Call) -> Tensor | None:
     return rows[:: max(len(rows) // MAX_ROWS, 1)]
 
 
-def _scores_of_attention(call: Call) -> Tensor | None:
+def scores_of_attention(call: Call) -> Tensor | None:
     """Compute the scores of some queries of some heads again."""
     query, key = call.args[:2] if len(call.args) > 1 else (call.kwargs["query"], call.kwargs["key"])
     if query.ndim == key.ndim == _HEAD_AXES - 1:

@@ -1,7 +1,8 @@
 """The curvature of the loss: how long a step of plain gradient descent may be before it climbs instead of falling."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,37 +11,78 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.task import Task
 
-ITERATIONS = 12  # of the power method; the estimate grows by a few per cent after that
-CLOSE = 0.01  # relative change of the estimate at which the iteration ends
+ITERATIONS = 12  # of Lanczos's method
+CLOSE = 0.01  # relative residual of the estimate at which the iteration ends
 SMALLEST = 1e-30
+ROUNDING = 1e-5  # of the largest eigenvalue by size; less is zero
+
+Direction = list[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How an optimiser stretches the directions of one parameter, see `stretched_curvature`.
+
+    Attributes:
+        factor: What the update multiplies the gradient by, d; a number or one for each weight, positive.
+        pull: What the update adds for each unit of the weight itself, c; a number or one for each weight.
+    """
+
+    factor: Tensor | float
+    pull: Tensor | float = 0.0
 
 
 def largest_curvature(task: Task, *, seed: int) -> float | None:
-    """Return the largest eigenvalue of the Hessian of a task's loss, by power iteration.
-
-    lambda = lim |H^k v| / |H^(k-1) v|
+    """Return the largest eigenvalue of the Hessian of a task's loss.
 
     Args:
         task: The task; nothing in it is changed.
         seed: Seed of dropout, of other random numbers in the forward pass, and of the first direction.
 
     Returns:
-        The eigenvalue of largest size if it is positive, loss units over squared weight units; None where the loss
-        cannot be differentiated twice, or where no direction curves upwards.
-
-    Source:
-        LeCun, Simard, Pearlmutter 1992, Automatic learning rate maximization; Pearlmutter 1994, Fast exact
-        multiplication by the Hessian.
+        The eigenvalue if it is positive, loss units over squared weight units; None where the loss cannot be
+        differentiated twice, or where no direction curves upwards.
     """
     try:
-        with preserved(task.model, seed=seed) as guard, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-            loss = task.compute_loss()
-            loss = sum(guard.losses[1:], start=guard.losses[0]) if guard.losses else loss
-            parameters = [each for each in task.model.parameters() if each.requires_grad]
-            with seeded(task.model, seed):
-                return _power_iteration(loss, parameters)
+        return stretched_curvature(task, None, seed=seed)
     except (RuntimeError, NotImplementedError):
         return None  # some kernels have no second derivative
+
+
+def stretched_curvature(
+    task: Task,
+    metrics: Mapping[int, Metric] | None,
+    *,
+    seed: int,
+    iterations: int = ITERATIONS,
+    close: float = CLOSE,
+) -> float | None:
+    """Return the largest eigenvalue of what an optimiser makes of the Hessian of a task's loss, by Lanczos.
+
+    lambda = max eigenvalue of D^(1/2) H D^(1/2) + C, with D = diag(d) and C = diag(c) of the metrics
+
+    Args:
+        task: The task; nothing in it is changed.
+        metrics: From the ids of parameters to their metrics, where others are left out; None for H itself.
+        seed: Seed of dropout, of other random numbers in the forward pass, and of the first direction.
+        iterations: Most products with the Hessian, counts.
+        close: Relative residual at which the iteration ends, dimensionless.
+
+    Returns:
+        The eigenvalue if it is positive, else None. It is reached from below.
+
+    Source:
+        Lanczos 1950; Pearlmutter 1994, Fast exact multiplication by the Hessian; the symmetric form of a preconditioned
+        Hessian: Cohen et al. 2022, arXiv:2207.14484, section 2.
+    """
+    with preserved(task.model, seed=seed) as guard, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        loss = task.compute_loss()
+        loss = sum(guard.losses[1:], start=guard.losses[0]) if guard.losses else loss
+        held = [each for each in task.model.parameters() if each.requires_grad]
+        parameters = held if metrics is None else [each for each in held if id(each) in metrics]
+        with seeded(task.model, seed):
+            operator = _operator(loss, parameters, metrics)
+            return None if operator is None else _largest_ritz(*operator, iterations=iterations, close=close)
 
 
 def stability_bound(curvature: float, momentum: float = 0.0) -> float:
@@ -61,8 +103,11 @@ def stability_bound(curvature: float, momentum: float = 0.0) -> float:
     return 2 * (1 + momentum) / curvature
 
 
-def _power_iteration(loss: Tensor, parameters: Sequence[Tensor]) -> float | None:
-    gradients = _gradients([loss], parameters, None)
+def _operator(
+    loss: Tensor, parameters: Sequence[Tensor], metrics: Mapping[int, Metric] | None
+) -> tuple[Callable[[Direction], Direction], Direction] | None:
+    """Return the product with the stretched Hessian, and a first direction; None if nothing curves."""
+    gradients = _gradients([loss], parameters, None) if parameters else ()
     pairs = [
         (each, gradient)
         for each, gradient in zip(parameters, gradients, strict=True)
@@ -71,18 +116,50 @@ def _power_iteration(loss: Tensor, parameters: Sequence[Tensor]) -> float | None
     if not pairs:
         return None
     chosen, slopes = [each for each, _ in pairs], [gradient for _, gradient in pairs]
-    direction = _normalised([torch.randn_like(each) for each in chosen])
-    estimate = 0.0
-    for _ in range(ITERATIONS):
-        found = _gradients(slopes, chosen, direction)
-        product = [torch.zeros_like(old) if new is None else new for new, old in zip(found, direction, strict=True)]
-        before, estimate = estimate, float(_dot(direction, product))
-        if not math.isfinite(estimate) or float(_dot(product, product)) < SMALLEST:
+    stretches = [Metric(1.0) if metrics is None else metrics[id(each)] for each in chosen]
+    roots = [each.factor**0.5 for each in stretches]
+
+    def product(direction: Direction) -> Direction:
+        stretched = [root * each for root, each in zip(roots, direction, strict=True)]
+        found = _gradients(slopes, chosen, stretched)
+        return [
+            metric.pull * old if new is None else root * new + metric.pull * old
+            for root, metric, new, old in zip(roots, stretches, found, direction, strict=True)
+        ]
+
+    return product, [torch.randn_like(each) for each in chosen]
+
+
+def _largest_ritz(
+    product: Callable[[Direction], Direction], start: Direction, *, iterations: int, close: float
+) -> float | None:
+    """Return the largest Ritz value; of all directions only two are kept, since copies of eigenvalues do no harm."""
+    current, before = _normalised(start), [torch.zeros_like(each) for each in start]
+    diagonal: list[float] = []
+    beside: list[float] = []
+    estimate = size = 0.0
+    for _ in range(iterations):
+        image = product(current)
+        diagonal.append(float(_dot(current, image)))
+        last = beside[-1] if beside else 0.0
+        rest = [new - diagonal[-1] * one - last * other for new, one, other in zip(image, current, before, strict=True)]
+        beside.append(math.sqrt(float(_dot(rest, rest))))
+        if not math.isfinite(diagonal[-1]) or not math.isfinite(beside[-1]):
             return None
-        direction = _normalised(product)
-        if abs(estimate - before) < CLOSE * abs(estimate):
+        estimate, residual, size = _top_of(diagonal, beside)
+        if residual <= max(close * abs(estimate), ROUNDING * size, SMALLEST):
             break
-    return estimate if estimate > 0 else None
+        before, current = current, [each / beside[-1] for each in rest]
+    return estimate if estimate > ROUNDING * size else None
+
+
+def _top_of(diagonal: Sequence[float], beside: Sequence[float]) -> tuple[float, float, float]:
+    """Return the largest eigenvalue of a tridiagonal matrix, the residual of its Ritz vector, and the largest size."""
+    matrix = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
+    for place, value in enumerate(beside[:-1]):
+        matrix[place, place + 1] = matrix[place + 1, place] = value
+    values, vectors = torch.linalg.eigh(matrix)
+    return float(values[-1]), abs(beside[-1] * float(vectors[-1, -1])), float(values.abs().max())
 
 
 def _gradients(

@@ -17,6 +17,7 @@ MESSAGES: dict[str, str] = {
     "FWD105": "The share of the signal that tells samples apart falls by {measured} decades ({allowed} allowed).",
     "FWD106": "Behind {where} nothing nonlinear comes before the next layer, as at {measured} of the gaps.",
     "FWD107": "The weights of every attention are even to {measured}, relative ({allowed} would tell keys apart).",
+    "FWD108": "The logits of the attention in {where} have grown to {measured} ({allowed} allowed).",
     "INI101": "{where} is constant: all of its entries are one number.",
     "INI102": "Only {measured} of the {allowed} units of {where} are distinct.",
     "INI103": "{where} holds numbers that nobody wrote; such tensors: {measured}.",
@@ -41,6 +42,10 @@ MESSAGES: dict[str, str] = {
     "PAR102": "The optimiser does not hold {measured} parameters that get a gradient, first {where}.",
     "TRN101": "A learning rate of {measured} undoes what it learns; {allowed} learns.",
     "TRN102": "A learning rate of {measured} moves nothing; {allowed} learns.",
+    "TRN103": "The loss swings by {measured} of its level and gets no lower ({allowed} allowed).",
+    "TRN104": "The loss stays at {measured}; a constant prediction comes to {allowed}.",
+    "TRN105": "The network overfits: {where} has risen from {allowed} to {measured}.",
+    "TRN106": "The loss jumped from {allowed} to {measured} in a single step.",
 }
 # The sentences where exactly one was measured.
 ONE: dict[str, str] = {

@@ -36,7 +36,7 @@ def to_document(diagnosis: Facts) -> dict[str, Any]:
         "trial": None if diagnosis.trial is None else asdict(diagnosis.trial),
         "jacobian": None if diagnosis.jacobian is None else asdict(diagnosis.jacobian),
     }
-    return {key: _plain(value) for key, value in document.items()}
+    return {key: plain(value) for key, value in document.items()}
 
 
 def to_json(diagnosis: Facts) -> str:
@@ -44,13 +44,14 @@ def to_json(diagnosis: Facts) -> str:
     return json.dumps(to_document(diagnosis), indent=2, allow_nan=False)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return a value in types that JSON has; a number that is not finite becomes None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, Sequence):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value

@@ -18,7 +18,7 @@ class Glyphs:
     """One set of signs.
 
     Attributes:
-        signs: Sign of each verdict and severity; a word always stands beside it.
+        signs: Sign of each verdict and severity, and of what still runs; a word always stands beside it.
         steps: Blocks of a bar from the thinnest to the full one.
         ellipsis: What stands for something left out.
         missing: What stands for a number that was not measured.
@@ -79,7 +79,7 @@ class Glyphs:
 
 
 UNICODE = Glyphs(
-    signs={"broken": "✗", "at-risk": "!", "healthy": "✓", "error": "✗", "warning": "!", "note": "·"},
+    signs={"broken": "✗", "at-risk": "!", "healthy": "✓", "error": "✗", "warning": "!", "note": "·", "running": "▸"},
     steps="▏▎▍▌▋▊▉█",
     ellipsis="…",
     missing="–",
@@ -89,7 +89,7 @@ UNICODE = Glyphs(
     is_ascii=False,
 )
 ASCII = Glyphs(
-    signs={"broken": "x", "at-risk": "!", "healthy": "+", "error": "x", "warning": "!", "note": "-"},
+    signs={"broken": "x", "at-risk": "!", "healthy": "+", "error": "x", "warning": "!", "note": "-", "running": ">"},
     steps="#",
     ellipsis="...",
     missing="-",
@@ -105,6 +105,7 @@ STYLES = {
     "error": "bold red",
     "warning": "bold yellow",
     "note": "bold cyan",
+    "running": "bold cyan",
 }
 
 

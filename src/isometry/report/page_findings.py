@@ -24,17 +24,22 @@ def findings_markup(diagnosis: Facts, *, prefix: str = "") -> Markup:
     """
     if not diagnosis.findings:
         return element("p", escaped(say("No findings: every rule that was judged holds.")))
-    anchor = _numbered_anchors(prefix)
-    return joined(_article(cause, anchor) for cause in causes(diagnosis.findings))
+    anchor = numbered_anchors(prefix)
+    return joined(article(cause, anchor) for cause in causes(diagnosis.findings))
 
 
 def sign_and_word(word: str) -> Markup:
     """Return a verdict or severity as sign and word; colour is added by the style, never instead."""
-    sign = element("span", escaped(UNICODE.signs[word]), aria_hidden="true")
-    return element("span", sign, SPACE, escaped(say(word)), class_=f"badge {word}")
+    return badge(word, word)
 
 
-def _numbered_anchors(prefix: str) -> Callable[[str], str]:
+def badge(kind: str, word: str) -> Markup:
+    """Return a word under the sign and colour of a verdict or severity."""
+    sign = element("span", escaped(UNICODE.signs[kind]), aria_hidden="true")
+    return element("span", sign, SPACE, escaped(say(word)), class_=f"badge {kind}")
+
+
+def numbered_anchors(prefix: str) -> Callable[[str], str]:
     """Return a giver of identifiers for findings: the code, and from the second of one code on also a number."""
     given: Counter[str] = Counter()
 
@@ -46,37 +51,50 @@ def _numbered_anchors(prefix: str) -> Callable[[str], str]:
     return anchor
 
 
-def _article(cause: Cause, anchor: Callable[[str], str]) -> Markup:
+def article(cause: Cause, anchor: Callable[[str], str], *, when: str = "", done: str = "") -> Markup:
+    """A finding with its numbers, what it explains folded below it.
+
+    Args:
+        cause: The finding.
+        anchor: Gives the identifier of its code.
+        when: At what time it was made, for a run; else empty.
+        done: What was done about it meanwhile, likewise.
+
+    Returns:
+        The article.
+    """
     finding = cause.finding
     return element(
         "article",
-        _heading(finding, anchor(finding.code)),
+        _heading(finding, anchor(finding.code), when),
         element("p", escaped(say(finding.message)), class_="message"),
-        _facts(finding),
+        _facts(finding, done),
         _symptoms(cause.symptoms, anchor),
         class_=f"finding {finding.severity}",
     )
 
 
-def _heading(finding: Finding, anchor: str) -> Markup:
+def _heading(finding: Finding, anchor: str, when: str) -> Markup:
     link = element("a", code(finding.code), href=f"#{anchor}")
-    return element("h3", sign_and_word(finding.severity), SPACE, link, SPACE, escaped(finding.name), id=anchor)
+    time = joined((SPACE, element("span", escaped(when), class_="when"))) if when else EMPTY
+    return element("h3", sign_and_word(finding.severity), SPACE, link, SPACE, escaped(finding.name), time, id=anchor)
 
 
-def _facts(finding: Finding) -> Markup:
-    return element("dl", *(_fact(label, content) for label, content in _labelled(finding) if content))
+def _facts(finding: Finding, done: str = "") -> Markup:
+    return element("dl", *(_fact(label, content) for label, content in _labelled(finding, done) if content))
 
 
 def _fact(label: str, content: Markup) -> Markup:
     return element("div", element("dt", escaped(say(label))), element("dd", content))
 
 
-def _labelled(finding: Finding) -> Iterator[tuple[str, Markup]]:
+def _labelled(finding: Finding, done: str) -> Iterator[tuple[str, Markup]]:
     yield "where", _where(finding.where)
     yield "measured", escaped(measured_against(finding))
     yield "cause", escaped(say(finding.cause))
     yield "because", code(finding.because) if finding.because else EMPTY
     yield "tested", EMPTY if finding.proof is None else escaped(proof_sentence(finding.proof, finding.unit))
+    yield "done", escaped(done)
     yield "remedy", escaped(say(finding.remedy.text))
     yield "code", code(suggestion(finding.remedy)) if finding.remedy.suggestion else EMPTY
 

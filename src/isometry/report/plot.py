@@ -7,6 +7,7 @@ from typing import Literal
 from rich.cells import cell_len
 
 from isometry.report.axes import Axis
+from isometry.report.finding import SEVERITIES, Severity
 from isometry.report.glyphs import UNICODE
 from isometry.report.markup import EMPTY, Markup, element, escaped, joined
 from isometry.report.numerals import numeral
@@ -22,6 +23,7 @@ MAX_MARKS = 40  # of a curve; more would hide its line
 LABEL_HEIGHT = 14  # user units between two labels at the right end
 NAME_WIDTH = 20  # letters of a name in the legend; two names must fit
 LETTER_WIDTH = 7.2  # user units, about
+FLAG_WIDTH = 11  # user units of a sign above the field
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,21 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """A place on the way to the right where something happened.
+
+    Attributes:
+        x: Where.
+        severity: `error`, `warning` or `note`, whose sign stands at its upper end.
+        label: What happened, said when pointed at.
+    """
+
+    x: float
+    severity: Severity
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """All that is drawn.
 
@@ -63,6 +80,7 @@ class Picture:
         y_axis: The range of the values.
         curves: What is drawn, the first one lowest.
         wording: How a value is written beside the line.
+        flags: What happened on the way, from the left to the right.
     """
 
     key: str
@@ -73,6 +91,7 @@ class Picture:
     y_axis: Axis
     curves: tuple[Curve, ...]
     wording: Callable[[float], str] = numeral
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +117,7 @@ def svg(picture: Picture) -> Markup:
         element("title", escaped(picture.title), id=title_id),
         element("desc", escaped(picture.description), id=description_id),
         _grid(picture, floor),
+        _flags(picture),
         *(_line(curve, places) for curve, places in drawn),
         *(_marks(curve, places, picture.wording) for curve, places in drawn),
         _end_labels([(curve, places) for curve, places in drawn if not curve.is_faint], picture.wording),
@@ -142,6 +162,23 @@ def _grid(picture: Picture, floor: float) -> Markup:
         parts.append(_words(tick.label, (LEFT + tick.share * (right - LEFT), bottom + 18), "middle"))
     parts.append(_words(picture.x_title, ((LEFT + right) / 2, HEIGHT - 8), "middle"))
     return element("g", *parts, class_="grid")
+
+
+def _flags(picture: Picture) -> Markup:
+    """Return a thin line for each flag, with its sign above where that covers no other, the gravest first."""
+    parts: list[Markup] = []
+    taken: list[float] = []
+    for flag in sorted(picture.flags, key=lambda flag: SEVERITIES.index(flag.severity)):
+        share = picture.x_axis.share(flag.x)
+        if share is None:
+            continue
+        x = LEFT + share * (WIDTH - LEFT - RIGHT)
+        line = element("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=f"{TOP:.1f}", y2=f"{HEIGHT - BOTTOM:.1f}")
+        is_free = all(abs(x - other) >= FLAG_WIDTH for other in taken)
+        sign = _words(UNICODE.signs[flag.severity], (x, TOP - 5), "middle", look="sign") if is_free else EMPTY
+        taken += [x] if is_free else []
+        parts.append(element("g", element("title", escaped(flag.label)), line, sign, class_=f"flag {flag.severity}"))
+    return joined(parts)
 
 
 def _line(curve: Curve, places: Sequence[_Place | None]) -> Markup:

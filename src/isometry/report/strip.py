@@ -46,8 +46,8 @@ def layer_strip(layers: Sequence[LayerRow], glyphs: Glyphs, *, width: int) -> Ta
         A table that fits into `width` from 60 cells on.
     """
     bar_width = next(bar for least, bar in BAR_WIDTHS if width >= least)
-    activations = _amounts([layer.activation_rms for layer in layers], glyphs, bar_width)
-    gradients = _amounts([layer.gradient_rms for layer in layers], glyphs, bar_width)
+    activations = amounts([layer.activation_rms for layer in layers], glyphs, bar_width)
+    gradients = amounts([layer.gradient_rms for layer in layers], glyphs, bar_width)
     kinds = [glyphs.shortened(layer.kind, MAX_KIND_WIDTH) for layer in layers]
     fans = [_fans(layer, glyphs) for layer in layers]
     taken = sum(_widest(column) + GAP for column in ([say("kind"), *kinds], [say("fans"), *fans])) + 2 * (
@@ -89,7 +89,8 @@ def decades_of(values: Iterable[float | None], *, least: int = MIN_DECADES) -> D
     return Decades(min(math.floor(math.log10(min(positive))), high - least), high)
 
 
-def _amounts(values: Sequence[float | None], glyphs: Glyphs, bar_width: int) -> list[str]:
+def amounts(values: Sequence[float | None], glyphs: Glyphs, bar_width: int) -> list[str]:
+    """Return a column of numbers with logarithmic bars of at most `bar_width` cells; without bars for 0."""
     decades = decades_of(values)
 
     def amount(value: float | None) -> str:

@@ -1,1 +1,7 @@
-"""Rules that judge a training while it runs: the history of a run in, findings out."""
+"""Rules over a training while it runs: the same codes as those of `check`, and a few more."""
+
+from isometry.findings.watched import arithmetic, gradients, loss, signal, training
+
+FAMILIES = (arithmetic, gradients, loss, signal, training)
+
+__all__ = ["FAMILIES"]

@@ -118,6 +118,7 @@ class Fault:
         action: What was done: `stop`, `skip` or `rollback`.
         restored: The step whose state was put back; None if none was.
         reason: Why the operation is not known; empty if it is.
+        rank: The process that met it, where several trained together.
     """
 
     step: int
@@ -127,6 +128,7 @@ class Fault:
     action: str
     restored: int | None = None
     reason: str = ""
+    rank: int = 0
 
 
 @dataclass(slots=True)

@@ -17,10 +17,31 @@ class Event:
     Attributes:
         step: The optimiser's steps that were made, counts.
         finding: The same value that `check` gives, under the same code.
+        rank: The process that made it, where several trained together.
     """
 
     step: int
     finding: Finding
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extreme:
+    """The largest value of one quantity that any of several processes recorded.
+
+    Attributes:
+        quantity: The field of a layer's reading, or `loss`.
+        value: As that field says.
+        where: Canonical name of the layer; empty for the loss.
+        step: The optimiser's step it was recorded in, counts from 1.
+        rank: The process that saw it.
+    """
+
+    quantity: str
+    value: float
+    where: str
+    step: int
+    rank: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +64,7 @@ class RunFacts:
         faults: Likewise.
         snapshots: Steps whose state was kept, oldest first.
         num_ranks: Processes that trained together, counts.
+        extremes: The worst that any process saw, where several trained together; then losses and shares are means.
     """
 
     name: str
@@ -60,3 +82,4 @@ class RunFacts:
     faults: tuple[Fault, ...] = ()
     snapshots: tuple[int, ...] = ()
     num_ranks: int = 1
+    extremes: tuple[Extreme, ...] = ()

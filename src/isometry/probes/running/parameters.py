@@ -1,0 +1,194 @@
+"""Norms of gradients, weights and updates of one step of the optimiser, all parameters at once."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isometry._memory import has_memory
+from isometry.probes.running.foreach import FOREACH
+from isometry.probes.running.norms import Norms
+from isometry.probes.running.readings import ParameterReading
+from isometry.probes.running.transfer import Transfer
+
+MAX_KEPT = 16_384  # numbers of one parameter that are kept from before the step, to see what the step adds
+PIECE = 64  # of them lie side by side: four lines of a processor's cache
+Named = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterTotals:
+    """What the parameters come to.
+
+    Attributes:
+        readings: In the order of the model.
+        gradient_norm: Euclidean norm of all gradients; None without any.
+        nonfinite: Names of parameters whose gradient or weight is not finite.
+    """
+
+    readings: tuple[ParameterReading, ...]
+    gradient_norm: float | None
+    nonfinite: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Numbers of one parameter.
+
+    Attributes:
+        pointer: Where the parameter lay in memory.
+        count: Its numbers.
+        now: A view of those that are looked at.
+        before: What they were before the step, and after it what the step took away from them.
+    """
+
+    pointer: int
+    count: int
+    now: Tensor
+    before: Tensor
+
+
+class ParameterNumbers:
+    """Measures around one step of the optimiser.
+
+    Gradients are measured whole. Of a parameter with more than `MAX_KEPT` numbers weight and update are read from some,
+    evenly spread. Of a parameter that is spread over several processes each measures its own part.
+
+    Args:
+        parameters: Canonical names and tensors, in the order of the model.
+    """
+
+    def __init__(self, parameters: Sequence[tuple[str, Tensor]]) -> None:
+        self._parameters = parameters
+        self._kept: dict[str, _Kept] = {}
+        self._gradients, self._weights, self._updates = Norms(), Norms(), Norms()
+        self._found: dict[str, Named] = {}
+        self._open: dict[str, _Kept] = {}
+        self._scale: Tensor | None = None
+
+    def before(self, scale: Tensor | None) -> None:
+        """Measure gradients and weights, and keep numbers of the weights.
+
+        Args:
+            scale: What the gradients are still multiplied by; None if they are as they should be.
+        """
+        trained = {name: each for name, each in self._parameters if each.requires_grad}
+        gradients = {name: local_part(each.grad) for name, each in trained.items() if each.grad is not None}
+        self._scale = scale
+        self._open = {name: kept for name, each in trained.items() if (kept := self._keep(name, each))}
+        FOREACH._foreach_copy_(
+            [each.before for each in self._open.values()], [each.now for each in self._open.values()]
+        )
+        self._found = {
+            "gradient": self._gradients.measure(
+                {name: each.detach() for name, each in gradients.items() if name in self._open and is_measured(each)}
+            ),
+            "weight": self._weights.measure({name: each.before for name, each in self._open.items()}),
+        }
+
+    def after(self) -> None:
+        """Measure what the step added."""
+        for name, parameter in self._parameters:
+            if name in self._open and local_part(parameter).data_ptr() != self._open[name].pointer:
+                self._open[name].now = _some(local_part(parameter.detach()))  # the optimiser put another in its place
+        FOREACH._foreach_sub_([each.before for each in self._open.values()], [each.now for each in self._open.values()])
+        self._found["update"] = self._updates.measure({name: each.before for name, each in self._open.items()})
+
+    def send(self, transfer: Transfer) -> Callable[[], ParameterTotals]:
+        """Send the numbers to the host.
+
+        Args:
+            transfer: What brings them over.
+
+        Returns:
+            What makes the readings, once the transfer was made.
+        """
+        numbers = {key: transfer.add(norms) for key, norms in self._found.items()}
+        scale = transfer.add({"scale": self._scale} if self._scale is not None else {})
+        sizes = {name: each.count for name, each in self._open.items()}
+        kept = {name: each.before.numel() for name, each in self._open.items()}
+        self.forget()
+
+        def totals() -> ParameterTotals:
+            divisor = scale.get("scale", 1.0)
+            gradients = {name: norm / divisor for name, norm in numbers.get("gradient", {}).items()}
+            rms = {
+                "gradient": _sizes_of(gradients, sizes),
+                "weight": _sizes_of(numbers.get("weight", {}), kept),
+                "update": _sizes_of(numbers.get("update", {}), kept),
+            }
+            for norms, key in zip((self._gradients, self._weights, self._updates), rms, strict=True):
+                norms.learn(rms[key])
+            return _totals(gradients, rms)
+
+        return totals
+
+    def forget(self) -> None:
+        """Drop what was measured of a step."""
+        self._found, self._open, self._scale = {}, {}, None
+
+    def _keep(self, name: str, parameter: Tensor) -> "_Kept | None":
+        """Return where numbers of a parameter are kept: the memory of the last time, as fresh memory takes longer."""
+        kept, local = self._kept.get(name), local_part(parameter.detach())
+        if kept is None or kept.pointer != local.data_ptr() or kept.count != local.numel():
+            if not is_measured(local):
+                return None
+            now = _some(local)
+            before = torch.empty(now.shape, dtype=now.dtype, device=now.device)
+            kept = self._kept[name] = _Kept(local.data_ptr(), local.numel(), now, before)
+        return kept
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """Return this process's part of a tensor that is spread over several."""
+    return getattr(tensor, "_local_tensor", tensor)
+
+
+def squared_norm(tensors: Sequence[Tensor]) -> Tensor | None:
+    """Return the squared Euclidean norm over all tensors, on their device; None without any or on several devices.
+
+    Args:
+        tensors: Large enough for single precision; the sum is in double.
+    """
+    measured = [local for each in tensors if is_measured(local := local_part(each.detach()))]
+    if len({tensor.device for tensor in measured}) != 1:
+        return None
+    norms = FOREACH._foreach_norm(measured, 2, dtype=torch.promote_types(measured[0].dtype, torch.float32))
+    return torch.stack(norms).double().square().sum()
+
+
+def _totals(gradients: dict[str, float], rms: dict[str, dict[str, float]]) -> ParameterTotals:
+    readings = tuple(
+        ParameterReading(
+            name=name, weight_rms=weight, gradient_rms=rms["gradient"].get(name), update_rms=rms["update"].get(name)
+        )
+        for name, weight in rms["weight"].items()
+    )
+    norm = math.hypot(*gradients.values()) if gradients else None
+    bad = [name for name, size in rms["weight"].items() if not math.isfinite(size + gradients.get(name, 0.0))]
+    return ParameterTotals(readings, norm, tuple(bad))
+
+
+def _sizes_of(norms: dict[str, float], counts: dict[str, int]) -> dict[str, float]:
+    """Return root mean squares from norms."""
+    return {name: norm / math.sqrt(counts[name]) for name, norm in norms.items()}
+
+
+def is_measured(tensor: Tensor) -> bool:
+    """Say whether a tensor is a block of floating-point numbers."""
+    if type(tensor) is Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu":
+        return tensor.is_floating_point() and tensor.numel() > 0  # most of them, in less time
+    return tensor.is_floating_point() and tensor.numel() > 0 and has_memory(tensor)
+
+
+def _some(tensor: Tensor) -> Tensor:
+    """Return a view of at most `MAX_KEPT` numbers of a tensor: pieces, evenly spread, not all of the same columns."""
+    if tensor.numel() <= MAX_KEPT or not tensor.is_contiguous():
+        return tensor
+    pieces = MAX_KEPT // PIECE
+    stride = tensor.numel() // pieces
+    while math.gcd(stride, tensor.shape[-1]) > 1:
+        stride -= 1
+    return tensor.as_strided((pieces, PIECE), (stride, 1))

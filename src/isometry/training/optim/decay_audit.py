@@ -1,0 +1,207 @@
+"""`audit_decay`: which tensor an optimiser decays, by how much and how, and where that is not what it should be."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from isometry._phrases import Phrase
+from isometry.anatomy.task import Task
+from isometry.planning.plan_table import as_html, as_text, folded_table
+from isometry.report.language import say
+from isometry.report.numerals import counted, numeral
+from isometry.training.optim.decay import Choice, choices_of
+
+Groups = Sequence[Mapping[str, Any]]
+
+SHOULD_NOT = Phrase("decays, and should not")
+LEFT_OUT = Phrase("does not decay, and could")
+NOWHERE = Phrase("is in no group: it does not train")
+TWICE = Phrase("is in several groups: it is updated by each")
+
+DECOUPLED = Phrase("a step takes lr × decay of the weight")
+IN_GRADIENT = Phrase("decay is added to the gradient, which momentum gathers")
+NORMALISED = Phrase("decay is added to the gradient and divided by its size: weights of large gradients hardly decay")
+UNKNOWN = Phrase("the optimiser decays by a rule of its own")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecayRow:
+    """What an optimiser does to one parameter.
+
+    Attributes:
+        choice: The parameter, its role and whether it should decay.
+        groups: Indices of the groups that hold it.
+        lr: Learning rate of its first group, dimensionless; None if no group holds it, or gives none.
+        weight_decay: That of its first group, likewise.
+        how: How the decay works, in a clause; empty where nothing decays.
+        share: Share of the weight that is lost at each step in the long run; None where it depends on the gradient.
+        problem: What is wrong, in a clause; empty if nothing is.
+    """
+
+    choice: Choice
+    groups: tuple[int, ...]
+    lr: float | None
+    weight_decay: float | None
+    how: Phrase
+    share: float | None
+    problem: Phrase
+
+    @property
+    def half_life(self) -> float:
+        """Steps in which the decay alone would halve the weight, counts; infinite without decay, NaN if unknown."""
+        if not self.weight_decay:
+            return math.inf
+        if self.share is None:
+            return math.nan
+        return math.log(2) / self.share if self.share else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class DecayAudit:
+    """Every parameter of a model with the decay that an optimiser gives it.
+
+    Attributes:
+        rows: In the order of the model; frozen parameters are left out.
+        strangers: Shapes of tensors in the groups that the model does not hold.
+    """
+
+    rows: tuple[DecayRow, ...]
+    strangers: tuple[tuple[int, ...], ...]
+
+    @property
+    def problems(self) -> tuple[DecayRow, ...]:
+        """The rows where something is wrong."""
+        return tuple(row for row in self.rows if row.problem)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every parameter decays as it should, in one group, and the groups hold nothing else."""
+        return not self.problems and not self.strangers
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        title = f"{counted(len(self.rows), 'tensor')}, {counted(len(self.problems), 'problem')}"
+        manners = ", ".join(dict.fromkeys(say(row.how) for row in self.rows if row.how))
+        yield folded_table(map(_cells, self.rows), title=title, caption=manners or None)
+        if self.strangers:
+            shapes = ", ".join(map(str, self.strangers))
+            yield Text(say("the groups hold tensors that the model lacks, of the shapes {shapes}", shapes=shapes))
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+
+def audit_decay(optimizer: Optimizer | Groups, model: nn.Module | Task, *, inputs: Any = None) -> DecayAudit:
+    """Say of each tensor of a model how an optimiser decays it, and where that is not what its role asks for.
+
+    Tables may decay or not, both are in use, and what is only guessed from a shape is no problem. That a weight does
+    not decay is one only where others do.
+
+    Args:
+        optimizer: An optimiser, or groups for one.
+        model: The module whose parameters it holds, or a Task.
+        inputs: A batch, from which the roles are read; without one, shapes and the classes of torch tell.
+
+    Returns:
+        A table.
+
+    Raises:
+        ModelError: If the model fails on its batch.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))
+        >>> audit = audit_decay(torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1), model)
+        >>> [(row.choice.name, str(row.problem)) for row in audit.problems]
+        ... # doctest: +NORMALIZE_WHITESPACE
+        [('0.bias', 'decays, and should not'), ('1.weight', 'decays, and should not'),
+         ('1.bias', 'decays, and should not')]
+    """
+    groups = cast("Groups", optimizer.param_groups if isinstance(optimizer, Optimizer) else optimizer)
+    homes: dict[int, list[int]] = {}
+    tensors: dict[int, Tensor] = {}
+    for index, group in enumerate(groups):
+        for tensor in _tensors(group["params"]):
+            homes.setdefault(id(tensor), []).append(index)
+            tensors[id(tensor)] = tensor
+    choices = choices_of(model, inputs=inputs)
+    known = {id(choice.parameter) for choice in choices}
+    does_any = any(group.get("weight_decay", 0.0) for group in groups)
+    rows = (
+        _row(choice, tuple(homes.get(id(choice.parameter), ())), optimizer, does_any=does_any)
+        for choice in choices
+        if choice.parameter.requires_grad
+    )
+    return DecayAudit(tuple(rows), tuple(tuple(each.shape) for key, each in tensors.items() if key not in known))
+
+
+def _tensors(params: Tensor | Iterable[Any]) -> list[Tensor]:
+    """Return the tensors of a group, of which an optimiser also takes one alone, and pairs with names."""
+    if isinstance(params, Tensor):
+        return [params]
+    return [each[1] if isinstance(each, tuple) else each for each in params]
+
+
+def _row(choice: Choice, homes: tuple[int, ...], optimizer: Optimizer | Groups, *, does_any: bool) -> DecayRow:
+    groups = cast("Groups", optimizer.param_groups if isinstance(optimizer, Optimizer) else optimizer)
+    group = groups[homes[0]] if homes else {}
+    decay = group.get("weight_decay")
+    how, share = _manner(optimizer, group) if decay else (Phrase(""), None)
+    return DecayRow(
+        choice=choice,
+        groups=homes,
+        lr=None if group.get("lr") is None else float(group["lr"]),
+        weight_decay=None if decay is None else float(decay),
+        how=how,
+        share=share,
+        problem=_problem(choice, homes, decays=bool(decay), does_any=does_any),
+    )
+
+
+def _problem(choice: Choice, homes: tuple[int, ...], *, decays: bool, does_any: bool) -> Phrase:
+    if not homes:
+        return NOWHERE
+    if len(homes) > 1:
+        return TWICE
+    if choice.is_table or choice.is_guess or decays == choice.decays:
+        return Phrase("")
+    if decays:
+        return SHOULD_NOT
+    return LEFT_OUT if does_any else Phrase("")
+
+
+def _manner(optimizer: Optimizer | Groups, group: Mapping[str, Any]) -> tuple[Phrase, float | None]:
+    """Return how a group decays, and which share of a weight it takes at each step in the long run."""
+    lr, decay = group.get("lr"), float(group["weight_decay"])
+    is_decoupled = bool(group.get("decoupled_weight_decay"))  # torch's mark on the kin of Adam
+    if is_decoupled or isinstance(optimizer, torch.optim.Adafactor | torch.optim.Muon):
+        return DECOUPLED, None if lr is None else float(lr) * decay
+    if isinstance(optimizer, torch.optim.SGD):
+        gathered = (1 - group["dampening"]) / (1 - group["momentum"]) if group["momentum"] else 1.0
+        return IN_GRADIENT, float(group["lr"]) * decay * gathered
+    if "decoupled_weight_decay" in group or isinstance(optimizer, torch.optim.RMSprop | torch.optim.Adagrad):
+        return NORMALISED, None
+    return UNKNOWN, None
+
+
+def _cells(row: DecayRow) -> dict[str, str]:
+    by = f"{numeral(row.lr)} × {numeral(row.weight_decay)}" if row.lr is not None and row.weight_decay else ""
+    if row.problem:
+        note = say("{problem}: {reason}", problem=row.problem, reason=row.choice.reason) if row.groups else row.problem
+    else:
+        note = "" if row.weight_decay else row.choice.reason
+    return {
+        say("tensor"): row.choice.name,
+        say("role"): row.choice.role,
+        say("lr × decay"): by,
+        say("halves in, steps"): numeral(row.half_life) if math.isfinite(row.half_life) else "",
+        say("note"): say(note),
+    }

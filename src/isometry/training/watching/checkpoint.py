@@ -1,0 +1,142 @@
+"""A training on disk: weights as safetensors, the rest as a file that torch loads without running code.
+
+Both files are written whole beside their places before the first is moved there. A process that is killed between the
+two moves leaves the weights of the new step and, as `checkpoint.pt.next`, the state that belongs to them.
+"""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from isometry._errors import RunError
+from isometry.training.watching.snapshot import RandomState, Stateful, Training
+from isometry.training.watching.wrappers import unwrapped
+
+WEIGHTS, STATE = "checkpoint.safetensors", "checkpoint.pt"
+NEXT = ".next"  # ends the name of a file that is whole and waits to be moved
+
+
+def save_checkpoint(folder: str | os.PathLike[str], training: Training, *, step: int) -> None:
+    """Write the state of a training; whenever the process is killed, one whole checkpoint is left.
+
+    Args:
+        folder: Where; it must exist.
+        training: What to write.
+        step: The optimiser's steps that were made, counts.
+
+    Raises:
+        OSError: If the system refuses to write.
+    """
+    weights, state = Path(folder) / WEIGHTS, Path(folder) / STATE
+    if (pending := _state_of(weights, state)) is not None and pending != state:
+        pending.replace(state)  # a process that was killed between its two moves
+    drafts = [path.with_name(path.name + NEXT) for path in (weights, state)]
+    save_model(unwrapped(training.model), str(drafts[0]), metadata={"format": "pt", "step": str(step)})
+    torch.save(_states(training, step), drafts[1])
+    drafts[0].chmod(drafts[1].stat().st_mode)  # safetensors makes private files
+    drafts[0].replace(weights)
+    drafts[1].replace(state)
+
+
+def load_checkpoint(
+    folder: str | os.PathLike[str],
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    scheduler: Stateful | None = None,
+    scaler: Stateful | None = None,
+) -> int:
+    """Put a training back as its last checkpoint holds it, and the random states with it.
+
+    Args:
+        folder: Of the watched run.
+        model: Of the same class and sizes as the one that was trained; its weights and buffers are written.
+        optimizer: Over the same parameters; None leaves its state out.
+        scheduler: As it was given to `watch`; None leaves its state out.
+        scaler: Likewise.
+
+    Returns:
+        The optimiser's steps that were made until then: what `watch(..., first_step=...)` goes on from.
+
+    Raises:
+        RunError: If the folder holds no checkpoint, or one of another training.
+    """
+    weights, path = Path(folder) / WEIGHTS, Path(folder) / STATE
+    whole = _state_of(weights, path)
+    if whole is None:
+        raise RunError(
+            f"{str(folder)!r} holds no checkpoint. One is written there by isometry.watch(..., to=[folder], "
+            "snapshot_every=100) when the run begins, and after every so many steps."
+        )
+    state: dict[str, Any] = torch.load(whole, weights_only=True, map_location="cpu")
+    given: dict[str, Any] = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    missing = [name for name, each in given.items() if each is not None and name not in state]
+    if missing:
+        raise RunError(
+            f"the checkpoint in {str(folder)!r} holds no {missing[0]}. Give {missing[0]}=None, "
+            f"or give watch(..., {missing[0]}=...) when the run is recorded."
+        )
+    try:
+        load_model(unwrapped(model), str(weights))
+    except RuntimeError as error:
+        raise RunError(
+            f"the checkpoint in {str(folder)!r} is of another model than {type(unwrapped(model)).__name__}: "
+            f"{' '.join(str(error).split())}. Make the model as it was made for the run."
+        ) from error
+    for name, each in given.items():
+        if each is not None:
+            each.load_state_dict(state[name])
+    _restore_random(state["random"])
+    return int(state["step"])
+
+
+def _states(training: Training, step: int) -> dict[str, Any]:
+    now = RandomState.now(training.model)
+    kind, words, *rest = now.numpy_state
+    return {
+        "step": step,
+        "optimizer": training.optimizer.state_dict(),
+        **{name: each.state_dict() for name, each in training.stateful.items()},
+        "random": {
+            "torch": now.torch_state,
+            "cuda": dict(now.cuda_states),
+            "numpy": [kind, torch.from_numpy(words.astype(np.int64)), *rest],
+            "python": now.python_state,
+        },
+    }
+
+
+def _restore_random(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    for card, held in state["cuda"].items():
+        if card < torch.cuda.device_count():
+            torch.cuda.set_rng_state(held, card)
+    kind, words, *rest = state["numpy"]
+    np.random.set_state((kind, words.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - what the loop may draw from
+    random.setstate(state["python"])
+
+
+def _state_of(weights: Path, state: Path) -> Path | None:
+    """Return the file of the step whose weights are there; None if there is none."""
+    if not weights.is_file():
+        return None
+    with safe_open(str(weights), "pt") as opened:
+        step = (opened.metadata() or {}).get("step")
+    for path in (state, state.with_name(state.name + NEXT)):
+        if path.is_file() and _step_of(path) == step:
+            return path
+    return None
+
+
+def _step_of(path: Path) -> str | None:
+    try:
+        return str(torch.load(path, weights_only=True, map_location="cpu", mmap=True)["step"])
+    except (RuntimeError, OSError, KeyError):  # torn: the process was killed while it wrote
+        return None

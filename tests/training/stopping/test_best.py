@@ -1,0 +1,167 @@
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from isometry._errors import ShapeError
+from isometry.training.stopping.best import BestWeights
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+
+
+def spoil(model: nn.Module) -> None:
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.add_(1)
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_weights_and_buffers_come_back_bit_for_bit_in_the_same_tensors() -> None:
+    model = network()
+    model(torch.randn(8, 3))
+    before, tensors = copy.deepcopy(model.state_dict()), list(model.parameters())
+    kept = BestWeights(model)
+    kept.keep()
+    spoil(model)
+
+    assert kept.restore()
+    assert equal(model.state_dict(), before)
+    assert all(one is other for one, other in zip(tensors, model.parameters(), strict=True))
+
+
+def test_buffers_that_are_not_saved_come_back_too() -> None:
+    model = network()
+    model.register_buffer("mask", torch.ones(2), persistent=False)
+    kept = BestWeights(model)
+    kept.keep()
+    spoil(model)
+    kept.restore()
+
+    assert torch.equal(model.get_buffer("mask"), torch.ones(2))
+
+
+def test_a_tied_weight_is_kept_once() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5, bias=False))
+    model[1].weight = model[0].weight
+    kept = BestWeights(model)
+    kept.keep()
+    spoil(model)
+    kept.restore()
+
+    assert list(kept.state_dict()) == ["0.weight"]
+    assert model[1].weight is model[0].weight
+
+
+def test_special_numbers_and_types_keep_their_bits() -> None:
+    model = nn.Module()
+    odd = torch.tensor([float("nan"), -0.0, float("inf"), 1e-45])
+    model.register_buffer("odd", odd.clone())
+    model.register_buffer("narrow", torch.tensor([1.5], dtype=torch.bfloat16))
+    model.register_buffer("number", torch.tensor(7))
+    kept = BestWeights(model)
+    kept.keep()
+    spoil(model)
+    kept.restore()
+
+    assert torch.equal(model.get_buffer("odd").view(torch.int32), odd.view(torch.int32))
+    assert (model.get_buffer("narrow").item(), model.get_buffer("number").item()) == (1.5, 7)
+
+
+def test_a_copy_made_in_inference_mode_is_restored_to_weights_that_train_on() -> None:
+    model = network()
+    before, kept = copy.deepcopy(model.state_dict()), BestWeights(model)
+    with torch.inference_mode():
+        kept.keep()
+    spoil(model)
+    kept.restore()
+    restored = equal(model.state_dict(), before)
+    model(torch.randn(4, 3)).sum().backward()
+
+    assert restored
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_without_a_copy_nothing_is_written() -> None:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+
+    assert not BestWeights(model).restore()
+    assert equal(model.state_dict(), before)
+
+
+def test_an_interrupt_while_copying_leaves_the_copy_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    kept = BestWeights(model)
+    kept.keep()
+    spoil(model)
+    calls = iter(range(2))
+
+    def interrupted(tensor: torch.Tensor, **_: object) -> torch.Tensor:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return tensor.clone()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "to", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            kept.keep()
+    kept.restore()
+
+    assert equal(model.state_dict(), before)
+
+
+@pytest.mark.parametrize("wrapper", ["module", "_orig_mod"])  # of a parallel and of a compiled model
+def test_the_copy_travels_through_a_file_and_past_a_wrapper(wrapper: str) -> None:
+    model, file = network(), io.BytesIO()
+    kept = BestWeights(model)
+    kept.keep()
+    torch.save(kept.state_dict(), file)
+    file.seek(0)
+    other = nn.Sequential()
+    other.add_module(wrapper, copy.deepcopy(model))
+    spoil(other)
+    resumed = BestWeights(other)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    resumed.restore()
+
+    assert equal(other.get_submodule(wrapper).state_dict(), model.state_dict())
+
+
+def test_a_buffer_that_grew_is_replaced_and_an_expanded_one_too() -> None:
+    model = nn.Module()
+    model.register_buffer("cache", torch.zeros(2))
+    model.register_buffer("places", torch.arange(3).expand(2, 3))
+    kept = BestWeights(model)
+    kept.keep()
+    model.register_buffer("cache", torch.ones(5))
+    kept.restore()
+
+    assert torch.equal(model.get_buffer("cache"), torch.zeros(2))
+    assert torch.equal(model.get_buffer("places"), torch.arange(3).expand(2, 3))
+
+
+def test_a_parameter_of_another_shape_is_refused() -> None:
+    model = network()
+    kept = BestWeights(model)
+    kept.keep()
+    model[2] = nn.Linear(4, 7)
+
+    with pytest.raises(ShapeError, match=r"'2\.weight' has shape \(7, 4\) .* it had \(3, 4\)"):
+        kept.restore()
+
+
+def test_the_copy_can_lie_on_another_device() -> None:
+    kept = BestWeights(network(), device="cpu")
+    kept.keep()
+
+    assert {tensor.device.type for tensor in kept.state_dict().values()} == {"cpu"}
+    assert kept.is_kept
