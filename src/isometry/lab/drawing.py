@@ -99,13 +99,13 @@ def _draw_series(axes: "Axes", figure: Figure) -> None:
 
 
 def _draw(axes: "Axes", series: Series, look: Mapping[str, Any]) -> None:
+    x, y = list(series.x), list(series.y)
     if series.mark == "band":
-        plain = {name: value for name, value in look.items() if name != "linestyle"}
-        axes.fill_between(series.x, series.y, series.upper, alpha=0.2, linewidth=0, **plain)
+        axes.fill_between(x, y, list(series.upper), alpha=0.2, linewidth=0, color=look["color"], label=series.name)
     elif series.mark == "points":
-        axes.plot(series.x, series.y, **{**look, "linestyle": "none"}, marker="o", markersize=3.5)
+        axes.plot(x, y, "o", markersize=3.5, color=look["color"], label=series.name)
     else:
-        axes.plot(series.x, series.y, linewidth=1.4, **look)
+        axes.plot(x, y, linewidth=1.4, **look)
 
 
 def _draw_map(canvas: "Canvas", axes: "Axes", plane: Map) -> None:
