@@ -231,7 +231,7 @@ def test_every_package_has_a_floor_and_a_folder_of_tests() -> None:
 
 def test_folders_at_the_root_are_those_of_the_plan() -> None:
     tracked = {"src", "tests", "docs", "benchmarks", "examples", "changelog"}
-    ignored = {"build", "dist"}
+    ignored = {"build", "dist", "runs"}
 
     assert {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] not in "._"} <= tracked | ignored
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from isometry.anatomy.builders import load_task
 from isometry.checking.check import diagnose
 from isometry.findings import RULES
+from isometry.training.watching.reader import read_run
 
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "README.vi.md"]
@@ -67,8 +69,23 @@ def test_an_example_is_judged_as_its_page_says(name: str) -> None:
     assert diagnose(load_task(f"{path}:build")).verdict == VERDICTS[name]
 
 
-def test_every_example_has_a_verdict() -> None:
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(VERDICTS)
+def test_every_example_has_a_verdict_or_is_run() -> None:
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(VERDICTS) | {"watched"}
+
+
+@pytest.mark.slow
+def test_the_example_of_a_watched_run_is_lost_without_the_watch_and_saved_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sklearn", reason="the example uses scikit-learn")
+    monkeypatch.chdir(tmp_path)
+
+    runpy.run_path(str(ROOT / "examples" / "watched.py"), run_name="__main__")
+    lost, saved = (float(each) for each in re.findall(r"([\d.]+)%", capsys.readouterr().out))
+
+    assert lost < 20
+    assert saved > 94
+    assert read_run("runs/digits").faults[0].restored == 200
 
 
 def test_both_readmes_show_the_same_code() -> None:

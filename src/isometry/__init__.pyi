@@ -28,6 +28,8 @@ from isometry.report.diagnosis import Diagnosis as Diagnosis
 from isometry.report.finding import Finding as Finding
 from isometry.report.finding import Remedy as Remedy
 from isometry.schemes import SCHEMES as SCHEMES
+from isometry.training.labels.memorise import can_memorise as can_memorise
+from isometry.training.labels.mislabelled import find_mislabelled as find_mislabelled
 from isometry.training.optim.groups import param_groups as param_groups
 from isometry.training.stopping.early import EarlyStopping as EarlyStopping
 from isometry.training.stopping.replay import replay as replay
@@ -52,8 +54,10 @@ __all__ = [
     "Task",
     "assert_trainable",
     "audit",
+    "can_memorise",
     "check",
     "explain",
+    "find_mislabelled",
     "fix",
     "load_task",
     "make_task",

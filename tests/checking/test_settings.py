@@ -32,7 +32,7 @@ def test_a_rule_of_the_audit_is_told_to_be_one(word: str) -> None:
 
 
 def test_a_rule_of_watch_is_told_to_be_one() -> None:
-    with pytest.raises(SettingsError, match="the rule 'overfitting' belongs to isometry.watch"):
+    with pytest.raises(SettingsError, match=r"the rule 'overfitting' belongs to isometry\.watch"):
         Settings(ignore=("overfitting",)).choose(RULES)
 
 

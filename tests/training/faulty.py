@@ -41,13 +41,13 @@ def faulty(code: str, *, by: int) -> Callable[[Callable[[int, bool], Training]],
     return enter
 
 
-@faulty("TRN101", by=30)
+@faulty("TRN101", by=60)
 def adam_a_hundred_times_too_fast(seed: int, is_faulty: bool) -> Training:
     model = perceptron(64, 128, 128, 10)
     return classify(model, torch.optim.Adam(model.parameters(), lr=0.3 if is_faulty else 3e-3), seed=seed, steps=200)
 
 
-@faulty("TRN101", by=30)
+@faulty("TRN101", by=60)
 def descent_a_hundred_times_too_fast(seed: int, is_faulty: bool) -> Training:
     model = perceptron(64, 128, 128, 10)
     optimizer = torch.optim.SGD(model.parameters(), lr=5.0 if is_faulty else 0.05, momentum=0.9)

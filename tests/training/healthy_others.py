@@ -1,11 +1,12 @@
 """Sound trainings whose losses are noisy, negative, rise by design, or are no classifier's."""
 
+import warnings
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.nn import GCNConv
 
 from tests.training.healthy_classifiers import perceptron
 from tests.training.runs import Training, batches, descend, digits, healthy
@@ -232,7 +233,12 @@ class Neighbours(nn.Module):
 
     def __init__(self, edges: Tensor) -> None:
         super().__init__()
-        self.first, self.second = GCNConv(64, 32), GCNConv(32, 10)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # torch_geometric scripts functions, as torch no longer likes
+            geometric = pytest.importorskip("torch_geometric.nn")
+        self.first, self.second = geometric.GCNConv(64, 32), geometric.GCNConv(32, 10)
         self.edges = edges
 
     def forward(self, x: Tensor) -> Tensor:
@@ -276,6 +282,35 @@ def field_of_sines(seed: int) -> Training:
         places = torch.rand(256, 2, generator=generator) * 2 - 1
         targets = torch.sin(9 * places[:, :1]) * torch.cos(7 * places[:, 1:])
         return descend(optimizer, functional.mse_loss(model(places), targets))
+
+    return Training(model=model, optimizer=optimizer, step=step, steps=400)
+
+
+class TwoTasks(nn.Module):
+    """A trunk with two heads: classes, and numbers that nobody can tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.classes, self.numbers = nn.Linear(64, 64), nn.Linear(64, 10), nn.Linear(64, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        inner = torch.relu(self.trunk(x))
+        return self.classes(inner), self.numbers(inner)
+
+
+@healthy
+def two_tasks_in_turn(seed: int) -> Training:
+    inputs, targets = digits()
+    order = batches(1297, 64, seed=seed)
+    model = TwoTasks()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step(number: int) -> Tensor:
+        chosen = next(order)
+        classes, numbers = model(inputs[chosen])
+        if number % 2:
+            return descend(optimizer, functional.mse_loss(numbers, 2 * torch.randn_like(numbers)))
+        return descend(optimizer, functional.cross_entropy(classes, targets[chosen]))
 
     return Training(model=model, optimizer=optimizer, step=step, steps=400)
 

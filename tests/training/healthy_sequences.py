@@ -2,10 +2,10 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests.training.runs import Training, classify, descend, digits, healthy, windows
 
@@ -53,8 +53,11 @@ def tied_transformer_on_text(seed: int) -> Training:
 
 @healthy
 def gpt2_on_text(seed: int) -> Training:
-    config = GPT2Config(vocab_size=128, n_positions=64, n_embd=64, n_layer=3, n_head=4, bos_token_id=0, eos_token_id=0)
-    model = GPT2LMHeadModel(config)
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(
+        vocab_size=128, n_positions=64, n_embd=64, n_layer=3, n_head=4, bos_token_id=0, eos_token_id=0
+    )
+    model = transformers.GPT2LMHeadModel(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 50))
     return next_letters(model, optimizer, seed=seed, steps=200, schedule=schedule, clip=1.0)

@@ -13,16 +13,20 @@ KIBI = 1024
 SHARE = "share of "  # how the units of shares begin
 QUANTITIES = frozenset(
     {  # units that name what was measured, and stand before the number
+        "largest logit",
         "largest magnitude",
         "largest number",
         "learning rate",
         "log of the sum of probabilities",
         "loss",
+        "loss scale",
         "mean count",
         "mean over spread",
         "relative deviation",
         "root mean square",
         "sum of a sample's probabilities",
+        "swing over level",
+        "update over weight",
     }
 )
 SINGULAR = {
@@ -40,6 +44,7 @@ SINGULAR = {
     "outputs": "output",
     "parameters": "parameter",
     "standard deviations": "standard deviation",
+    "steps that are not finite": "step that is not finite",
     "tensors": "tensor",
 }
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

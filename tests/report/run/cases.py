@@ -206,7 +206,7 @@ def together() -> RunFacts:
         Fault(step=40, during="loss", operation="nll_loss", where="", action="skip"),
         Fault(step=90, during="backward", operation="", where="layers.2.weight", action="rollback", rank=1),
         Fault(step=130, during="update", operation="", where="", action="skip", reason="the inputs are gone"),
-        BACK,
+        replace(BACK, rank=1),
     )
     said = replace(DYING, code="NUM101", name="nan-inf", where=("layers.8",), unit="", message="Step 700 came to NaN.")
     extremes = tuple(

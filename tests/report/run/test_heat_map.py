@@ -66,11 +66,19 @@ def test_it_says_how_many_layers_stand_in_a_row() -> None:
     assert pooling_sentence(Grid((1,), ("a",), ((1.0,),))) == ""
 
 
-def test_a_long_name_keeps_its_end_and_is_said_whole_when_pointed_at() -> None:
-    name = "encoder.blocks.17.attention.output.projection"
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("encoder.blocks.17.attention.output.projection", "…output.projection"),
+        ("encoder.blocks.17.attention.query", "…attention.query"),
+        ("a_name_without_a_dot_at_all", "…hout_a_dot_at_all"),
+        ("short.name", "short.name"),
+    ],
+)
+def test_a_long_name_keeps_its_last_parts_and_is_said_whole_when_pointed_at(name: str, shown: str) -> None:
     text = drawn((1.0,), names=(name,))
 
-    assert "…output.projection<" in text
+    assert f">{shown}<" in text
     assert f"<title>{name}</title>" in text
 
 

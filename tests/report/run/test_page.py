@@ -5,11 +5,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from isometry.probes.running.readings import Evaluation
 from isometry.report.page import POLICY
 from isometry.report.run.facts import Event
 from isometry.report.run.page import run_fragment, run_page
+from isometry.report.run.view import run_text
 from tests.report.html_reading import read
 from tests.report.run.cases import BACK, DYING, RUNS, SPIKE, blank, run, troubled
 from tests.report.test_vietnamese import untranslated
@@ -99,6 +101,39 @@ def test_any_name_is_shown_and_becomes_no_element(name: str) -> None:
     reading = read(run_page(replace(facts, name=f"<b>{name}", evaluations=evaluations, events=(event,))))
 
     assert not reading.named("b")
+
+
+@given(numbers=st.lists(st.floats(), min_size=1, max_size=12), lang=st.sampled_from(["en", "vi"]))
+@settings(max_examples=60, deadline=None)
+def test_any_numbers_are_shown(numbers: list[float], lang: str) -> None:
+    def number(place: int) -> float:
+        return numbers[place % len(numbers)]
+
+    facts = run(steps=30, depth=2, every=5)
+    readings = tuple(
+        replace(
+            each,
+            losses=tuple(number(each.step + place) for place in range(len(each.losses))),
+            learning_rates=(number(each.step + 1),),
+            gradient_norm=number(each.step + 2),
+            noise_scale=number(each.step + 3),
+            layers=tuple(
+                replace(layer, activation_rms=number(place), dead_share=number(place + 1), logit_max=number(place + 2))
+                for place, layer in enumerate(each.layers, start=each.step)
+            ),
+            parameters=tuple(
+                replace(weight, weight_rms=number(place), gradient_rms=number(place + 1), update_rms=number(place + 2))
+                for place, weight in enumerate(each.parameters, start=each.step)
+            ),
+        )
+        for each in facts.readings
+    )
+    evaluations = tuple(Evaluation(step=step, metrics={"a_loss": number(step)}) for step in range(5))
+    facts = replace(facts, readings=readings, evaluations=evaluations)
+    text = run_text(facts, lang=lang, width=60)
+
+    assert max(map(cell_len, text.splitlines())) <= 60
+    assert read(run_page(facts, lang=lang)).named("main")
 
 
 def test_a_page_of_a_thousand_layers_stays_small() -> None:

@@ -87,6 +87,20 @@ def test_events_and_faults_make_one_story_in_the_order_of_steps() -> None:
     assert list(tally_words(run())) == ["nothing to report"]
 
 
+def test_no_fault_is_lost_and_no_event() -> None:
+    faults = (BACK, replace(BACK, during="loss"), replace(BACK, step=800))
+    events = (Event(step=700, finding=NAN), Event(step=750, finding=NAN), Event(step=700, finding=SPIKE))
+    found = incidents(replace(run(), faults=faults, events=events))
+
+    assert sorted((each.step, each.finding is not None, each.fault is not None) for each in found) == [
+        (700, False, True),
+        (700, True, False),
+        (700, True, True),
+        (750, True, False),
+        (800, False, True),
+    ]
+
+
 def test_progress_says_only_what_is_known() -> None:
     assert list(progress_words(blank())) == ["step 0", "0 s"]
     assert list(progress_words(run(steps=20)))[2:] == ["250 steps/s", "80 ms"]

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations
 from transformers.trainer_pt_utils import get_parameter_names
 
 from isometry._errors import ShapeError
+from isometry.planning import roles
 from isometry.planning.roles import ROLES
 from isometry.training.optim.decay import DECLARED, choices_of
 from tests.anatomy.architectures import ARCHITECTURES
@@ -129,19 +130,67 @@ def test_what_mixes_units_decays_and_nothing_else(name: str, has_batch: bool) ->
     assert decaying(make(), torch.randn(shape) if has_batch else None) == expected
 
 
-def test_numbers_of_two_axes_that_mix_nothing_are_told_by_a_forward_pass_alone() -> None:
-    class Gated(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer, self.rates = nn.Linear(8, 8), nn.Parameter(torch.randn(4, 8))
+class Raw(nn.Module):
+    """A layer around a parameter, and what is done with the two."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            return (self.layer(x) * torch.sigmoid(self.rates)).sum(1)
+    def __init__(self, *shape: int, forward: Callable[[nn.Linear, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.raw, self._forward = nn.Linear(8, 8), nn.Parameter(torch.randn(shape)), forward
 
-    assert decaying(Gated(), torch.randn(3, 4, 8)) == {"layer.weight"}
-    assert decaying(Gated()) == {"layer.weight", "rates"}
-    blind = {choice.name: choice for choice in choices_of(Gated())}
-    assert blind["rates"].reason == "it has the shape of a matrix; a batch would show what it does"
+    def forward(self, x: Tensor) -> Tensor:
+        return self._forward(self.layer, self.raw, x)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "with_batch", "without"),
+    [
+        pytest.param(
+            Raw(4, 8, forward=lambda layer, raw, x: (layer(x) * torch.sigmoid(raw)).sum(1)),
+            torch.randn(3, 4, 8),
+            roles.OTHER,
+            roles.HIDDEN,
+            id="gates of two axes",
+        ),
+        pytest.param(
+            Raw(4, 8, forward=lambda layer, raw, x: layer(torch.tanh(x) + raw)),
+            torch.randn(3, 4, 8),
+            roles.POSITION,
+            roles.HIDDEN,
+            id="positions of two axes",
+        ),
+        pytest.param(
+            Raw(9, 8, forward=lambda layer, raw, x: layer(nn.functional.embedding(x, raw))),
+            torch.tensor([[0, 1, 2, 1], [2, 8, 0, 1]]),
+            roles.EMBEDDING,
+            roles.HIDDEN,
+            id="an embedding",
+        ),
+        pytest.param(
+            Raw(9, 8, forward=lambda layer, raw, x: layer(raw[x])),
+            torch.tensor([[0, 1, 2, 1], [2, 8, 0, 1]]),
+            roles.EMBEDDING,
+            roles.HIDDEN,
+            id="rows taken by index",
+        ),
+        pytest.param(
+            Raw(1, 8, 5, forward=lambda layer, raw, x: torch.relu(layer(x)) @ raw[0]),
+            torch.randn(3, 8),
+            roles.HEAD,
+            roles.POSITION,
+            id="a stack of one matrix",
+        ),
+    ],
+)
+def test_a_forward_pass_tells_what_a_shape_does_not(
+    model: nn.Module, inputs: Tensor, with_batch: str, without: str
+) -> None:
+    seen = {choice.name: choice for choice in choices_of(model, inputs=inputs)}
+    blind = {choice.name: choice for choice in choices_of(model)}
+
+    assert (seen["raw"].role, blind["raw"].role) == (with_batch, without)
+    assert seen["raw"].decays != blind["raw"].decays
+    assert seen["layer.weight"].decays
+    assert not seen["raw"].is_guess
 
 
 def test_what_a_model_declares_goes_before_what_it_does() -> None:
@@ -164,6 +213,15 @@ def test_what_a_model_declares_goes_before_what_it_does() -> None:
         choices = {choice.name: choice for choice in choices_of(model, inputs=inputs)}
         assert {name for name, choice in choices.items() if choice.decays} == {"0.first.weight"}
         assert choices["0.second.weight"].reason == choices["0.third"].reason == DECLARED
+
+
+def test_biases_of_the_experts_that_the_data_choose_are_no_table() -> None:
+    torch.manual_seed(0)
+    choices = {choice.name: choice for choice in choices_of(MORE["GptOssForCausalLM"](), decay_embeddings=True)}
+
+    assert choices["model.layers.0.mlp.experts.down_proj_bias"].role == roles.BIAS
+    assert not choices["model.layers.0.mlp.experts.down_proj_bias"].decays
+    assert choices["model.embed_tokens.weight"].decays
 
 
 def test_a_parameter_without_a_shape_is_refused() -> None:
@@ -227,6 +285,8 @@ FOUND_BY_NAME = {  # whole models on which transformers' rule leaves every matri
         True,
     ),
     "ConvNextV2ForImageClassification": ("convnextv2.encoder.stages.0.layers.0.grn.weight", False, True),
+    "SwiftFormerForImageClassification": ("swiftformer.encoder.network.0.blocks.0.layer_scale_1", False, True),
+    "GAT": ("convs.0.att_src", False, True),
     "RecurrentGemmaForCausalLM": ("model.layers.0.temporal_block.rg_lru.input_gate_bias", False, True),
 }
 

@@ -1,9 +1,13 @@
 import copy
 import io
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from isometry._errors import ShapeError
 from isometry.training.stopping.best import BestWeights
@@ -165,3 +169,28 @@ def test_the_copy_can_lie_on_another_device() -> None:
 
     assert {tensor.device.type for tensor in kept.state_dict().values()} == {"cpu"}
     assert kept.is_kept
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's own, where it shards
+@pytest.mark.usefixtures("one_process")
+def test_sharded_weights_come_back_also_between_passes() -> None:
+    model, inputs = network().eval(), torch.randn(5, 3)
+    fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+    kept = BestWeights(model)
+    best = model(inputs).detach()
+    kept.keep()  # after a forward pass, which leaves weights whole
+    model(inputs).sum().backward()
+    torch.optim.SGD(model.parameters(), lr=1.0).step()
+    moved = model(inputs).detach()
+    kept.restore()
+
+    assert not torch.equal(moved, best)
+    assert torch.equal(model(inputs), best)

@@ -18,6 +18,8 @@ NUMBERS = st.lists(st.integers(-100, 100).map(float), min_size=1, max_size=30)
     ("losses", "settings", "stops", "best"),
     [
         pytest.param((5, 4, 3, 2, 1), {"patience": 1}, None, 5, id="falls for ever"),
+        pytest.param((5, 6, 6, 6, 6, 6), {}, 6, 1, id="five evaluations in vain if nothing is said"),
+        pytest.param((math.nan,), {"patience": 1}, 1, None, id="one evaluation is enough if nothing is said"),
         pytest.param((5, 4, 4), {"patience": 1}, 3, 2, id="equal is no improvement"),
         pytest.param((5, 4, 6, 6, 6, 3), {"patience": 3}, 5, 2, id="three evaluations in vain"),
         pytest.param((5, 4, 6, 6, 3, 6, 6), {"patience": 3}, None, 5, id="patience begins anew"),

@@ -140,6 +140,8 @@ def test_a_recording_without_a_known_score_asks_for_one() -> None:
 def test_what_holds_no_evaluations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"a recording holds no evaluations.* Call run\.evaluate"):
         replay(facts([]), ["gl"])
+    with pytest.raises(RunError, match="a recording holds no evaluations"):
+        replay([], ["gl"])
     with pytest.raises(RunError, match=r"holds no 'records\.jsonl'"):
         replay(tmp_path, ["gl"])
 

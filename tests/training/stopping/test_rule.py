@@ -198,3 +198,17 @@ def test_best_weights_that_were_lost_are_told_of() -> None:
             stopper.update(val_loss=2.0)
 
     assert [str(each.message)[:58] for each in told] == ["the weights of the best evaluation (step 1) were not kept "]
+
+
+def test_a_rule_that_has_decided_on_one_training_is_not_taken_for_the_next() -> None:
+    model, stopper = nn.Linear(2, 2), EarlyStopping()
+    with stopper.keeping(model):
+        stopper.update(val_loss=1.0)
+
+    with pytest.raises(SettingsError, match="has decided on a training of 1 evaluations"), stopper.keeping(model):
+        pass
+    stopper.load_state_dict(stopper.state_dict())
+    with stopper.keeping(model):
+        stopper.update(val_loss=0.5)
+
+    assert stopper.count == 2

@@ -14,7 +14,7 @@ from torch import nn
 
 import isometry as iso
 from isometry._errors import RunError
-from isometry.training.watching.checkpoint import STATE, WEIGHTS, load_checkpoint, save_checkpoint
+from isometry.training.watching.checkpoint import STATE, WEIGHTS, Checkpoint, load_checkpoint
 from isometry.training.watching.reader import read_run
 from isometry.training.watching.snapshot import Training
 from tests.training.watching.trainings import Kept, network, train, weights
@@ -66,7 +66,7 @@ def test_random_numbers_weights_and_moments_go_on_where_the_checkpoint_was(tmp_p
     optimizer, _ = parts(model)
     train(None, model, optimizer, steps=4)
 
-    save_checkpoint(tmp_path, Training(model, optimizer), step=4)
+    Checkpoint(tmp_path).save(Training(model, optimizer), step=4)
     train(None, model, optimizer, steps=3)
     twin = network(seed=9)
     twin_optimizer, _ = parts(twin)
@@ -77,13 +77,39 @@ def test_random_numbers_weights_and_moments_go_on_where_the_checkpoint_was(tmp_p
     assert str(twin_optimizer.state_dict()) == str(optimizer.state_dict())
 
 
+def test_a_stopping_rule_and_its_best_weights_are_resumed(tmp_path: Path) -> None:
+    model = network()
+    optimizer, _ = parts(model)
+    with iso.watch(
+        model, optimizer, to=[tmp_path, Kept()], snapshot_every=2, stopping=iso.EarlyStopping("val_loss")
+    ) as run:
+        train(run, model, optimizer, steps=3)
+        run.evaluate(val_loss=0.5)
+        best = weights(model)
+        train(run, model, optimizer, steps=3)
+        run.evaluate(val_loss=0.7)
+    twin = network(seed=9)
+    twin_optimizer, _ = parts(twin)
+    rule = iso.EarlyStopping("val_loss")
+
+    step = load_checkpoint(tmp_path, model=twin, optimizer=twin_optimizer, stopping=rule)
+    with iso.watch(twin, twin_optimizer, to=[tmp_path, Kept()], stopping=rule, first_step=step) as run:
+        train(run, twin, twin_optimizer, steps=3)
+        run.evaluate(val_loss=0.6)
+
+    assert step == 6
+    assert rule.best is not None
+    assert rule.best.step == 3
+    assert weights(twin) == best
+
+
 def test_tied_weights_and_wrapped_models_are_saved_as_the_user_wrote_them(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     wrapped = nn.DataParallel(model)
 
-    save_checkpoint(tmp_path, Training(wrapped, optimizer), step=1)
+    Checkpoint(tmp_path).save(Training(wrapped, optimizer), step=1)
     twin = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     twin[1].weight = twin[0].weight
     load_checkpoint(tmp_path, model=twin)
@@ -96,7 +122,7 @@ def test_a_kill_between_any_two_writes_leaves_a_whole_checkpoint(tmp_path: Path,
     model = network()
     optimizer, _ = parts(model)
     training = Training(model, optimizer)
-    save_checkpoint(tmp_path, training, step=1)
+    Checkpoint(tmp_path).save(training, step=1)
     before = weights(model)
     train(None, model, optimizer, steps=2)
     after = weights(model)
@@ -115,13 +141,13 @@ def test_a_kill_between_any_two_writes_leaves_a_whole_checkpoint(tmp_path: Path,
         mock.patch.object(torch, "save", lambda *given: killed(real_save, *given)),
         contextlib.suppress(KeyboardInterrupt),
     ):
-        save_checkpoint(tmp_path, training, step=3)
+        Checkpoint(tmp_path).save(training, step=3)
     twin = network(seed=9)
     step = load_checkpoint(tmp_path, model=twin, optimizer=parts(twin)[0])
 
     assert (step, weights(twin)) == ((3, after) if killed_at >= 2 else (1, before))
 
-    save_checkpoint(tmp_path, training, step=4)
+    Checkpoint(tmp_path).save(training, step=4)
 
     assert load_checkpoint(tmp_path, model=twin) == 4
     assert sorted(each.name for each in tmp_path.iterdir()) == [STATE, WEIGHTS]
@@ -131,7 +157,7 @@ def test_the_state_is_loaded_without_running_code(tmp_path: Path) -> None:
     model = network()
     optimizer, scheduler = parts(model)
 
-    save_checkpoint(tmp_path, Training(model, optimizer, scheduler), step=2)
+    Checkpoint(tmp_path).save(Training(model, optimizer, scheduler), step=2)
 
     assert torch.load(tmp_path / STATE, weights_only=True)["step"] == 2
 
@@ -142,11 +168,32 @@ def test_what_is_missing_in_a_checkpoint_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(RunError, match=r"holds no checkpoint\. One is written there by isometry\.watch"):
         load_checkpoint(tmp_path, model=model)
-    save_checkpoint(tmp_path, Training(model, optimizer), step=2)
+    Checkpoint(tmp_path).save(Training(model, optimizer), step=2)
     with pytest.raises(RunError, match=r"holds no scheduler\. Give scheduler=None"):
         load_checkpoint(tmp_path, model=model, scheduler=scheduler)
     with pytest.raises(RunError, match=r"is of another model than Linear"):
         load_checkpoint(tmp_path, model=nn.Linear(2, 2))
+
+
+def test_a_model_that_cannot_be_written_costs_the_checkpoint_and_not_the_records(tmp_path: Path) -> None:
+    class Talkative(nn.Linear):
+        def get_extra_state(self) -> str:
+            return "words are no tensors"
+
+        def set_extra_state(self, state: str) -> None:
+            raise AssertionError(state)
+
+    model = Talkative(8, 4)
+    optimizer, _ = parts(model)
+
+    with (
+        pytest.warns(UserWarning, match=r"Checkpoint of the run .* is given up") as warned,
+        iso.watch(model, optimizer, to=[tmp_path, Kept()], snapshot_every=2) as run,
+    ):
+        train(run, model, optimizer, steps=5)
+
+    assert len(warned) == 1
+    assert read_run(tmp_path).steps == 5
 
 
 @pytest.mark.slow

@@ -166,8 +166,10 @@ def test_a_process_that_died_keeps_nobody_waiting(tmp_path: Path) -> None:
         "import pathlib, sys; from tests.training.watching.test_merging import written; "
         "written(pathlib.Path(sys.argv[1]), rank=1, loss=3.0, ended=False)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    merged = merged_run(tmp_path, run(reading(1, loss=1.0)), wait_seconds=math.inf)
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read()  # until it has ended; its parent, this one, has not asked how
+        merged = merged_run(tmp_path, run(reading(1, loss=1.0)), wait_seconds=math.inf)
 
     assert merged.state == "lost"
     assert merged.reason.startswith("process 1 of 2")

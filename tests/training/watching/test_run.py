@@ -1,5 +1,7 @@
 import contextlib
+import copy
 import math
+import pickle
 import re
 import warnings
 from pathlib import Path
@@ -441,3 +443,39 @@ def test_memory_of_a_long_run_is_bounded() -> None:
     assert len(run.history.readings) <= 512
     assert len(run.facts().readings) <= 1025
     assert run.facts().readings[-1].step == 1300
+
+
+def test_a_copy_of_the_model_in_the_middle_of_a_step_is_a_plain_model() -> None:
+    model = network()
+    optimizer = adam(model)
+    copies: list[nn.Module] = []
+
+    with iso.watch(model, optimizer, every=1, to=[Kept()]) as run:
+        for inputs, targets in batches(2):
+            loss = nn.functional.cross_entropy(model(inputs), targets)
+            copies.append(copy.deepcopy(model))
+            copies.append(pickle.loads(pickle.dumps(model)))  # noqa: S301 - our own
+            loss.backward()
+            optimizer.step()
+            run.step(loss)
+    for each in copies:
+        each(batches(1)[0][0]).sum().backward()
+
+    assert len(run.history.readings) == 2
+    assert len({str(each.state_dict()) for each in copies[:2]}) == 1
+
+
+def test_parameters_that_are_added_later_are_watched_too() -> None:
+    model = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 4))
+    model[1].requires_grad_(requires_grad=False)
+    optimizer = torch.optim.SGD(model[0].parameters(), lr=0.1)
+
+    with iso.watch(model, optimizer, to=[Kept()], on_nan="skip") as run:
+        train(run, model, optimizer, steps=1)
+        model[1].requires_grad_(requires_grad=True)
+        optimizer.add_param_group({"params": list(model[1].parameters())})
+        model[1].weight.register_hook(lambda gradient: gradient * math.nan)
+        train(run, model, optimizer, steps=1)
+
+    assert [(each.step, each.where) for each in run.facts().faults] == [(2, "1.weight")]
+    assert model[1].weight.isfinite().all()

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from isometry.training.optim.lamb import LAMB
+from isometry.training.optim.lars import LARS
 from isometry.training.watching.snapshot import RandomState, Snapshot, Training, copied
 
 Make = Callable[[nn.Module], torch.optim.Optimizer]
@@ -19,6 +21,8 @@ OPTIMIZERS: dict[str, Make] = {
     "adam with a rate that is a tensor": lambda model: torch.optim.Adam(model.parameters(), lr=torch.tensor(0.01)),
     "rmsprop": lambda model: torch.optim.RMSprop(model.parameters(), lr=0.01, centered=True, momentum=0.9),
     "lbfgs": lambda model: torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4, history_size=3),
+    "lars": lambda model: LARS(model.parameters(), lr=0.1, momentum=0.9),
+    "lamb": lambda model: LAMB(model.parameters(), lr=0.01),
     "two groups": lambda model: torch.optim.SGD(
         [
             {"params": list(model.parameters())[:2], "lr": 0.1},

@@ -1,22 +1,27 @@
 """Rules on the course of a run's loss (TRN)."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import mul
 
 from isometry._phrases import Phrase
 from isometry.findings.rule import WATCH_RULES, Draft, rule
-from isometry.findings.watched.training import SMALLER, latest, update_ratio
+from isometry.findings.watched.training import LOOK_BACK, SMALLER, latest, update_ratio
 from isometry.probes.running.loss_course import TO_SIGMA, LossCourse, median, noise_of
 from isometry.probes.running.readings import Evaluation, History
 from isometry.report.finding import Remedy
 
 MIN_SWING = 0.5  # of the level, from the tenth percentile to the ninetieth
+MIN_UPDATE = (
+    0.02  # update over weight; steps of a hundredth swing with their batches, such as those of two tasks in turn
+)
 MIN_SWINGS = 3  # up and down again; fewer are drift
 MAX_PERIOD = 4  # steps; longer ones are smooth from step to step
 MIN_REGULARITY = 0.6  # autocorrelation of the ranks; the noise of random batches has none, and 0.13 by chance
 MIN_GAIN = 0.5  # of the start; a run that gained more swings at the bottom of its valley, which is healthy
+LEAST_FALL = 0.1  # of the swing, from the one half of the window to the other; less is no progress
 MIN_WINDOW = 48  # losses in which a swing shows itself
 PLATEAU_STEPS = (
     1000  # without a gain; saddles that sound trainings leave again take hundreds: docs/explain/watched-runs.md
@@ -27,6 +32,8 @@ MIN_LOST = 0.1  # of the best validation loss, and of what had been gained: more
 SPIKE = 12.0  # standard deviations of the losses before it, above their level
 MIN_JUMP = 0.5  # of what the run has gained, by which a spike rises
 AFTER = 12  # losses behind a spike that say whether the run recovered
+HELD_OUT = frozenset({"val", "valid", "validation", "test", "eval", "dev", "epoch", "mean"})
+LOSSES = ({"loss"}, {"nll"}, {"perplexity"}, {"cross", "entropy"})
 EVEN = Remedy("data", Phrase("See that targets and inputs belong together, and vary; then a larger or a smaller step."))
 STOP = Remedy("none", Phrase("Stop there, or regularise: iso.EarlyStopping keeps the weights of the best evaluation."))
 SKIP = Remedy("data", Phrase("Look at the batch of that step; clip the gradient's norm."))
@@ -34,8 +41,10 @@ SKIP = Remedy("data", Phrase("Look at the batch of that step; clip the gradient'
 
 @rule("TRN103", severity="warning", explained_by=("TRN101",), table=WATCH_RULES)
 def oscillating_loss(
+    history: History,
     course: LossCourse,
     *,
+    min_update: float = MIN_UPDATE,
     min_swing: float = MIN_SWING,
     min_regularity: float = MIN_REGULARITY,
     min_gain: float = MIN_GAIN,
@@ -50,8 +59,9 @@ def oscillating_loss(
         All must hold over the last 64 losses: from the tenth percentile to the ninetieth they span half of the loss
         at the start or more; they go up and down again three times or more; each follows from the one before, or from
         the one a period of two to four steps before, with an autocorrelation of the ranks above 0.6, which the noise of
-        random batches has not; they lie no lower at their end than anywhere before; and the run has gained less than
-        half of its start, or has lost again half of what it had gained.
+        random batches has not; the later half lies no lower than the earlier, by a tenth of the swing; and the run has
+        gained less than half of its start, or has lost again half of what it had gained. And the updates of the last
+        ten readings must be a fiftieth of the weights or more: shorter ones do not leap across a valley.
 
     Remedy:
         A smaller learning rate, or less momentum.
@@ -64,7 +74,10 @@ def oscillating_loss(
     low, high = window[len(window) // 10], window[-1 - len(window) // 10]
     level = max(abs(course.recent), abs(course.start))
     is_costly = not course.has_learned(min_gain) or course.has_fallen_back(0.5)
-    if len(window) < MIN_WINDOW or course.is_falling() or not is_costly or high - low <= min_swing * level:
+    is_falling = course.before - course.recent > LEAST_FALL * (high - low)
+    if len(window) < MIN_WINDOW or is_falling or not is_costly or high - low <= min_swing * level:
+        return
+    if median([update_ratio(each) for each in latest(history)]) < min_update:
         return
     swings = _swings(course.window)
     if swings < MIN_SWINGS or _regularity(course.window) <= min_regularity:
@@ -122,11 +135,12 @@ def loss_plateau(
     yield Draft(
         where=(),
         measured=course.recent,
-        allowed=level,
+        allowed=history.baseline,
         unit="loss",
         cause=_why_a_plateau(history, course),
         remedy=EVEN,
         severity="note" if history.baseline is None else None,
+        message=None if history.baseline is not None else Phrase("The loss is where it was at the start."),
     )
 
 
@@ -136,7 +150,7 @@ def _why_a_plateau(history: History, course: LossCourse) -> Phrase:
     return Phrase(
         "after {steps} steps at updates of {update:.1g} of the weights the network predicts the same for every input",
         steps=course.steps,
-        update=median([update_ratio(each) for each in latest(history)]),
+        update=update_ratio(history.readings[-1]),
     )
 
 
@@ -218,10 +232,12 @@ def loss_spike(
     """
     window = course.window
     found = _jump(window, spike=spike, least=min_jump * course.gain)
-    if found is None or _rate_rose(history):
+    if found is None:
         return
     index, level = found
-    step = history.losses[len(history.losses) - len(window) + index][0]
+    steps = [step for step, _ in history.losses[-len(window) :]]
+    if _rate_rose(history, since=steps[0]):
+        return
     after = sorted(window[index + 1 :])
     stays = after[len(after) // 10] > level + 0.5 * min_jump * course.gain
     yield Draft(
@@ -231,7 +247,7 @@ def loss_spike(
         unit="loss",
         cause=Phrase(
             "at step {step} it went from {level:.4g} to {peak:.4g}, and {count} steps later it stands at {now:.4g}",
-            step=step,
+            step=steps[index],
             level=level,
             peak=window[index],
             count=len(after),
@@ -266,11 +282,15 @@ def _regularity(window: Sequence[float]) -> float:
 
 
 def _held_out(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return the names of the metrics that are losses on held-out data."""
+    """Return the names of the metrics that are losses on held-out data; parts of a loss may rise by design."""
     if len(evaluations) <= MIN_EVALUATIONS:
         return []
-    names = (name for name in evaluations[-1].metrics if "train" not in name.lower())
-    return [name for name in names if any(word in name.lower() for word in ("loss", "nll", "perplexity"))]
+    return [name for name in evaluations[-1].metrics if _is_held_out_loss(name)]
+
+
+def _is_held_out_loss(name: str) -> bool:
+    words = set(re.findall(r"[a-z]+", name.lower())) - HELD_OUT
+    return words in LOSSES
 
 
 def _second_differences(values: Sequence[float]) -> float:
@@ -295,7 +315,11 @@ def _jump(window: Sequence[float], *, spike: float, least: float) -> tuple[int, 
     """Return where a window jumps out of its noise and the level before it; None without one or too early to tell."""
     if least <= 0:
         return None
-    for index in range(len(window) // 2, len(window) - AFTER):
+    half = len(window) // 2
+    floor = median(window[:half]) + least
+    for index in range(half, len(window) - AFTER):
+        if window[index] <= floor:
+            continue
         before = window[:index]
         level = median(before)
         spread = max(TO_SIGMA * median([abs(value - level) for value in before]), noise_of(before))
@@ -305,6 +329,9 @@ def _jump(window: Sequence[float], *, spike: float, least: float) -> tuple[int, 
     return None
 
 
-def _rate_rose(history: History) -> bool:
-    rates = [max(reading.learning_rates, default=0.0) for reading in latest(history)]
+def _rate_rose(history: History, *, since: int) -> bool:
+    """Say whether the learning rate rose since a step, or in the reading that was open in it."""
+    readings = latest(history, LOOK_BACK)
+    older = [reading for reading in readings if reading.step < since]
+    rates = [max(each.learning_rates, default=0.0) for each in (*older[-1:], *readings[len(older) :])]
     return max(rates) > 1.01 * rates[0]

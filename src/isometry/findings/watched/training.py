@@ -10,10 +10,10 @@ from isometry.probes.running.readings import History, Reading
 from isometry.report.finding import Remedy
 
 MIN_RISE = 0.2  # of the start's size by which even the lowest tenth of the losses must lie above it
-BLOWN_UP = 10.0  # times the start's size; a loss that stays there needs no further ground
+BLOWN_UP = 20.0  # times the start's size; a loss that stays there needs no further ground
 MIN_JUMP = 2.0  # times the start's size, above it, of a leap from which the run must have recovered in time
 PATIENCE = 30  # steps; some rates leap at first and train well
-URGENT = 12  # steps, where the loss is ten times its start
+URGENT = 12  # steps, where the loss is twenty times its start
 LEARNED = 0.1  # of the start's size; a run that has gained as much has recovered
 # Update over weight, the median over the parameters. Adam's first steps reach 0.03 in sound trainings, and those of
 # rates that ruin one 0.1 and more: docs/explain/watched-runs.md.
@@ -49,7 +49,7 @@ def learning_rate_too_high(
 
     Measured:
         Both must hold. Of the last thirty losses even the tenth percentile lies above the first, by a fifth of its
-        size and four standard deviations of the noise; or the last twelve are ten times as high; or the loss leapt
+        size and four standard deviations of the noise; or the last twelve are twenty times as high; or the loss leapt
         to three times its start at the beginning and has gained nothing thirty steps later. And in one of the readings
         up to there the update was a twentieth of the weight or more, as the median over the parameters.
 
@@ -137,6 +137,8 @@ def learning_rate_too_low(
     """
     readings = latest(history)
     if course.steps < still_steps or len(readings) < LATEST or course.first - course.recent > course.margin(still_gain):
+        return
+    if update_ratio(readings[-1]) >= max_update:
         return
     seen = (history.readings[0], *readings)
     largest = max(map(update_ratio, seen))

@@ -9,7 +9,7 @@ from isometry.probes.running.readings import History
 
 MIN_LOSSES = 6  # that a course is made of
 MAX_RECENT = 32  # losses of the latest window
-MAX_SAMPLED = 512  # losses at least of which the lowest level is read; more say the same and cost time
+MAX_SAMPLED = 256  # losses at least of which the lowest level is read; more say the same and cost time
 BLOCK = 8  # losses whose median is one level
 RUN = 4  # losses in a row whose median is a height; single ones leap by chance
 TO_SIGMA = 1.4826  # from a median deviation to the standard deviation of a normal distribution
@@ -63,10 +63,6 @@ class LossCourse:
         """Say whether the run has gained more than a share of its start and has kept half of its gain."""
         return self.has_learned(share) and not self.has_fallen_back(0.5)
 
-    def is_falling(self) -> bool:
-        """Say whether the latest window lies lower than the one before it, and no level was lower."""
-        return self.recent < self.before and self.recent <= self.best
-
     def has_fallen_back(self, share: float) -> bool:
         """Say whether the loss lost, since its best level, more than a share of what it had gained, and the noise."""
         return self.recent > self.best + max(share * self.gain, 4 * self.noise)
@@ -119,5 +115,6 @@ def _middle(ordered: Sequence[float]) -> float:
 def _lowest_level(losses: Sequence[tuple[int, float]]) -> float:
     values = _finite(losses[:: max(1, len(losses) // MAX_SAMPLED)])
     blocks = [values[index : index + BLOCK] for index in range(0, len(values), BLOCK)]
-    whole = [block for block in blocks if len(block) >= min(BLOCK, len(values))]
-    return min(map(median, whole)) if whole else math.inf
+    if len(blocks) > 1 and len(blocks[-1]) < BLOCK:
+        del blocks[-1]
+    return min(map(median, blocks), default=math.inf)

@@ -30,12 +30,13 @@ class Meter:
         names = names_of(model)
         self._rows = rows
         self._optimizer = optimizer
-        self._opening = Opening(names, rows)
+        self._opening = Opening(model, names, rows)
         self._layers = LayerNumbers(window)
         self._parameters = ParameterNumbers(_named(model))
         self._noise = NoiseMeter(list(model.parameters()), optimizer)
         self._rates: list[Any] = []
         self._is_open = False
+        self._num_updates = 0
 
     def open(self) -> None:
         """The coming step is to be measured."""
@@ -50,12 +51,13 @@ class Meter:
 
     def before_update(self) -> None:
         """Hear that the gradients are what the optimiser gets, and that it has not taken its step."""
+        self._num_updates += 1
         if not self._is_open:
             return
         self._rates = [group.get("lr", 0.0) for group in self._optimizer.param_groups]
         with torch.no_grad():
             self._parameters.before(getattr(self._optimizer, "grad_scale", None))
-            self._noise.before_update()
+            self._noise.before_update(self._num_updates)
 
     def after_update(self) -> None:
         """Hear that the optimiser has taken its step."""

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from isometry.probes.running.blocks import local_part
 from isometry.probes.running.noise import NoiseEstimate, NoiseScale, noise_from_moments, noise_from_parts
-from isometry.probes.running.parameters import local_part, squared_norm
+from isometry.probes.running.parameters import squared_norm
 from isometry.probes.running.transfer import Transfer
 
+STRIDE = 5  # steps between two looks at the moments, which change slowly
 MIN_STEPS = 2  # gradients in a moment before it says anything of their mean
 NO_MOMENTS = "the optimiser keeps no Adam moments and the step has one micro-batch"
 TOO_EARLY = "Adam's moments have taken in too few gradients"
@@ -30,6 +32,9 @@ class NoiseMeter:
         self._found: dict[str, float] = {}
         self._numbers: dict[str, Tensor] = {}
         self._beta: float | None = None
+        self._due = 0
+        self._is_left_out = False
+        self._last: tuple[float | None, str] = (None, TOO_EARLY)
 
     def first_backward(self) -> None:
         """Keep the size of the gradient of the first of several micro-batches."""
@@ -37,11 +42,17 @@ class NoiseMeter:
         if part is not None:
             self._numbers["part"] = part
 
-    def before_update(self) -> None:
-        """Keep the size of Adam's first moments before they take in the gradient."""
+    def before_update(self, step: int) -> None:
+        """Keep the size of Adam's first moments before they take in the gradient, every few steps.
+
+        Args:
+            step: A number that grows by one with each of the optimiser's steps.
+        """
         self._beta = None
-        if "part" in self._numbers:
+        self._is_left_out = "part" not in self._numbers and step < self._due
+        if "part" in self._numbers or self._is_left_out:
             return
+        self._due = step + STRIDE
         states = [self._optimizer.state.get(each) for each in self._given if each.grad is not None]
         moments = [local_part(state["exp_avg"]) for state in states if state and "exp_avg" in state]
         square = squared_norm(moments) if len(moments) == len(states) else None
@@ -63,11 +74,15 @@ class NoiseMeter:
             micro_batches: Backward passes that made it, counts.
             loss_scale: By which the gradient of the first of them was too large.
         """
+        if self._is_left_out:
+            return self._last
         estimate = self._estimate(squared_gradient, micro_batches=micro_batches, loss_scale=loss_scale)
         if isinstance(estimate, str):
-            return None, estimate
-        scale = self._scale.add(estimate)
-        return (None, TOO_NOISY) if scale is None else (scale, "batches")
+            self._last = (None, estimate)
+        else:
+            scale = self._scale.add(estimate)
+            self._last = (None, TOO_NOISY) if scale is None else (scale, "batches")
+        return self._last
 
     def _estimate(self, square: float, *, micro_batches: int, loss_scale: float) -> NoiseEstimate | str:
         if "part" in self._found and micro_batches > 1:

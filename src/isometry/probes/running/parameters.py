@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isometry._memory import has_memory
+from isometry.probes.running.blocks import is_measured, local_part
 from isometry.probes.running.foreach import FOREACH
 from isometry.probes.running.norms import Norms
 from isometry.probes.running.readings import ParameterReading
 from isometry.probes.running.transfer import Transfer
 
-MAX_KEPT = 16_384  # numbers of one parameter that are kept from before the step, to see what the step adds
-PIECE = 64  # of them lie side by side: four lines of a processor's cache
+MAX_KEPT = 4_096  # numbers of one parameter that are kept from before the step, to see what the step adds
+PIECE = 16  # of them lie side by side: a line of a processor's cache
 Named = dict[str, Tensor]
 
 
@@ -66,6 +66,7 @@ class ParameterNumbers:
         self._gradients, self._weights, self._updates = Norms(), Norms(), Norms()
         self._found: dict[str, Named] = {}
         self._open: dict[str, _Kept] = {}
+        self._before: list[Tensor] = []
         self._scale: Tensor | None = None
 
     def before(self, scale: Tensor | None) -> None:
@@ -74,27 +75,29 @@ class ParameterNumbers:
         Args:
             scale: What the gradients are still multiplied by; None if they are as they should be.
         """
-        trained = {name: each for name, each in self._parameters if each.requires_grad}
-        gradients = {name: local_part(each.grad) for name, each in trained.items() if each.grad is not None}
-        self._scale = scale
-        self._open = {name: kept for name, each in trained.items() if (kept := self._keep(name, each))}
-        FOREACH._foreach_copy_(
-            [each.before for each in self._open.values()], [each.now for each in self._open.values()]
-        )
-        self._found = {
-            "gradient": self._gradients.measure(
-                {name: each.detach() for name, each in gradients.items() if name in self._open and is_measured(each)}
-            ),
-            "weight": self._weights.measure({name: each.before for name, each in self._open.items()}),
-        }
+        self._scale, self._open = scale, {}
+        gradients: Named = {}
+        for name, parameter in self._parameters:
+            kept = self._keep(name, parameter) if parameter.requires_grad else None
+            if kept is None:
+                continue
+            self._open[name] = kept
+            gradient = None if parameter.grad is None else local_part(parameter.grad)
+            if gradient is not None and is_measured(gradient):
+                gradients[name] = gradient
+        self._before, now = [each.before for each in self._open.values()], [each.now for each in self._open.values()]
+        FOREACH._foreach_copy_(self._before, now)
+        weights = dict(zip(self._open, self._before, strict=True))
+        self._found = {"gradient": self._gradients.measure(gradients), "weight": self._weights.measure(weights)}
 
     def after(self) -> None:
         """Measure what the step added."""
         for name, parameter in self._parameters:
-            if name in self._open and local_part(parameter).data_ptr() != self._open[name].pointer:
-                self._open[name].now = _some(local_part(parameter.detach()))  # the optimiser put another in its place
-        FOREACH._foreach_sub_([each.before for each in self._open.values()], [each.now for each in self._open.values()])
-        self._found["update"] = self._updates.measure({name: each.before for name, each in self._open.items()})
+            kept = self._open.get(name)
+            if kept is not None and local_part(parameter).data_ptr() != kept.pointer:
+                kept.now = _some(local_part(parameter.detach()))  # the optimiser put another in its place
+        FOREACH._foreach_sub_(self._before, [each.now for each in self._open.values()])
+        self._found["update"] = self._updates.measure(dict(zip(self._open, self._before, strict=True)))
 
     def send(self, transfer: Transfer) -> Callable[[], ParameterTotals]:
         """Send the numbers to the host.
@@ -127,23 +130,18 @@ class ParameterNumbers:
 
     def forget(self) -> None:
         """Drop what was measured of a step."""
-        self._found, self._open, self._scale = {}, {}, None
+        self._found, self._open, self._before, self._scale = {}, {}, [], None
 
     def _keep(self, name: str, parameter: Tensor) -> "_Kept | None":
         """Return where numbers of a parameter are kept: the memory of the last time, as fresh memory takes longer."""
-        kept, local = self._kept.get(name), local_part(parameter.detach())
+        kept, local = self._kept.get(name), local_part(parameter)
         if kept is None or kept.pointer != local.data_ptr() or kept.count != local.numel():
             if not is_measured(local):
                 return None
-            now = _some(local)
+            now = _some(local.detach())
             before = torch.empty(now.shape, dtype=now.dtype, device=now.device)
             kept = self._kept[name] = _Kept(local.data_ptr(), local.numel(), now, before)
         return kept
-
-
-def local_part(tensor: Tensor) -> Tensor:
-    """Return this process's part of a tensor that is spread over several."""
-    return getattr(tensor, "_local_tensor", tensor)
 
 
 def squared_norm(tensors: Sequence[Tensor]) -> Tensor | None:
@@ -174,13 +172,6 @@ def _totals(gradients: dict[str, float], rms: dict[str, dict[str, float]]) -> Pa
 def _sizes_of(norms: dict[str, float], counts: dict[str, int]) -> dict[str, float]:
     """Return root mean squares from norms."""
     return {name: norm / math.sqrt(counts[name]) for name, norm in norms.items()}
-
-
-def is_measured(tensor: Tensor) -> bool:
-    """Say whether a tensor is a block of floating-point numbers."""
-    if type(tensor) is Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu":
-        return tensor.is_floating_point() and tensor.numel() > 0  # most of them, in less time
-    return tensor.is_floating_point() and tensor.numel() > 0 and has_memory(tensor)
 
 
 def _some(tensor: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-MIN_ROWS = 8  # that are looked at even where units are many
-MAX_NUMBERS = 65_536  # of one tensor that are looked at, rows times units
+MIN_ROWS = 16  # that are looked at even where units are many
+MAX_NUMBERS = 8_192  # of one tensor that are looked at, rows times units
 GOLDEN = 0.618_033_988_749_895  # its multiples fall evenly and out of step with images' lines and sequences' lengths
 MAX_PLANS = 256  # shapes whose rows are remembered; sequences of any length bring new ones
 

@@ -22,10 +22,11 @@ from isometry.anatomy.operations import (
 from isometry.anatomy.recorder import ENTERED_ATTENTION, Call, is_transformed
 from isometry.anatomy.task import tensors_in
 from isometry.probes.attention import MASKED, scores_of_attention
+from isometry.probes.running.blocks import is_measured
 from isometry.probes.running.lineage import Lineage
 from isometry.probes.running.rows import RowSampler
-from isometry.probes.running.sighting import SeenActivation, SeenLayer, Sighting
-from isometry.probes.statistics import has_floats, other_axes
+from isometry.probes.running.sighting import SeenActivation, SeenLayer, Sighting, place_of_attention, titles_of
+from isometry.probes.statistics import other_axes
 
 FROM_ZERO = frozenset({"relu", "relu6"})  # never below it, so that a unit's largest output says enough
 MAKE_ZEROS = RECTIFIERS | {"clamp", "leaky_relu", "maximum", "prelu", "rrelu", "where"}
@@ -49,8 +50,9 @@ class Sight(TorchFunctionMode):
         self._names = names
         self._rows = rows
         self._lineage = Lineage[Maker]()
-        self._used: set[tuple[str, str, str]] = set()
+        self._used: set[tuple[str, str]] = set()
         self._seen = Sighting()
+        self._titled: tuple[Any, tuple[str, ...]] = ((), ())
         self.modules: list[nn.Module] = []
 
     def __torch_function__(  # noqa: PLR0917 - torch's signature
@@ -88,7 +90,11 @@ class Sight(TorchFunctionMode):
         self._lineage.clear()
         self._used.clear()
         self._seen = Sighting()
-        seen.entitle()
+        key = tuple((each.kind, each.parameter, each.module) for each in seen.layers)
+        if key != self._titled[0]:
+            self._titled = (key, titles_of(seen.layers, self._names.ties))
+        for layer, name in zip(seen.layers, self._titled[1], strict=True):
+            layer.name = name
         return seen
 
     def see_weighted(self, name: str, call: Call) -> None:
@@ -123,7 +129,7 @@ class Sight(TorchFunctionMode):
         """Take in a function of single numbers as that of the layer behind it."""
         output = call.outputs[0]
         layer = self._layer_behind(output)
-        if layer is None or not output.ndim or not has_floats(output):
+        if layer is None or not output.ndim or not is_measured(output):
             self._lineage.note(output, "other")
             return
         axis = _unit_axis(layer, output)
@@ -157,13 +163,13 @@ class Sight(TorchFunctionMode):
         logits = call.args[0] if call.args else call.kwargs["input"]
         axis = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else None)
         is_last = axis in {-1, logits.ndim - 1} and logits.ndim > 1
-        if is_last and has_floats(logits) and "product" in self._lineage.behind(call.outputs[0]):
+        if is_last and is_measured(logits) and "product" in self._lineage.behind(call.outputs[0]):
             self._add_attention(self._rows.sample(logits.detach(), logits.ndim - 1))
         self._lineage.note(call.outputs[0], "other")
 
     def see_attention(self, _: str, call: Call) -> None:
         """Take in an attention whose logits nobody sees, by computing some of them again."""
-        scores = scores_of_attention(call) if has_floats(call.outputs[0]) else None
+        scores = scores_of_attention(call) if is_measured(call.outputs[0]) else None
         if scores is not None and scores.numel():
             self._add_attention(scores)
         self._lineage.note(call.outputs[0], "other")
@@ -171,13 +177,13 @@ class Sight(TorchFunctionMode):
     def _add_layer(self, kind: str, parameter: str, output: Tensor, *, behind: int = 0) -> None:
         """Add a layer whose units lie `behind` axes before the last; the first use of a weight counts."""
         module = self._path()
-        key = (kind, parameter, "" if parameter else module)
+        key = (kind, parameter or module)
         if key in self._used:
             self._lineage.note(output, "other")
             return
         self._used.add(key)
         layer = SeenLayer(kind=kind, parameter=parameter, module=module, behind=behind)
-        if output.ndim and has_floats(output):
+        if output.ndim and is_measured(output):
             axis = max(output.ndim - 1 - behind, 0)
             layer.units, layer.rows = output.shape[axis], self._rows.sample(output.detach(), axis)
         self._seen.layers.append(layer)
@@ -186,14 +192,14 @@ class Sight(TorchFunctionMode):
 
     def _add_attention(self, scores: Tensor) -> None:
         """Add an attention with the logits of some queries, without those that a mask put far down."""
-        module = self._path()
-        if ("attention", "", module) in self._used:
+        place = place_of_attention(self._seen.layers)
+        if ("attention", place) in self._used:
             return
-        self._used.add(("attention", "", module))
+        self._used.add(("attention", place))
         numbers = scores.float()
         is_open = numbers > numbers.amax(-1, keepdim=True) - MASKED
         logit_max = torch.where(is_open, numbers, 0.0).abs().amax()
-        self._seen.layers.append(SeenLayer(kind="attention", parameter="", module=module, logit_max=logit_max))
+        self._seen.layers.append(SeenLayer(kind="attention", parameter="", module=place, logit_max=logit_max))
 
     def _layer_behind(self, output: Tensor) -> SeenLayer | None:
         if output.grad_fn is None:

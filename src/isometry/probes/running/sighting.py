@@ -1,5 +1,6 @@
 """What one forward pass of a training showed: its layers, what stands behind them, and its attentions."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -60,20 +61,41 @@ class Sighting:
     layers: list[SeenLayer] = field(default_factory=list[SeenLayer])
     activations: list[SeenActivation] = field(default_factory=list[SeenActivation])
 
-    def entitle(self) -> None:
-        """Name the layers as the table of `check` does, no two alike.
 
-        A layer has the name of the module that owns its weight; where a module owns the weights of several layers, each
-        has the name of its weight; without a weight of its own it has that of the module it ran in.
-        """
-        owned: dict[str, set[str]] = {}
-        for layer in self.layers:
-            owned.setdefault(layer.parameter.rpartition(".")[0], set()).add(layer.parameter)
-        taken: set[str] = set()
-        for number, layer in enumerate(self.layers):
-            owner = layer.parameter.rpartition(".")[0]
-            first = owner if len(owned[owner]) == 1 else layer.parameter
-            wanted = (first, layer.module, layer.parameter, f"{layer.module or layer.kind} ({layer.kind})")
-            free = (name for name in wanted if name and name not in taken)
-            layer.name = next(free, f"{layer.kind} (layer {number})")
-            taken.add(layer.name)
+def titles_of(layers: Sequence[SeenLayer], ties: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return names of layers as the table of `check` has them, no two alike.
+
+    A layer has the name of the module that owns its weight; where a module owns the weights of several layers, each has
+    the name of its weight; without a weight of its own it has that of the module it ran in.
+
+    Args:
+        layers: In the order of execution.
+        ties: From a parameter to its further names, which serve where the first is taken.
+    """
+    owned: dict[str, set[str]] = {}
+    for layer in layers:
+        owned.setdefault(_owner(layer.parameter), set()).add(layer.parameter)
+    titles: list[str] = []
+    for number, layer in enumerate(layers):
+        owner = _owner(layer.parameter)
+        first = owner if len(owned[owner]) == 1 else layer.parameter
+        others = (_owner(each) for each in ties.get(layer.parameter, ()))
+        wanted = (first, *others, layer.module, layer.parameter, f"{layer.module or layer.kind} ({layer.kind})")
+        free = (name for name in wanted if name and name not in titles)
+        titles.append(next(free, f"{layer.kind} (layer {number})"))
+    return tuple(titles)
+
+
+def place_of_attention(before: Sequence[SeenLayer]) -> str:
+    """Return the module an attention runs in, taken from the layer before it: the one that holds its projections.
+
+    Args:
+        before: The layers that were seen before it.
+    """
+    parameter = next((each.parameter for each in reversed(before) if each.parameter), "")
+    owner, _, attribute = parameter.rpartition(".")
+    return _owner(owner) if attribute == "weight" else owner
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(".")[0]

@@ -14,8 +14,8 @@ Key = TypeVar("Key", bound=Hashable)
 class Transfer:
     """Collects numbers on their devices; `fetch` brings all of them over at once."""
 
-    _waiting: list[tuple[Tensor, dict[Any, float], Any]] = field(
-        default_factory=list[tuple[Tensor, dict[Any, float], Any]]
+    _waiting: dict[tuple[torch.device, torch.dtype], list[tuple[Tensor, dict[Any, float], Any]]] = field(
+        default_factory=dict[tuple[torch.device, torch.dtype], list[tuple[Tensor, dict[Any, float], Any]]]
     )
 
     def add(self, numbers: Mapping[Key, Tensor]) -> dict[Key, float]:
@@ -28,19 +28,17 @@ class Transfer:
             Where `fetch` will put them, under the same keys.
         """
         found: dict[Key, float] = {}
-        self._waiting.extend((number, found, key) for key, number in numbers.items())
+        for key, number in numbers.items():
+            self._waiting.setdefault((number.device, number.dtype), []).append((number, found, key))
         return found
 
     def fetch(self) -> None:
         """Bring over everything that was added."""
-        by_device: dict[torch.device, dict[torch.dtype, list[int]]] = {}
-        for place, (number, _, _) in enumerate(self._waiting):
-            by_device.setdefault(number.device, {}).setdefault(number.dtype, []).append(place)
-        for by_kind in by_device.values():
-            stacks = [torch.stack([self._waiting[place][0] for place in places]) for places in by_kind.values()]
-            values: list[float] = torch.cat([stack.double() for stack in stacks]).tolist()
-            places = (place for places in by_kind.values() for place in places)
-            for place, value in zip(places, values, strict=True):
-                _, found, key = self._waiting[place]
+        for device in {device for device, _ in self._waiting}:
+            alike = [each for (other, _), each in self._waiting.items() if other == device]
+            stacks = [torch.stack([number for number, _, _ in each]).double() for each in alike]
+            values: list[float] = torch.cat(stacks).tolist()
+            places = (place for each in alike for place in each)
+            for (_, found, key), value in zip(places, values, strict=True):
                 found[key] = value
         self._waiting.clear()

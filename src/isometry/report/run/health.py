@@ -122,7 +122,9 @@ def _with_gaps(places: Sequence[int], num_layers: int) -> list[int | range]:
     rows: list[int | range] = []
     following = 0
     for place in (*places, num_layers):
-        if place > following:
+        if place == following + 1:
+            rows.append(following)  # it takes no more room than to count it
+        elif place > following:
             rows.append(range(following, place))
         if place < num_layers:
             rows.append(place)

@@ -131,9 +131,17 @@ def _row_names(grid: Grid, row_height: float) -> Iterator[Markup]:
     for number in range(0, len(grid.names), stride):
         name = grid.names[number]
         y = TOP + (number + 0.5) * row_height + 4
-        short = escaped(UNICODE.shortened(name, LETTERS))
+        short = escaped(_end_of(name))
         title = element("title", escaped(name))
         yield element("text", short, title, x=f"{LEFT - 8}", y=f"{y:.1f}", text_anchor="end")
+
+
+def _end_of(name: str) -> str:
+    """Return a name, or the last of its parts that there is room for."""
+    short = UNICODE.shortened(name, LETTERS)
+    _, dot, parts = short.partition(".")
+    is_whole = short == name or name.endswith(short.replace(UNICODE.ellipsis, ".", 1))
+    return short if is_whole or not dot else f"{UNICODE.ellipsis}{parts}"
 
 
 def _step_labels(grid: Grid, bottom: float) -> Iterator[Markup]:

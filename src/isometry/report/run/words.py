@@ -26,6 +26,7 @@ DURING = {
     "backward": "in the backward pass",
     "update": "in the optimiser's step",
 }
+FROM_DATA = "input"  # stands for the operation of a fault where the model was given such numbers
 ACTIONS = {
     "stop": "training was stopped",
     "skip": "this step was not made",
@@ -72,14 +73,14 @@ class Incident:
 
 def incidents(facts: RunFacts) -> list[Incident]:
     """Return events and faults in the order in which they happened; a fault and the event about it are one."""
-    faults = {fault.step: fault for fault in facts.faults}
+    told = {event.step: event for event in facts.events if event.finding.code == NOT_FINITE}
     found = [
-        Incident(event.step, event.finding, faults.pop(event.step, None), event.rank)
-        if event.finding.code == NOT_FINITE
-        else Incident(event.step, event.finding, None, event.rank)
-        for event in facts.events
+        Incident(event.step, event.finding, None, event.rank) for event in facts.events if event not in told.values()
     ]
-    found += [Incident(fault.step, None, fault, fault.rank) for fault in faults.values()]
+    for fault in facts.faults:
+        event = told.pop(fault.step, None)
+        found.append(Incident(fault.step, None if event is None else event.finding, fault, fault.rank))
+    found += [Incident(event.step, event.finding, None, event.rank) for event in told.values()]
     return sorted(found, key=lambda incident: incident.step)
 
 
@@ -130,6 +131,8 @@ def tally_words(facts: RunFacts) -> Iterator[str]:
 
 def fault_title(fault: Fault) -> str:
     """Return what was not finite first, in a few words."""
+    if fault.operation == FROM_DATA:
+        return say("numbers that are not finite in the data")
     place = fault.where or fault.operation
     return say("numbers that are not finite at {place}", place=place) if place else say(NO_NUMBERS)
 
@@ -137,7 +140,9 @@ def fault_title(fault: Fault) -> str:
 def fault_sentence(fault: Fault) -> str:
     """Return where numbers ceased to be finite and what was done, in one sentence."""
     during = say(DURING.get(fault.during, fault.during))
-    if fault.operation and fault.where:
+    if fault.operation == FROM_DATA:
+        found = say("the model was given them")
+    elif fault.operation and fault.where:
         found = say(
             "first made by {operation} at {where}, {during}",
             operation=fault.operation,

@@ -34,6 +34,7 @@ _NO_DECAY: Mapping[str, Phrase] = {  # roles that should not decay, and why
     roles.TOKEN: TOKEN,
     roles.OTHER: ALONE,
 }
+LOOKUPS = frozenset({"getitem", "index_select"})  # operations that take rows of a table by numbers from the data
 # Tables that are added whole pass for biases, and those that are read whole for nothing known.
 _CLOAKS = {roles.BIAS: TABLES, roles.OTHER: frozenset({roles.EMBEDDING})}
 
@@ -123,7 +124,13 @@ def _choice(name: str, parameter: nn.Parameter, reading: Reading) -> Choice:
 def _by_forward_pass(subject: Subject) -> Callable[[nn.Parameter], Reading]:
     """Return a function that reads the role of a parameter from what a recorded forward pass does with it."""
     slots = {slot.name: slot for slot in subject.slots}
-    used = {name for operation in subject.tape.operations for use in operation.parameters for name in use.names}
+    uses = [
+        (name, operation.name in LOOKUPS and bool(operation.inputs))
+        for operation in subject.tape.operations
+        for use in operation.parameters
+        for name in use.names
+    ]
+    used, looked_up = {name for name, _ in uses}, {name for name, is_lookup in uses if is_lookup}
     read_structure = by_structure(subject.task.model)
 
     def read(parameter: nn.Parameter) -> Reading:
@@ -131,6 +138,8 @@ def _by_forward_pass(subject: Subject) -> Callable[[nn.Parameter], Reading]:
         is_part = len(subject.names.parameters[slot.name]) > 1  # of a parametrised weight
         if slot.name not in used:
             return read_structure(parameter)
+        if slot.role == roles.OTHER and slot.name in looked_up and not is_vector(parameter):
+            return (roles.BIAS if read_structure(parameter)[0] == roles.BIAS else roles.EMBEDDING), None
         if slot.layer is None or slot.role in roles.BIASES:
             is_table = read_structure(parameter)[0] in _CLOAKS.get(slot.role, frozenset())
             return (read_structure(parameter)[0] if is_table else slot.role), None

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, overload
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -103,14 +103,8 @@ class TrustRatioOptimizer(Optimizer, ABC):
             for parameter, ratio in zip(parameters, ratios.tolist(), strict=True)
         }
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:  # torch overloads it: None without a closure
         """Update every parameter that has a gradient.
 
         Args:

@@ -1,7 +1,7 @@
 """A copy of a model's weights at its best, to be put back at the end."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +89,9 @@ def _is_expanded(tensor: Tensor) -> bool:
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, str, Tensor]]:
     """Yield canonical name, path and tensor of each parameter and buffer, each tensor once."""
+    for module in model.modules():
+        if any(kind.__name__ == "FSDPModule" for kind in type(module).__mro__):
+            cast(Any, module).reshard()  # a forward pass leaves the outermost module's weights whole
     seen: set[str] = set()
     named: Any = (*model.named_parameters(), *model.named_buffers())
     for path, tensor in named:

@@ -16,9 +16,9 @@ from isometry.training.stopping.label_wave import LabelWave
 from isometry.training.stopping.metrics import Mode, metric_of, sign_of
 from isometry.training.stopping.prechelt import GL, PQ, UP
 from isometry.training.stopping.probe import RandomLabelProbe
+from isometry.training.stopping.recorded import recorded_evaluations
 from isometry.training.stopping.replayed import Outcome, Replay, RuleRow
 from isometry.training.stopping.rule import StoppingRule
-from isometry.training.watching.reader import read_run
 
 Recording = str | os.PathLike[str] | RunFacts | Sequence[Evaluation]
 Rule = str | StoppingRule | Callable[[], StoppingRule]
@@ -46,8 +46,8 @@ def replay(
     """Run stopping rules over recorded evaluations, each from its start, and compare what they keep.
 
     Args:
-        records: A run's folder, what `read_run` gave of one, or its evaluations; or several of these, such as the same
-            training from other seeds.
+        records: A run's folder, its evaluations, or what `read_run` gave of it (which thins more than 1,024); or
+            several of these, such as the same training from other seeds.
         rules: Rules that have seen nothing yet, their names in `STOPPING_RULES`, or functions that make them; in a
             mapping under the names that the table shows.
         score: The metric that tells how good kept weights are; if left out, the first whose name begins with `test`,
@@ -63,8 +63,6 @@ def replay(
         UnknownNameError: If a rule or metric is not known.
     """
     recordings = [_evaluations(each) for each in _each(records)]
-    if not recordings:
-        raise RunError("there is no recording to replay. Give a run's folder, or its evaluations.")
     name = _score_of(recordings) if score is None else score
     sign = sign_of(name, mode)
     rows = [_row(label, rule, recordings, score=name) for label, rule in _named(rules)]
@@ -82,10 +80,12 @@ def _each(records: Recording | Sequence[Recording]) -> list[Recording]:
 
 
 def _evaluations(recording: Recording) -> tuple[Evaluation, ...]:
-    facts = read_run(recording) if isinstance(recording, str | os.PathLike) else recording
-    evaluations = facts.evaluations if isinstance(facts, RunFacts) else tuple(facts)
+    if isinstance(recording, str | os.PathLike):
+        evaluations, named = recorded_evaluations(recording), repr(os.fspath(recording))
+    else:
+        evaluations = tuple(recording.evaluations if isinstance(recording, RunFacts) else recording)
+        named = "a recording"
     if not evaluations:
-        named = repr(os.fspath(recording)) if isinstance(recording, str | os.PathLike) else "a recording"
         raise RunError(
             f"{named} holds no evaluations, and a rule decides on these. Call run.evaluate(...) in training."
         )

@@ -42,6 +42,7 @@ class StoppingRule(ABC):
         self._best: Evaluation | None = None
         self._count = 0
         self._keepers: tuple[BestWeights, ...] = ()
+        self._is_spent = False  # whether the training that it decided on has ended
 
     @property
     def best(self) -> Evaluation | None:
@@ -105,13 +106,22 @@ class StoppingRule(ABC):
 
         Yields:
             The copy, whose state can be saved and loaded beside the rule's.
+
+        Raises:
+            SettingsError: If the rule has decided on a training in an earlier block; a new one needs a new rule.
         """
+        if self._is_spent:
+            raise SettingsError(
+                f"this {type(self).__name__} has decided on a training of {self._count} evaluations. Give a new rule "
+                f"for a new one; to go on with the old one, load its state: rule.load_state_dict(rule.state_dict())."
+            )
         keeper = BestWeights(model, device=device)
         self._keepers += (keeper,)
         try:
             yield keeper
         finally:
             self._keepers = tuple(each for each in self._keepers if each is not keeper)
+            self._is_spent = self._count > 0 and not self._keepers
             if not keeper.restore() and self._best is not None:
                 warnings.warn(
                     f"the weights of the best evaluation (step {self._best.step}) were not kept here, so the model has "
@@ -146,7 +156,7 @@ class StoppingRule(ABC):
                 f"the state is of {found[0]} over {found[1]}, and this rule is {needed[0]} over {needed[1]}. "
                 f"Load it into a rule of its own kind."
             )
-        self._count = state["count"]
+        self._count, self._is_spent = state["count"], False
         self._best = evaluation_from(state["best"])
         self._load(state)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
-from torch import nn
+from torch import Tensor, nn
 
-from isometry._errors import RunError
+from isometry._errors import OutputError, RunError, describe
 from isometry.training.watching.snapshot import RandomState, Stateful, Training
 from isometry.training.watching.wrappers import unwrapped
 
@@ -23,26 +23,43 @@ WEIGHTS, STATE = "checkpoint.safetensors", "checkpoint.pt"
 NEXT = ".next"  # ends the name of a file that is whole and waits to be moved
 
 
-def save_checkpoint(folder: str | os.PathLike[str], training: Training, *, step: int) -> None:
-    """Write the state of a training; whenever the process is killed, one whole checkpoint is left.
+class Checkpoint:
+    """The state of a training in a folder; whenever the process is killed, one whole checkpoint is left.
 
     Args:
         folder: Where; it must exist.
-        training: What to write.
-        step: The optimiser's steps that were made, counts.
-
-    Raises:
-        OSError: If the system refuses to write.
     """
-    weights, state = Path(folder) / WEIGHTS, Path(folder) / STATE
-    if (pending := _state_of(weights, state)) is not None and pending != state:
-        pending.replace(state)  # a process that was killed between its two moves
-    drafts = [path.with_name(path.name + NEXT) for path in (weights, state)]
-    save_model(unwrapped(training.model), str(drafts[0]), metadata={"format": "pt", "step": str(step)})
-    torch.save(_states(training, step), drafts[1])
-    drafts[0].chmod(drafts[1].stat().st_mode)  # safetensors makes private files
-    drafts[0].replace(weights)
-    drafts[1].replace(state)
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = Path(folder)
+
+    def save(self, training: Training, *, step: int) -> None:
+        """Write the state of a training over the one before.
+
+        Args:
+            training: What to write.
+            step: The optimiser's steps that were made, counts.
+
+        Raises:
+            OutputError: If the system, or the format, refuses to write it.
+        """
+        if any(hasattr(each, "to_local") for each in training.model.parameters()):
+            raise OutputError(
+                "each process holds a part of the weights, and a checkpoint holds whole ones. "
+                "Save them by torch.distributed.checkpoint, and give snapshot_every=None here if you do not roll back"
+            )
+        try:
+            _save(self._folder / WEIGHTS, self._folder / STATE, training=training, step=step)
+        except (
+            OSError,
+            SafetensorError,
+            RuntimeError,
+            TypeError,
+        ) as error:  # torch's writer raises RuntimeError on a full disk
+            raise OutputError(
+                f"no checkpoint can be written into {str(self._folder)!r}: {describe(error)}. "
+                "Free the disk, or give snapshot_every=None for none."
+            ) from error
 
 
 def load_checkpoint(
@@ -52,6 +69,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer | None = None,
     scheduler: Stateful | None = None,
     scaler: Stateful | None = None,
+    stopping: Stateful | None = None,
 ) -> int:
     """Put a training back as its last checkpoint holds it, and the random states with it.
 
@@ -61,6 +79,7 @@ def load_checkpoint(
         optimizer: Over the same parameters; None leaves its state out.
         scheduler: As it was given to `watch`; None leaves its state out.
         scaler: Likewise.
+        stopping: Likewise; the weights of its best evaluation are taken up by the run that resumes in the same folder.
 
     Returns:
         The optimiser's steps that were made until then: what `watch(..., first_step=...)` goes on from.
@@ -77,6 +96,7 @@ def load_checkpoint(
         )
     state: dict[str, Any] = torch.load(whole, weights_only=True, map_location="cpu")
     given: dict[str, Any] = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    given |= {"stopping": stopping}
     missing = [name for name, each in given.items() if each is not None and name not in state]
     if missing:
         raise RunError(
@@ -97,13 +117,36 @@ def load_checkpoint(
     return int(state["step"])
 
 
+def best_weights_in(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of the best evaluation that a checkpoint holds; none if it holds none."""
+    whole = _state_of(folder / WEIGHTS, folder / STATE)
+    return {} if whole is None else torch.load(whole, weights_only=True, map_location="cpu").get("best", {})
+
+
+def _save(*place: Path, training: Training, step: int) -> None:
+    weights, state = place
+    if (pending := _state_of(weights, state)) is not None and pending != state:
+        pending.replace(state)  # a process that was killed between its two moves
+    for name, value in unwrapped(training.model).state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"{name!r} of the model's state is a {type(value).__name__}, and a checkpoint holds tensors"
+            )
+    drafts = [path.with_name(path.name + NEXT) for path in place]
+    save_model(unwrapped(training.model), str(drafts[0]), metadata={"format": "pt", "step": str(step)})
+    torch.save(_states(training, step), drafts[1])
+    drafts[0].chmod(drafts[1].stat().st_mode)  # safetensors makes private files
+    drafts[0].replace(weights)
+    drafts[1].replace(state)
+
+
 def _states(training: Training, step: int) -> dict[str, Any]:
     now = RandomState.now(training.model)
     kind, words, *rest = now.numpy_state
     return {
         "step": step,
         "optimizer": training.optimizer.state_dict(),
-        **{name: each.state_dict() for name, each in training.stateful.items()},
+        **{name: each.state_dict() for name, each in (training.stateful | training.beside).items()},
         "random": {
             "torch": now.torch_state,
             "cuda": dict(now.cuda_states),

@@ -1,5 +1,6 @@
 """Whether the gradients of a step are finite, asked before the optimiser uses them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -18,45 +19,49 @@ class GradientGuard:
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, ranks: Ranks) -> None:
-        names = names_of(model).of_tensor
+        self._names = names_of(model).of_tensor
         self._optimizer = optimizer
         self._ranks = ranks
-        self._parameters = [each for group in optimizer.param_groups for each in group["params"]]
-        self._names = {id(each): names.get(id(each), "") for each in self._parameters}
 
     def test(self) -> tuple[str, ...]:
         """Return the parameters whose gradients are not finite, in the order of the optimiser, none if all are well.
 
         Gradients that overflowed because a scaler scaled the loss are its own business: it leaves the step out.
         """
-        gradients = {id(each): _numbers(each.grad) for each in self._parameters if each.grad is not None}
-        if not gradients or self._agreed(is_well=norms_are_finite(list(gradients.values()))):
+        parameters = self._parameters()
+        given = [each.grad for each in parameters if each.grad is not None]
+        if not given or self._agreed(is_well=norms_are_finite([_numbers(each) for each in given])):
             return ()
-        bad = tuple(self._names[key] for key, each in gradients.items() if not bool(each.isfinite().all()))
+        gradients = {id(each): _numbers(each.grad) for each in parameters if each.grad is not None}
+        bad = tuple(self._names.get(key, "") for key, each in gradients.items() if not bool(each.isfinite().all()))
         if self._agreed(is_well=not bad) or _is_left_out_by_scaler(self._optimizer):
             return ()
         return bad or ("",)  # of another process
 
     def drop(self) -> None:
         """Take all gradients away."""
-        for each in self._parameters:
+        for each in self._parameters():
             each.grad = None
 
+    def _parameters(self) -> list[Tensor]:
+        """Return what the optimiser writes; a group may have been added since the run began."""
+        return [each for group in self._optimizer.param_groups for each in group["params"]]
+
     def _agreed(self, *, is_well: bool) -> bool:
-        if self._ranks.num_ranks == 1 or not any(_is_sharded(each) for each in self._parameters):
+        if self._ranks.num_ranks == 1 or not any(_is_sharded(each) for each in self._parameters()):
             return is_well  # whole gradients are the same everywhere: they were averaged
-        device = self._parameters[0].device
+        device = self._parameters()[0].device
         return not bool(self._ranks.agree(torch.tensor(not is_well, device=device)))
 
 
 def norms_are_finite(tensors: Sequence[Tensor]) -> bool:
     """Say whether the norms of some tensors are finite, with one transfer per device; if so, all numbers are."""
-    by_device: dict[torch.device, list[Tensor]] = {}
+    alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for each in tensors:
-        by_device.setdefault(each.device, []).append(each)
+        alike.setdefault((each.device, each.dtype), []).append(each)
     with torch.no_grad():
-        totals = [torch.stack([each.float() for each in _norms(group)]).sum() for group in by_device.values()]
-    return all(bool(total.isfinite()) for total in totals)
+        totals = [torch.stack(list(_norms(group))).float().sum() for group in alike.values()]
+    return all(math.isfinite(total.item()) for total in totals)
 
 
 def are_finite(tensors: Iterable[Tensor]) -> bool:
@@ -67,7 +72,7 @@ def are_finite(tensors: Iterable[Tensor]) -> bool:
 
 def loss_is_finite(loss: Tensor | float) -> bool:
     """Say whether a loss is a number."""
-    return bool(torch.as_tensor(loss).isfinite().all())
+    return math.isfinite(loss.detach().item() if isinstance(loss, Tensor) else loss)
 
 
 def _norms(tensors: list[Tensor]) -> Sequence[Tensor]:
@@ -76,6 +81,8 @@ def _norms(tensors: list[Tensor]) -> Sequence[Tensor]:
 
 def _numbers(tensor: Tensor) -> Tensor:
     """Return the numbers of a tensor that this process holds."""
+    if type(tensor) is Tensor and tensor.layout == torch.strided:
+        return tensor  # most of them, in less time
     tensor = tensor.detach()
     if _is_sharded(tensor):
         tensor = cast("Tensor", tensor.to_local())  # type: ignore[attr-defined]

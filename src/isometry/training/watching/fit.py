@@ -1,6 +1,7 @@
 """Whether the parts of a watched run fit together, said before its first step."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -42,7 +43,7 @@ def fitting(training: Training) -> Training:
                 f"{name} is a {type(part).__name__} without a state, and a rollback needs one. "
                 "Give an object with state_dict() and load_state_dict()."
             )
-    return Training(model, optimizer, training.scheduler, training.scaler)
+    return replace(training, optimizer=optimizer)
 
 
 def refuse_settings(settings: RunSettings, sinks: Sequence[Any]) -> None:

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from isometry._errors import describe
 from isometry.findings.watched.judge import judge
 from isometry.probes.running.readings import History, Reading
 from isometry.report.finding import SEVERITIES, Finding
 from isometry.report.run.facts import Event, RunFacts
 from isometry.training.watching.account import Account, Start
+from isometry.training.watching.checkpoint import Checkpoint, best_weights_in
 from isometry.training.watching.merging import merged_run
 from isometry.training.watching.records import Records
 from isometry.training.watching.sink import Entry, Sink
@@ -57,6 +60,7 @@ class Journal:
         self.history = History(baseline=baseline)
         self._folders = tuple(folders)
         self._records: list[Records] = []
+        self._checkpoints = [Checkpoint(folder) for folder in folders] if start.rank == 0 else []
         self._sinks = list(sinks)
         self._active = dict[str, _Active]()
         self._judgements = 0
@@ -84,10 +88,17 @@ class Journal:
             self._judge(entry.step)
 
     def add_snapshot(self, training: Training, step: int) -> None:
-        """Write the state of the training beside the records."""
+        """Write the state of the training beside the records; of several processes the first one does."""
         self.account.add_snapshot(step)
+        for checkpoint in tuple(self._checkpoints):
+            self._guarded(self._checkpoints, checkpoint, lambda kept=checkpoint: kept.save(training, step=step))
         for record in tuple(self._records):
-            self._guarded(self._records, record, lambda record=record: record.write_snapshot(training, step))
+            self._guarded(self._records, record, lambda record=record: record.write_snapshot(step))
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """Return the weights of the best evaluation of the training that this one resumes."""
+        found = (best_weights_in(folder) for folder in self._folders) if self.account.start.step else ()
+        return next((weights for weights in found if weights), {})
 
     def facts(self) -> RunFacts:
         """Return the run so far."""

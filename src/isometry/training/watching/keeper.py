@@ -27,10 +27,14 @@ class Keeper:
         """Say whether the state after a step is to be kept."""
         return self._every is not None and step - self._since >= self._every
 
+    def is_well(self) -> bool:
+        """Say whether the weights and buffers are finite, so that their state may be kept."""
+        return self._every is not None and are_finite(
+            [*self._training.model.parameters(), *self._training.model.buffers()]
+        )
+
     def take(self, step: int) -> None:
-        """Keep the state after a step, if its weights are finite; its loss and gradients were."""
-        if self._every is None or not are_finite([*self._training.model.parameters(), *self._training.model.buffers()]):
-            return
+        """Keep the state after a step; its loss, gradients and weights were finite."""
         if self._snapshot is not None:
             self._snapshot.take(step)
         self._journal.add_snapshot(self._training, step)

@@ -22,7 +22,9 @@ LAYER_NUMBERS = tuple(each.name for each in fields(LayerReading) if each.name no
 PARAMETER_NUMBERS = tuple(each.name for each in fields(ParameterReading) if each.name != "name")
 PLAIN = tuple(each.name for each in fields(Reading) if each.name not in {"layers", "parameters"})
 SEPARATOR = "\t"  # between the parts of a path; names of metrics and parameters may hold dots
-SPEAKING = frozenset({"event", "end"})  # lines that hold sentences; readings are too many to be searched for some
+SPEAKING = frozenset(
+    {"event", "fault", "end"}
+)  # lines that hold sentences; readings are too many to be searched for some
 
 
 @dataclass(frozen=True, slots=True)

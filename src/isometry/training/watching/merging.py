@@ -15,6 +15,7 @@ from isometry.training.watching.reader import read_run
 from isometry.training.watching.records import records_file
 
 WAIT_SECONDS = 30.0  # for the other processes' ends, after this one's; they make the same steps, so moments are enough
+BRIEF_SECONDS = 2.0  # likewise, after an end that the others need not share
 GLANCE_SECONDS = 0.05  # between two looks at a file's end
 LIFE_SECONDS = 1.0  # between two looks whether the process still lives
 TAIL_BYTES = 65_536  # of a file, that hold its last line if this is an end
@@ -33,12 +34,13 @@ def merged_run(folder: str | os.PathLike[str], own: RunFacts, *, wait_seconds: f
     Args:
         folder: Of the run.
         own: The run as the first process knows it, which has ended.
-        wait_seconds: For the others' ends.
+        wait_seconds: For the others' ends; no more than two if this one failed.
 
     Returns:
         What `merge` makes of them.
     """
-    limit = time.monotonic() + wait_seconds
+    has_broken_off = own.state in {"failed", "interrupted"}  # then the others may wait for this one
+    limit = time.monotonic() + (min(wait_seconds, BRIEF_SECONDS) if has_broken_off else wait_seconds)
     ranks = range(1, own.num_ranks)
     for rank in ranks:
         _wait_for_end(folder, rank, limit)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry._errors import IsometryError, describe
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Batch, Task, tensors_in
 from isometry.probes.backward_origin import name_of
 from isometry.probes.origin import POINTED, origin_in
@@ -17,6 +18,8 @@ from isometry.training.watching.faults import are_finite, loss_is_finite
 from isometry.training.watching.wrappers import unwrapped
 
 MAX_HELD = 8  # forward passes of one step whose arguments are held; more are micro-batches or parts of a loss
+
+COMPILED = frozenset({"CompiledFunction"})  # a whole graph in one node
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,10 @@ class LastForwards:
         """Nodes of the backward graph that the outputs of this step's forward passes hang on."""
         return tuple(self._outputs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the model takes its hooks along, bound to a copy of this; that one holds nothing, ever."""
+        return {"_device": self._device, "_held": deque[Forward](maxlen=0), "_outputs": [], "_handles": ()}
+
     def forget(self) -> None:
         """Let the arguments go."""
         self._held.clear()
@@ -86,7 +93,7 @@ class LastForwards:
         self._held.append(Forward(args, kwargs, dtype))
 
     def _note_outputs(self, model: nn.Module, _: object, output: object) -> None:
-        if torch.compiler.is_compiling() or not (model.training and torch.is_grad_enabled()):
+        if torch.compiler.is_compiling() or not (self._held and model.training and torch.is_grad_enabled()):
             return
         nodes = [each.grad_fn for each in tensors_in(output) if each.grad_fn is not None]
         self._outputs = [*self._outputs, *nodes][-MAX_HELD * 8 :]
@@ -108,16 +115,25 @@ def find_cause(
     if broken is not None:
         return Cause("update", optimizer, broken)
     is_lost = loss is not None and not loss_is_finite(loss)
-    reason = "the arguments of the forward pass were not seen, since it is compiled"
+    if _is_run_together(model):
+        told = Phrase("the processes run this model together, so it is not run again")
+        return Cause("loss" if is_lost else "backward", where=bad[-1] if bad else "", reason=told)
+    reason = Phrase("the forward pass was not seen: it is compiled, or goes past the model's own call")
     for forward in reversed(forwards.held):
         found = _in_model(unwrapped(model), forward, optimizer, with_backward=not is_lost)
         if found is not None and not found.reason:
             return found
-        reason = found.reason if found is not None else ""
+        reason = found.reason if found is not None else Phrase("")
     if is_lost:
         return _in_loss(loss, forwards.outputs, reason)
-    told = reason or "run again, model and gradients are finite; it is in the loss, or in an earlier micro-batch"
+    told = reason or Phrase("run again, the model and its gradients are finite, so it is in the loss")
     return Cause("backward", where=bad[-1] if bad else "", reason=told)
+
+
+def _is_run_together(model: nn.Module) -> bool:
+    """Say whether a forward pass of one process waits for the others."""
+    is_sharded = any(hasattr(each, "to_local") for each in model.parameters())
+    return is_sharded or any(isinstance(each, nn.SyncBatchNorm) for each in model.modules())
 
 
 def _in_model(model: nn.Module, forward: Forward, optimizer: str, *, with_backward: bool) -> Cause | None:
@@ -128,7 +144,7 @@ def _in_model(model: nn.Module, forward: Forward, optimizer: str, *, with_backwa
     try:
         found = origin_in(Task(model=model, batch=batch, step=_outputs_as_loss, context=context), seed=0)
     except IsometryError as error:
-        return Cause("forward", reason=f"run again, the model fails: {describe(error)}")
+        return Cause("forward", reason=Phrase("run again, the model fails: {error}", error=describe(error)))
     match found.during:
         case "batch":
             return Cause("forward", "input")
@@ -137,9 +153,15 @@ def _in_model(model: nn.Module, forward: Forward, optimizer: str, *, with_backwa
         case "forward":
             return Cause("forward", found.operation, found.where)
         case "backward" if with_backward:
-            return Cause("backward", found.operation, found.where)
+            is_given = any(_is_bad_input(each) for each in tensors_in((forward.args, forward.kwargs)))
+            return Cause("forward", "input") if is_given else Cause("backward", found.operation, found.where)
         case _:
             return None
+
+
+def _is_bad_input(tensor: Tensor) -> bool:
+    """Say whether data hold what a model cannot work with; negative infinities may mask attention."""
+    return tensor.is_floating_point() and bool((tensor.isnan() | tensor.isposinf()).any())
 
 
 def _outputs_as_loss(model: nn.Module, batch: Any) -> Tensor:
@@ -153,7 +175,9 @@ def _outputs_as_loss(model: nn.Module, batch: Any) -> Tensor:
 def _in_loss(loss: Tensor | float | None, outputs: Sequence[Any], reason: str) -> Cause:
     """Name the function between the outputs of the model and the loss that can leave the numbers."""
     if not isinstance(loss, Tensor) or loss.grad_fn is None:
-        return Cause("loss", reason=reason or "the model's outputs are finite, and the loss came without its graph")
+        return Cause(
+            "loss", reason=reason or Phrase("the model's outputs are finite, and the loss came without its graph")
+        )
     waiting, names, seen = [loss.grad_fn], list[str](), set[Any](outputs)
     while waiting:
         node: Any = waiting.pop(0)
@@ -162,5 +186,8 @@ def _in_loss(loss: Tensor | float | None, outputs: Sequence[Any], reason: str) -
         seen.add(node)
         names.append(name_of(node))
         waiting.extend(each for each, _ in node.next_functions if each is not None)
-    pointed = [name for name in names if name in POINTED]
-    return Cause("loss", (pointed or names)[0])
+    named = [name for name in names if name not in COMPILED]
+    pointed = [name for name in named if name in POINTED]
+    if not named:
+        return Cause("loss", reason=Phrase("it is inside of a compiled function"))
+    return Cause("loss", (pointed or named)[0])

@@ -1,10 +1,16 @@
 """Several processes that train together: which one this is, and what they agree on."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.distributed_c10d import _get_default_store as _default_store  # pyright: ignore[reportPrivateUsage] - torch names it nowhere else
+
+from isometry._errors import RunError
+
+MEETING_TIME = timedelta(seconds=60)  # for all processes to begin; they come from the same barriers
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,25 @@ class Ranks:
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
+
+    def meet(self) -> None:
+        """Wait until every process begins to watch: one that does not would leave the others waiting at a step.
+
+        Raises:
+            RunError: If one does not come.
+        """
+        if self.num_ranks == 1:
+            return
+        store = _default_store()
+        number = store.add(f"isometry/runs/{self.rank}", 1)
+        store.set(f"isometry/runs/{self.rank}/{number}", "here")
+        try:
+            store.wait([f"isometry/runs/{rank}/{number}" for rank in range(self.num_ranks)], MEETING_TIME)
+        except dist.DistStoreError as error:
+            raise RunError(
+                f"process {self.rank} of {self.num_ranks} watches, and another has not begun to within "
+                f"{MEETING_TIME.seconds} seconds. Enter isometry.watch on every process, not on the first one alone."
+            ) from error
 
     def agree(self, flag: Tensor) -> Tensor:
         """Return a flag, true on every process if it was true on one; all have to call it in the same step.

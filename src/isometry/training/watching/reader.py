@@ -138,7 +138,16 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_unburied(pid)
+
+
+def _is_unburied(pid: int) -> bool:
+    """Say whether a process has ended, and its parent has not asked how; in containers that may last for ever."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no Linux, or just gone
+        return False
+    return status.rpartition(")")[-1].split()[:1] == ["Z"]
 
 
 def _refusal(folder: Path, path: Path) -> str:

@@ -9,10 +9,8 @@ from typing import Any, TextIO
 from isometry._errors import OutputError
 from isometry.probes.running.readings import Reading
 from isometry.training.watching.account import Account, Start
-from isometry.training.watching.checkpoint import save_checkpoint
 from isometry.training.watching.lines import Layout, line_of, to_text
 from isometry.training.watching.sink import Entry
-from isometry.training.watching.snapshot import Training
 
 SCHEMA = 1  # of the lines; raised when a key changes its meaning or goes away
 
@@ -30,7 +28,6 @@ class Records:
 
     def __init__(self, folder: str | os.PathLike[str], *, start: Start) -> None:
         self.folder = Path(folder)
-        self._rank = start.rank
         path = self.folder / records_file(start.rank)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,10 +50,8 @@ class Records:
             self._write(layout.line)
         self._write(line_of(entry))
 
-    def write_snapshot(self, training: Training, step: int) -> None:
-        """Write the checkpoint after a step, and append that it is there; of several processes the first one does."""
-        if self._rank == 0:
-            save_checkpoint(self.folder, training, step=step)
+    def write_snapshot(self, step: int) -> None:
+        """Append that the state after a step was kept."""
         self._write({"kind": "snapshot", "step": step})
 
     def close(self, account: Account) -> None:

@@ -15,6 +15,7 @@ from isometry._errors import RunError, describe
 from isometry.probes.running.meter import Meter
 from isometry.probes.running.readings import Evaluation, Fault, History, Reading
 from isometry.report.run.facts import RunFacts, State
+from isometry.training.stopping.best import BestWeights
 from isometry.training.stopping.metrics import number_of
 from isometry.training.stopping.rule import Decision, StoppingRule
 from isometry.training.watching.buffers import Buffers
@@ -75,11 +76,13 @@ class Run:
     Attributes:
         steps: The optimiser's steps that were made, counts.
         should_stop: Whether the stopping rule says so.
+        best_weights: Those of the best evaluation, which come back at the end; None without a rule.
     """
 
     def __init__(self, training: Training, journal: Journal, *, settings: RunSettings, ranks: Ranks) -> None:
         self.steps = journal.account.steps
         self.should_stop = False
+        self.best_weights: BestWeights | None = None
         self._training = training
         self._journal = journal
         self._settings = settings
@@ -105,16 +108,21 @@ class Run:
             raise RunError("this run has been entered before. Make a new one: isometry.watch(model, optimizer, ...).")
         self._started = time.perf_counter()
         training, rule = self._training, self._settings.stopping
+        self._ranks.meet()
         with ExitStack() as stack:
             if rule is not None:
-                stack.enter_context(rule.keeping(training.model))
+                self.best_weights = stack.enter_context(rule.keeping(training.model))
+                training.beside.update({"stopping": rule, "best": self.best_weights})
+                if rule.best is not None:  # of the training that is resumed
+                    self.best_weights.load_state_dict(self._journal.best_weights())
             self._forwards, self._buffers = LastForwards(training.model), Buffers(training.model)
             stack.callback(self._forwards.remove)
             hooks = StepHooks(training.model, training.optimizer, before=self._gradients_are_well, after=self._updated)
             stack.callback(hooks.remove)
             stack.callback(self._meter.abandon)
             self._journal.begin()
-            self._keeper.take(self.steps)
+            if self._agreed(is_well=self._keeper.is_well()):
+                self._keeper.take(self.steps)
             self._begin_next()
             self._stack = stack.pop_all()
         return self
@@ -238,8 +246,10 @@ class Run:
             if self._calls == 1 or self._keeper.is_due(self.steps):
                 self._buffers.look()
             self._buffers.keep()
-        if self._keeper.is_due(self.steps) and self._agreed(is_well=loss_is_finite(self._losses[-1])):
-            self._keeper.take(self.steps)
+        if self._keeper.is_due(self.steps):
+            is_well = loss_is_finite(self._losses[-1]) and self._keeper.is_well()
+            if self._agreed(is_well=is_well):
+                self._keeper.take(self.steps)
 
     def _settle(self, loss: Tensor | float | None) -> None:
         """Find out what went wrong in a step, and do what was asked for."""

@@ -4,7 +4,7 @@ import copy
 import random
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -21,7 +21,7 @@ class Stateful(Protocol):
         """Return the state."""
         ...
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
         """Take a state back."""
         ...
 
@@ -35,12 +35,14 @@ class Training:
         optimizer: Which writes its weights.
         scheduler: Of the learning rate, if there is one.
         scaler: Of the gradients, if there is one.
+        beside: What a checkpoint on disk holds too, and no rollback takes back, by name.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: Stateful | None = None
     scaler: Stateful | None = None
+    beside: dict[str, Stateful] = field(default_factory=dict[str, "Stateful"])
 
     @property
     def stateful(self) -> dict[str, Stateful]:

@@ -41,9 +41,11 @@ class StepHooks:
         self._calls = 0
         self._is_well = True
         self._calls_again: bool | None = True if isinstance(optimizer, torch.optim.LBFGS) else None
+        uncompiled: Any = torch.compiler.disable
+        # A compiled step calls them as they are: traced, they would be guarded and compiled anew at every change.
         self._handles = (
-            optimizer.register_step_pre_hook(self._begin),
-            optimizer.register_step_post_hook(self._end),
+            optimizer.register_step_pre_hook(uncompiled(self._begin)),
+            optimizer.register_step_post_hook(uncompiled(self._end)),
         )
 
     def remove(self) -> None:

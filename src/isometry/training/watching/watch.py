@@ -45,7 +45,7 @@ def watch(
         model: What is trained, as the loop calls it: compiled, wrapped by DDP, or as it is.
         optimizer: The one optimiser that writes its weights.
         every: Steps of the optimiser between two readings, counts; the first step is always read.
-        to: Folders for the records, and sinks such as exporters and views.
+        to: Folders for the records, and sinks such as exporters and views; of several processes the first uses these.
         scheduler: Of the learning rate; a rollback takes it back too.
         scaler: `torch.amp.GradScaler`, if the loop uses one; likewise.
         on_nan: What to do where a gradient or a loss is not finite: `stop` leaves this update out and raises; `skip`
@@ -100,7 +100,9 @@ def watch(
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
     )
-    if ranks.rank == 0 and not any(getattr(sink, "is_view", False) for sink in sinks):
+    if ranks.rank > 0:
+        sinks = []  # the first process shows and exports the run of all; the others write their records
+    elif not any(getattr(sink, "is_view", False) for sink in sinks):
         sinks = [*sinks, Announcer()]
     return Run(
         training, Journal(start, folders=folders, sinks=sinks, baseline=baseline), settings=settings, ranks=ranks

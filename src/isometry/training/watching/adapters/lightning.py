@@ -42,6 +42,21 @@ class LightningWatch(Callback):
         self._loss = loss
         self._settings = settings
         self._session = Session(settings)
+        self._saved_weights: dict[str, Tensor] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rule's state and its best weights, for Lightning's checkpoints."""
+        rule, best = self._settings.get("stopping"), self._session.best_weights
+        if rule is None or best is None:
+            return {}
+        return {"rule": rule.state_dict(), "best_weights": best.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the rule where a checkpoint was."""
+        rule = self._settings.get("stopping")
+        if rule is not None and state_dict:
+            rule.load_state_dict(state_dict["rule"])
+            self._saved_weights = state_dict["best_weights"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to watch, after the sanity check and after a checkpoint was loaded."""
@@ -58,6 +73,9 @@ class LightningWatch(Callback):
             scaler=getattr(trainer.precision_plugin, "scaler", None),
             first_step=trainer.global_step // len(trainer.optimizers),  # Lightning counts those of all optimisers
         )
+        if self._saved_weights is not None and self._session.best_weights is not None:
+            self._session.best_weights.load_state_dict(self._saved_weights)
+        self._saved_weights = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -67,7 +85,7 @@ class LightningWatch(Callback):
         if fault is not None:
             raise fault
         self._session.step(_loss_of(trainer, outputs, self._loss))
-        self._stop_if_asked(trainer)
+        trainer.should_stop = trainer.should_stop or self._session.should_stop
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand the metrics on, unless this is the sanity check or a validation by itself."""
@@ -91,11 +109,8 @@ class LightningWatch(Callback):
         batches = trainer.num_training_batches
         done = trainer.fit_loop.epoch_loop.batch_progress.current.ready / batches if math.isfinite(batches) else 1.0
         self._session.evaluate(trainer.callback_metrics, trainer.current_epoch + done)
-        self._stop_if_asked(trainer)
-
-    def _stop_if_asked(self, trainer: Trainer) -> None:
-        if self._session.should_stop:
-            trainer.should_stop = True
+        should_stop = trainer.strategy.reduce_boolean_decision(self._session.should_stop, all=False)
+        trainer.should_stop = trainer.should_stop or should_stop  # metrics may differ from process to process
 
 
 def _chosen(trainer: Trainer, number: int | None) -> torch.optim.Optimizer:

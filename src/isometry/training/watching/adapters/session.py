@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from isometry._errors import IsometryError, NonFiniteError
+from isometry.training.stopping.best import BestWeights
 from isometry.training.stopping.rule import StoppingRule
 from isometry.training.watching.run import Run
 from isometry.training.watching.watch import watch
@@ -34,17 +35,18 @@ class Session:
         settings: For `isometry.watch`.
         run: The training that is watched; None before the first and after the last step.
         fault: The error that ended the last training; None if none did.
+        best_weights: Those of the best evaluation, of the last training that had a rule.
     """
 
     def __init__(self, settings: WatchSettings) -> None:
         self.settings = settings
         self.run: Run | None = None
         self.fault: NonFiniteError | None = None
-        self._reason = ""
+        self.best_weights: BestWeights | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles of a callback watch nothing yet."""
-        return {**vars(self), "run": None}
+        return {**vars(self), "run": None, "best_weights": None}
 
     def begin(self, model: nn.Module, optimizer: Optimizer, **parts: Any) -> None:
         """Watch from here on; a training that was left without a word is ended first."""
@@ -52,6 +54,7 @@ class Session:
         self.fault = None
         self.run = watch(model, optimizer, **parts, **self.settings)
         self.run.__enter__()
+        self.best_weights = self.run.best_weights
 
     def step(self, loss: Tensor | float) -> None:
         """Hand a micro-batch's loss to the run; a fault that ends the run ends it here, without an error."""

@@ -11,6 +11,8 @@ from isometry.report.run.words import fault_sentence, fault_title
 from isometry.training.watching.sink import Entry
 from isometry.training.watching.sinks.scalars import metrics_of, scalars_of
 
+MAX_QUEUE = 10_000  # events that wait for the writing thread before the training has to; by default ten
+
 
 @final
 class TensorBoard:
@@ -33,7 +35,7 @@ class TensorBoard:
             raise MissingExtraError(
                 "TensorBoard is not installed, and writing event files needs it. pip install 'isometry[tensorboard]'."
             ) from error
-        self._writer = SummaryWriter(os.fspath(folder))
+        self._writer = SummaryWriter(os.fspath(folder), max_queue=MAX_QUEUE)
         self._summary: Any = messages.Summary
 
     def start(self, facts: RunFacts) -> None:

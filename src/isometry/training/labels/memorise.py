@@ -1,0 +1,155 @@
+"""The random-label test: how long a network takes to fit its targets, and the same targets given to other examples."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isometry._errors import DomainError
+from isometry.anatomy.preserve import preserved
+from isometry.anatomy.task import Loss, OptimizerFactory, Task, as_task
+from isometry.probes.training import describe_optimizer
+from isometry.training.labels.answers import Kind, error_of, error_of_constant, kind_of
+from isometry.training.labels.examples import labelled_examples
+from isometry.training.labels.learner import Learner
+from isometry.training.labels.memorisation import FITTED, End, FitCurve, Memorisation
+
+MAX_EXAMPLES = 1000  # that an MLP of width 512 memorises in 60 to 90 epochs: benchmarks/memorise.md
+MAX_EPOCHS = 500
+PATIENCE = 50  # epochs without a gain after which a course stands still
+MIN_GAIN = 0.01  # of what there is to fit
+BATCH_SIZE = 50  # examples
+MAX_SECONDS = 120.0  # for both fits together, at most half of it for the true targets
+
+
+def can_memorise(
+    model: nn.Module | Task,
+    inputs: Any = None,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    optimizer_factory: OptimizerFactory | None = None,
+    share: float = 1.0,
+    max_examples: int = MAX_EXAMPLES,
+    max_epochs: int = MAX_EPOCHS,
+    max_seconds: float = MAX_SECONDS,
+    batch_size: int = BATCH_SIZE,
+    seed: int = 0,
+) -> Memorisation:
+    """Train copies of a network on its targets and on the same targets dealt out at random, until each is fitted.
+
+    ratio = epochs to fit the random targets / epochs to fit the true ones
+
+    Targets are fitted when of the mistakes of the best constant answer at most one in a hundred is left (of the
+    variance of numbers: one in twenty). The network itself is not changed.
+
+    Args:
+        model: The network, or a task.
+        inputs: As for `check`; a data set.
+        targets: One for each example: classes, labels that are on or off, or numbers.
+        loss: As for `check`.
+        optimizer_factory: From parameters to an optimiser; without it the task's own, else Adam.
+        share: Share of the examples whose targets are dealt out anew among them, in (0, 1].
+        max_examples: Largest number of examples, drawn from the data set, counts.
+        max_epochs: Most epochs of each fit, counts.
+        max_seconds: After so long no further epoch is begun.
+        batch_size: Examples of a step, counts.
+        seed: Seed of the examples, of their order, of dropout and of the random targets.
+
+    Returns:
+        Both curves, the ratio, and what they mean; printable.
+
+    Raises:
+        DomainError: If the share is not in (0, 1], or there is nothing to tell apart in the targets.
+        BuilderError: If the task has no examples with a target each.
+        ModelError: If the network cannot be copied, or its loss carries no gradient.
+
+    Source:
+        Zhang, Bengio, Hardt, Recht, Vinyals 2017, arXiv:1611.03530, section 2; Arpit et al. 2017, arXiv:1706.05394.
+    """
+    if not 0 < share <= 1:
+        raise DomainError(f"share={share!r} is not in (0, 1]. Give the share of targets that are dealt out anew.")
+    start = time.perf_counter()
+    task = as_task(model, inputs, targets, loss=loss, seed=seed)
+    task = task if optimizer_factory is None else replace(task, optimizer_factory=optimizer_factory)
+    examples = labelled_examples(task, most=max_examples, seed=seed)
+    dealt = examples.relabelled(dealt_out(examples.targets, share, seed=seed))
+    with preserved(task.model, seed=seed) as guard:
+        learners = [Learner(task, guard, each, batch_size=batch_size, seed=seed) for each in (examples, dealt)]
+        kind = kind_of(learners[0].answers(), examples.targets.cpu())
+        deadlines = start + max_seconds / 2, start + max_seconds
+        courses = [
+            _fit(learner, _Goal(each.targets.cpu(), kind, max_epochs, deadline))
+            for learner, each, deadline in zip(learners, (examples, dealt), deadlines, strict=True)
+        ]
+    return Memorisation(
+        true=courses[0],
+        random=courses[1],
+        kind=kind,
+        share=share,
+        num_examples=examples.count,
+        max_epochs=max_epochs,
+        optimizer=describe_optimizer(learners[0].training.optimizer),
+        seed=seed,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def dealt_out(targets: Tensor, share: float, *, seed: int) -> Tensor:
+    """Return targets of which a share has been dealt out anew among its own examples.
+
+    Args:
+        targets: One row for each example.
+        share: Share of the rows, in (0, 1].
+        seed: Seed of the choice and of the deal.
+
+    Returns:
+        A copy; which targets there are, and how many of each, is as before.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(targets), generator=generator)[: round(share * len(targets))]
+    dealt = chosen[torch.randperm(len(chosen), generator=generator)]
+    found = targets.clone()
+    found[chosen.to(targets.device)] = targets[dealt.to(targets.device)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """What a course is to fit, and by when."""
+
+    targets: Tensor
+    kind: Kind
+    max_epochs: int
+    deadline: float
+
+    def end(self, fits: Sequence[float], losses: Sequence[float]) -> End | None:
+        """Return why a course is over; None while it is not."""
+        if fits[-1] >= FITTED[self.kind]:
+            return "fitted"
+        if losses and not math.isfinite(losses[-1]):
+            return "not finite"
+        if len(fits) > PATIENCE and max(fits[-PATIENCE:]) < max(fits[:-PATIENCE]) + MIN_GAIN:
+            return "standing still"
+        if len(fits) > self.max_epochs:
+            return "out of epochs"
+        return "out of time" if time.perf_counter() > self.deadline else None
+
+
+def _fit(learner: Learner, goal: _Goal) -> FitCurve:
+    answers = learner.answers()
+    constant = error_of_constant(answers, goal.targets, goal.kind)
+    if not constant > 0:
+        raise DomainError(
+            f"the targets of all {len(goal.targets)} examples are alike, so there is nothing to memorise. "
+            "Give examples with different targets."
+        )
+    fits = [1 - error_of(answers, goal.targets, goal.kind) / constant]
+    while (end := goal.end(fits, learner.training.losses)) is None:
+        learner.learn()
+        fits.append(1 - error_of(learner.answers(), goal.targets, goal.kind) / constant)
+    return FitCurve(fits=tuple(fits), end=end)

@@ -1,0 +1,137 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
+
+from isometry.probes.running.meter import Meter
+from tests.probes.running.steps import measured, rms
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Dropout(0.0), nn.Linear(5, 2))
+
+
+def test_only_the_first_pass_with_gradients_in_training_mode_counts() -> None:
+    model, x = network(), torch.randn(8, 4)
+
+    def loss() -> Tensor:
+        with torch.no_grad():
+            model(100 * x)
+        model.eval()(50 * x)
+        model.train()
+        return model(x).mean() + model(200 * x).mean()
+
+    expected = rms(model[0](x))
+    reading = measured(model, loss)
+
+    assert [each.name for each in reading.layers] == ["0", "3"]
+    assert reading.layers[0].activation_rms == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_model_that_trains_in_evaluation_mode_is_seen() -> None:
+    model = network().eval()
+
+    assert len(measured(model, lambda: model(torch.randn(8, 4)).mean()).layers) == 2
+
+
+def test_a_model_that_is_called_by_its_parts_is_seen_from_the_second_reading_on() -> None:
+    model = network()
+
+    reading = measured(model, lambda: model[3](model[1](model[0](torch.randn(8, 4)))).mean(), steps=2)
+
+    assert [each.name for each in reading.layers] == ["0", "3"]
+
+
+def test_other_models_are_not_seen() -> None:
+    model, teacher = network(), network()
+
+    reading = measured(model, lambda: (model(torch.ones(8, 4)) - teacher(torch.ones(8, 4))).square().mean())
+
+    assert len(reading.layers) == 2
+
+
+def test_an_error_in_the_forward_pass_leaves_nothing_behind() -> None:
+    class Breaks(nn.Module):
+        def forward(self, _: Tensor) -> Tensor:
+            raise KeyboardInterrupt
+
+    model = nn.Sequential(nn.Linear(4, 4), Breaks())
+    meter = Meter(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    meter.open()
+    with pytest.raises(KeyboardInterrupt):
+        model(torch.randn(8, 4))
+
+    meter.abandon()
+
+    assert torch.overrides._get_current_function_mode_stack() == []
+    assert not any(each._forward_hooks or each._forward_pre_hooks for each in model.modules())
+
+
+def test_after_an_error_that_the_loop_catches_the_next_pass_is_seen() -> None:
+    model = network()
+
+    def loss() -> Tensor:
+        with pytest.raises(RuntimeError, match="mat1"):
+            model(torch.ones(8, 3))
+        return model(torch.ones(8, 4)).mean()
+
+    reading = measured(model, loss)
+
+    assert [each.name for each in reading.layers] == ["0", "3"]
+
+
+def test_a_compiled_model_is_neither_broken_nor_compiled_again() -> None:
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    model = network()
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    meter = Meter(compiled, optimizer)
+    x, names = torch.randn(8, 4), list[list[str]]()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        compiled(x).square().mean().backward()
+        meter.before_update()
+        optimizer.step()
+        meter.after_update()
+
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for number in range(9):
+            if number % 3 == 1:
+                meter.open()
+                step()
+                reading = meter.close([], step=number, seconds=0.0, micro_batches=1, loss_scale=None)
+                names.append([each.name for each in reading.layers])
+            else:
+                step()
+
+    assert counter.frame_count == 1
+    assert names == [["0", "3"]] * 3
+
+
+def test_a_compiled_training_step_is_neither_broken_nor_compiled_again() -> None:
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    meter = Meter(model, optimizer)
+
+    @torch.compile(backend=counter, fullgraph=True)
+    def loss_of(x: Tensor) -> Tensor:
+        return model(x).square().mean()
+
+    for number in range(6):
+        if number % 2:
+            meter.open()
+        loss_of(torch.ones(8, 4)).backward()
+        meter.before_update()
+        optimizer.step()
+        meter.after_update()
+        if number % 2:
+            reading = meter.close([], step=number, seconds=0.0, micro_batches=1, loss_scale=None)
+
+            assert len(reading.layers) == 2
+
+    assert counter.frame_count == 1
