@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from isometry._errors import DomainError
 from isometry._phrases import Phrase
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
@@ -55,6 +56,13 @@ class MendedSettings:
     sigmoid_depth: int = 20
     sigmoid_rates: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
 
+    def __post_init__(self) -> None:
+        if 1.0 not in self.scales or min(self.scales) >= 1 or self.depth % 2:
+            raise DomainError(
+                f"scales={self.scales!r}, depth={self.depth!r}: the scales have 1 and one below it among them, and the "
+                "depth is even, so that scales in turn cancel out."
+            )
+
     def rates(self, optimiser: Optimiser) -> tuple[float, ...]:
         """Return the learning rates that are tried on the networks of ReLU."""
         return self.sgd_rates if optimiser == "SGD" else self.lars_rates
@@ -87,55 +95,12 @@ def measure(settings: MendedSettings, seed: int, progress: Progress) -> Measured
 
 def judge(settings: MendedSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Say what learns at which scale, what scales do to the best rate, and what is not mended."""
-    even = settings.scales.index(1.0)
-    small = [place for place, scale in enumerate(settings.scales) if scale < 1][-1]
-    best = {
-        (optimiser, place): [min(each["loss"][optimiser][place]) for each in measured]
-        for optimiser in OPTIMISERS
-        for place in (even, small)
-    }
-    factor = settings.scales[small]
-    change = max(
-        abs(one - other)
-        for each in measured
-        for one, other in zip(each["loss"]["LARS"][even], each["loss"]["LARS"][-1], strict=True)
-    )
-    rates = [[_best_rate(settings, each["loss"]["SGD"][place]) for place in (even, -1)] for each in measured]
-    gains = [each["sigmoid"][0] - each["sigmoid"][1] for each in measured]
     return (
-        Claim(
-            text=Phrase("at He's scale both optimisers learn"),
-            measured=max(*best["SGD", even], *best["LARS", even]),
-            high=LEARNED,
-            unit="nats",
-        ),
-        Claim(
-            text=Phrase("with all weights times {factor} gradients vanish, and SGD learns at no rate", factor=factor),
-            measured=min(best["SGD", small]),
-            low=STUCK,
-            unit="nats",
-        ),
-        Claim(
-            text=Phrase("LARS learns there: its steps are as long as the weights allow"),
-            measured=max(best["LARS", small]),
-            high=LEARNED,
-            unit="nats",
-        ),
-        Claim(
-            text=Phrase("layers of unequal scale take the best rate of SGD down"),
-            measured=min(plain / uneven for plain, uneven in rates),
-            low=LEAST_FALL * (1 - 1e-9),
-            unit="times",
-        ),
-        Claim(
-            text=Phrase("LARS does not notice them: every run ends where it did"),
-            measured=change,
-            high=MOST_CHANGE,
-            unit="nats",
-        ),
+        *_claims_on_scale(settings, measured),
+        *_claims_on_unequal_scales(settings, measured),
         Claim(
             text=Phrase("what sigmoids under Xavier have lost is not mended: the critical start is better by"),
-            measured=min(gains),
+            measured=min(each["sigmoid"][0] - each["sigmoid"][1] for each in measured),
             low=LEAST_GAIN,
             unit="nats",
         ),
@@ -180,6 +145,59 @@ def draw(settings: MendedSettings, measured: Sequence[Measured]) -> tuple[Figure
             y_axis="loss at the end, nats",
             x_scale="log",
             series=tuple(rates),
+        ),
+    )
+
+
+def _claims_on_scale(settings: MendedSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    factor = max(scale for scale in settings.scales if scale < 1)
+    even, small = settings.scales.index(1.0), settings.scales.index(factor)
+
+    def best(optimiser: Optimiser, place: int) -> list[float]:
+        return [min(each["loss"][optimiser][place]) for each in measured]
+
+    return (
+        Claim(
+            text=Phrase("at He's scale both optimisers learn"),
+            measured=max(*best("SGD", even), *best("LARS", even)),
+            high=LEARNED,
+            unit="nats",
+        ),
+        Claim(
+            text=Phrase("with all weights times {factor} gradients vanish, and SGD learns at no rate", factor=factor),
+            measured=min(best("SGD", small)),
+            low=STUCK,
+            unit="nats",
+        ),
+        Claim(
+            text=Phrase("LARS learns there: its steps are as long as the weights allow"),
+            measured=max(best("LARS", small)),
+            high=LEARNED,
+            unit="nats",
+        ),
+    )
+
+
+def _claims_on_unequal_scales(settings: MendedSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    even = settings.scales.index(1.0)
+    change = max(
+        0.0 if one == other else abs(one - other)  # of two runs that end at no number as well
+        for each in measured
+        for one, other in zip(each["loss"]["LARS"][even], each["loss"]["LARS"][-1], strict=True)
+    )
+    rates = [[_best_rate(settings, each["loss"]["SGD"][place]) for place in (even, -1)] for each in measured]
+    return (
+        Claim(
+            text=Phrase("layers of unequal scale take the best rate of SGD down"),
+            measured=min(plain / uneven for plain, uneven in rates),
+            low=LEAST_FALL * (1 - 1e-9),
+            unit="times",
+        ),
+        Claim(
+            text=Phrase("LARS does not notice them: every run ends where it did"),
+            measured=change,
+            high=MOST_CHANGE,
+            unit="nats",
         ),
     )
 

@@ -65,53 +65,21 @@ def judge(settings: VanishingSettings, measured: Sequence[Measured]) -> tuple[Cl
     """Hold the fall a layer of every kind of network against theory and against the textbook."""
     rates = _rates(settings, measured)
     errors = [abs(rate - _predicted_rate(settings, *kind)) for kind, rate in rates.items()]
-    claims = [
-        Claim(
-            text=Phrase("every network's gradient falls or grows as theory says"),
-            measured=max(errors),
-            high=MAX_ERROR,
-            unit="decades a layer",
-        )
-    ]
+    claims = [_claim(Phrase("every network's gradient falls or grows as theory says"), max(errors), high=MAX_ERROR)]
     if ("sigmoid", "xavier") in rates:
-        claims.append(
-            Claim(
-                text=Phrase("through sigmoids under Xavier it falls at least as the powers of a quarter"),
-                measured=rates["sigmoid", "xavier"],
-                low=QUARTER - MAX_ERROR,
-                unit="decades a layer",
-            )
-        )
+        text = Phrase("through sigmoids under Xavier it falls at least as the powers of a quarter")
+        claims.append(_claim(text, rates["sigmoid", "xavier"], low=QUARTER - MAX_ERROR))
     usual = [rate for (activation, start), rate in rates.items() if activation == "sigmoid" and start != "critical"]
     if usual:
-        claims.append(
-            Claim(
-                text=Phrase("no usual start saves a network of sigmoids"),
-                measured=min(usual),
-                low=QUARTER - HALF - MAX_ERROR,
-                unit="decades a layer",
-            )
-        )
+        text = Phrase("no usual start saves a network of sigmoids")
+        claims.append(_claim(text, min(usual), low=QUARTER - HALF - MAX_ERROR))
     if ("relu", "xavier") in rates:
-        claims.append(
-            Claim(
-                text=Phrase("through ReLU under Xavier half of its square is lost in each layer"),
-                measured=rates["relu", "xavier"],
-                low=HALF - MAX_ERROR,
-                high=HALF + MAX_ERROR,
-                unit="decades a layer",
-            )
-        )
+        text = Phrase("through ReLU under Xavier half of its square is lost in each layer")
+        claims.append(_claim(text, rates["relu", "xavier"], low=HALF - MAX_ERROR, high=HALF + MAX_ERROR))
     critical = [abs(rate) for (_, start), rate in rates.items() if start == "critical"]
     if critical:
-        claims.append(
-            Claim(
-                text=Phrase("at the critical point of its activation no network loses it"),
-                measured=max(critical),
-                high=MAX_ERROR,
-                unit="decades a layer",
-            )
-        )
+        text = Phrase("at the critical point of its activation no network loses it")
+        claims.append(_claim(text, max(critical), high=MAX_ERROR))
     return tuple(claims)
 
 
@@ -141,6 +109,10 @@ def draw(settings: VanishingSettings, measured: Sequence[Measured]) -> tuple[Fig
             )
         )
     return tuple(figures)
+
+
+def _claim(text: Phrase, rate: float, *, low: float = -math.inf, high: float = math.inf) -> Claim:
+    return Claim(text=text, measured=rate, low=low, high=high, unit="decades a layer")
 
 
 def _rates(settings: VanishingSettings, measured: Sequence[Measured]) -> dict[tuple[str, str], float]:
