@@ -152,7 +152,7 @@ def draw(settings: SymmetrySettings, measured: Sequence[Measured]) -> tuple[Figu
             key="distance",
             title="How far equal parts go from one another",
             x_axis="step, counted from 1",
-            y_axis="largest distance over size",
+            y_axis="largest distance over size, at least 1e-17",
             x_scale="log",
             y_scale="log",
             series=series("distance", FLOOR),

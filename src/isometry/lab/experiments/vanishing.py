@@ -16,6 +16,8 @@ MAX_ERROR = 0.02
 QUARTER = -math.log10(0.25)  # decades that a sigmoid takes at least, if weights keep the size
 HALF = math.log10(2) / 2  # decades that a ReLU takes if weights keep the size: half of the square
 
+NAMES = {"relu": "ReLU"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VanishingSettings:
@@ -102,7 +104,7 @@ def draw(settings: VanishingSettings, measured: Sequence[Measured]) -> tuple[Fig
         figures.append(
             Figure(
                 key=f"gradient-{activation}",
-                title=f"Gradients in {settings.depth} layers of {activation}",
+                title=f"Gradients in {settings.depth} layers of {NAMES.get(activation, activation)}",
                 x_axis="layer, the first is at the input",
                 y_axis="root mean square over the last layer's, decades",
                 series=(*curves, *lines),
