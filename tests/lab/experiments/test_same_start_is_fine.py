@@ -34,7 +34,13 @@ def test_a_small_run_reaches_the_least_and_is_drawn() -> None:
 def test_a_hidden_layer_of_zeros_does_not_move() -> None:
     (found,) = measured(EXPERIMENT, TINY, 0)
 
-    assert found["loss"]["hidden layer"]["zeros"] == pytest.approx([math.log(4)] * 401)
+    assert found["loss"]["hidden layer"]["zeros"] == pytest.approx([math.log(4)] * len(TINY.recorded))
+
+
+def test_the_first_and_the_last_loss_are_noted() -> None:
+    assert TINY.recorded[:3] == [0, 1, 2]
+    assert TINY.recorded[-1] == 400
+    assert len(SameStartSettings().recorded) <= 200
 
 
 def test_sound_numbers_hold_every_claim() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -17,6 +18,7 @@ MODELS = (*CONVEX, "hidden layer")
 MOST_EXCESS = 1e-6  # of a loss from its least, in its own unit; what is left falls geometrically
 LEAST_GAIN = 0.1  # nats by which a random start of the hidden layer ends below a constant one
 FLOOR = 1e-16  # a loss nearer to the least is drawn at it
+NUM_RECORDED = 200  # losses of a course, at most
 HIDDEN_RATE = 0.5  # of gradient descent on the hidden layer
 MOST_ITERATIONS = 1000  # of the quasi-Newton method that finds the least cross-entropy
 XOR_FEATURES, XOR_CLASSES = 4, 4  # of which two and two tell a class of the hidden layer's labels
@@ -41,6 +43,11 @@ class SameStartSettings:
     num_units: int = 16
     num_steps: int = 2000
     noise: float = 2.0
+
+    @property
+    def recorded(self) -> list[int]:
+        """Steps before which the loss is noted, ever further apart, and the last."""
+        return sorted({round(step) - 1 for step in np.geomspace(1, self.num_steps + 1, NUM_RECORDED)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ def measure(settings: SameStartSettings, seed: int, progress: Progress) -> Measu
     for number, model in enumerate(MODELS):
         for start in STARTS:
             weights = [_drawn(shape, start, generator) for shape in shapes[model]]
-            found[model][start] = _descend(weights, model, problem, num_steps=settings.num_steps)
+            found[model][start] = _descend(weights, model, problem, recorded=settings.recorded)
         progress((number + 1) / len(MODELS))
     zeros = _drawn(shapes["softmax"][0], "zeros", generator)
     return {"loss": found, "least": {"linear": _least_squares(problem), "softmax": _least_entropy(zeros, problem)}}
@@ -115,7 +122,7 @@ def judge(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Cl
 
 def draw(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
     """Draw the loss above its least for both regressions, and the hidden layer's loss."""
-    steps = range(1, settings.num_steps + 2)
+    steps = [step + 1 for step in settings.recorded]
     above = [
         Series(
             name=f"{model}, {start}",
@@ -192,15 +199,16 @@ def _hidden_entropy(weights: Sequence[Tensor], problem: Problem) -> Tensor:
 LOSSES: Mapping[str, Loss] = {"linear": _squares, "softmax": _entropy, "hidden layer": _hidden_entropy}
 
 
-def _descend(weights: Sequence[Tensor], model: str, problem: Problem, *, num_steps: int) -> list[float]:
-    """Return the loss before each step and behind the last; regressions step one over the most curvature there is."""
+def _descend(weights: Sequence[Tensor], model: str, problem: Problem, *, recorded: Sequence[int]) -> list[float]:
+    """Return the loss before some of the steps; those of regressions are one over the most curvature there is."""
     curvature = float(torch.linalg.eigvalsh(problem.inputs.T @ problem.inputs / len(problem.inputs))[-1])
     rates = {"linear": 1 / curvature, "softmax": 2 / curvature, "hidden layer": HIDDEN_RATE}
     rate = rates[model]
     losses: list[float] = []
-    for _ in range(num_steps + 1):
+    for step in range(recorded[-1] + 1):
         loss = LOSSES[model](weights, problem)
-        losses.append(loss.item())
+        if step in recorded:
+            losses.append(loss.item())
         gradients = torch.autograd.grad(loss, weights)
         with torch.no_grad():
             for weight, gradient in zip(weights, gradients, strict=True):
