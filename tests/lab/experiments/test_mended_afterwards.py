@@ -11,6 +11,7 @@ from tests.lab.experiments.seeds import claims_of, measured, not_held, require_d
 EXPERIMENT = find_experiment("mended-afterwards")
 TINY = MendedSettings(
     scales=(0.25, 1.0),
+    depth=4,
     width=8,
     num_examples=16,
     num_steps=4,
@@ -36,7 +37,7 @@ def outcome(
 def test_lars_does_not_see_layers_of_unequal_scale() -> None:
     (found,) = measured(EXPERIMENT, TINY, 0)
 
-    assert found["loss"]["LARS"][1] == found["loss"]["LARS"][2]
+    assert found["loss"]["LARS"][1] == pytest.approx(found["loss"]["LARS"][2], rel=1e-4)
     assert found["loss"]["SGD"][1] != found["loss"]["SGD"][2]
     require_drawable(EXPERIMENT, TINY, [found])
 
@@ -49,8 +50,8 @@ def test_sound_numbers_hold_every_claim() -> None:
     ("found", "word"),
     [
         pytest.param(outcome(sgd={2: [1.39] * 6}), "He's scale", id="sgd learns nowhere"),
-        pytest.param(outcome(sgd={1: [1.39, 1, 0.2, 1, 1, 1]}), "at no rate", id="sgd learns"),
-        pytest.param(outcome(lars={1: [1.39] * 3}), "LARS learns there", id="lars does not"),
+        pytest.param(outcome(sgd={0: [1.39, 1, 0.2, 1, 1, 1]}), "at no rate", id="sgd learns"),
+        pytest.param(outcome(lars={0: [1.39] * 3}), "LARS learns there", id="lars does not"),
         pytest.param(outcome(sgd={4: SGD[2]}), "best rate of SGD", id="the same best rate"),
         pytest.param(outcome(lars={4: [0.1, 0.1, 0.05]}), "does not notice", id="lars notices"),
         pytest.param(outcome(critical=1.0), "critical start", id="mended as well"),
