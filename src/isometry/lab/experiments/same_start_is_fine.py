@@ -249,6 +249,6 @@ EXPERIMENTS.add("same-start-is-fine")(
         measure=measure,
         judge=judge,
         draw=draw,
-        source="Dive into Deep Learning, section 5.4, exercise 2; Boyd, Vandenberghe 2004, section 9.3.1 (convexity).",
+        source="Dive into Deep Learning, section 5.4, exercise 2; Boyd, Vandenberghe 2004, sections 4.2.2 and 9.3.",
     )
 )

@@ -138,6 +138,6 @@ EXPERIMENTS.add("vanishing")(
         measure=measure,
         judge=judge,
         draw=draw,
-        source="Dive into Deep Learning, section 5.4.1; Schoenholz et al. 2017, arXiv:1611.01232, eq. 16.",
+        source="Dive into Deep Learning, section 5.4.1; Schoenholz et al. 2017, arXiv:1611.01232, section 4.",
     )
 )
