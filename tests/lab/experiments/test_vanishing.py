@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from isometry.lab.experiments.vanishing import VanishingSettings
@@ -6,9 +8,10 @@ from isometry.lab.runner import find_experiment
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
 
 EXPERIMENT = find_experiment("vanishing")
-TINY = VanishingSettings(width=48, depth=6, num_examples=8, num_draws=1)
+TINY = VanishingSettings(width=48, depth=6, num_examples=8, num_draws=1, num_narrow=2)
 QUICK: VanishingSettings = EXPERIMENT.quick
 EXACT = [[value / 2 for value in predicted(*kind, QUICK.shape).gradient] for kind in QUICK.kinds]
+SPREAD = math.sqrt(5 * 29 / 64) / math.log(10)  # 5/n a layer in nats squared
 
 
 def altered(activation: str, start: str, *, first: float) -> list[dict[str, object]]:
@@ -16,7 +19,7 @@ def altered(activation: str, start: str, *, first: float) -> list[dict[str, obje
     place = QUICK.kinds.index((activation, start))
     rows = [list(row) for row in EXACT]
     rows[place][0] = first
-    return [{"gradient": rows}]
+    return [{"gradient": rows, "spread": SPREAD}]
 
 
 def test_a_small_run_has_a_course_a_kind_and_is_drawn() -> None:
@@ -28,7 +31,7 @@ def test_a_small_run_has_a_course_a_kind_and_is_drawn() -> None:
 
 
 def test_seeds_draw_networks_of_their_own_and_one_seed_always_the_same() -> None:
-    settings = VanishingSettings(activations=("tanh",), starts=("he",), width=16, depth=3, num_draws=1)
+    settings = VanishingSettings(activations=("tanh",), starts=("he",), width=16, depth=3, num_draws=1, num_narrow=2)
     one, again, other = measured(EXPERIMENT, settings, 0, 0, 1)
 
     assert one == again
@@ -36,9 +39,9 @@ def test_seeds_draw_networks_of_their_own_and_one_seed_always_the_same() -> None
 
 
 def test_what_theory_says_holds_every_claim() -> None:
-    claims = claims_of("vanishing", [{"gradient": EXACT}])
+    claims = claims_of("vanishing", [{"gradient": EXACT, "spread": SPREAD}])
 
-    assert len(claims) == 5
+    assert len(claims) == 6
     assert not_held(claims) == []
 
 
@@ -58,10 +61,19 @@ def test_a_claim_that_the_numbers_refute_is_not_held(activation: str, start: str
     assert any(word in text for text in refuted)
 
 
-def test_kinds_that_are_left_out_make_no_claim() -> None:
-    claims = claims_of("vanishing", [{"gradient": EXACT[5:6]}], activations=("tanh",), starts=("normal 0.01",))
+def test_networks_that_differ_too_much_or_too_little_are_told() -> None:
+    for spread in (0.6 * SPREAD, 1.4 * SPREAD):
+        (refuted,) = not_held(claims_of("vanishing", [{"gradient": EXACT, "spread": spread}]))
 
-    assert len(claims) == 1
+        assert "finite width" in refuted
+
+
+def test_kinds_that_are_left_out_make_no_claim() -> None:
+    claims = claims_of(
+        "vanishing", [{"gradient": EXACT[5:6], "spread": SPREAD}], activations=("tanh",), starts=("normal 0.01",)
+    )
+
+    assert len(claims) == 2
 
 
 @pytest.mark.slow

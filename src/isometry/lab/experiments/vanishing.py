@@ -3,17 +3,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 
 from isometry._phrases import Phrase
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.plain_stacks import Shape, follow, predicted
+from isometry.lab.plain_stacks import ACTIVATIONS, Shape, follow, predicted
+from isometry.theory.stacks import log_norm_variance
 
 # Decades a layer. Theory is of infinite width: over 29 layers of width 256 the size of a ReLU net's gradient strays by
 # 0.16 decades (5/n a layer in the logarithm of its square), which is 0.006 a layer.
 MAX_ERROR = 0.02
 QUARTER = -math.log10(0.25)  # decades that a sigmoid takes at least, if weights keep the size
+MAX_SPREAD_ERROR = 0.35  # relative: theory is the first order of depth over width, and 100 draws err by 0.07
+NARROW = ("relu", "he")
 HALF = math.log10(2) / 2  # decades that a ReLU takes if weights keep the size: half of the square
 
 NAMES = {"relu": "ReLU"}
@@ -30,6 +33,8 @@ class VanishingSettings:
         depth: Hidden layers, counts.
         num_examples: Of a batch, counts.
         num_draws: Networks of each kind, counts.
+        narrow_width: Units of the narrow ReLU networks whose gradients' spread is measured, counts.
+        num_narrow: Of them, counts from 2.
     """
 
     activations: tuple[str, ...] = ("sigmoid", "tanh", "relu")
@@ -38,6 +43,8 @@ class VanishingSettings:
     depth: int = 30
     num_examples: int = 32
     num_draws: int = 2
+    narrow_width: int = 64
+    num_narrow: int = 100
 
     @property
     def shape(self) -> Shape:
@@ -59,8 +66,12 @@ def measure(settings: VanishingSettings, seed: int, progress: Progress) -> Measu
             for draw in range(seed * settings.num_draws, (seed + 1) * settings.num_draws)
         ]
         found.append([fmean(values) / 2 for values in zip(*courses, strict=True)])
-        progress((number + 1) / len(settings.kinds))
-    return {"gradient": found}
+        progress((number + 1) / (len(settings.kinds) + 1))
+    narrow = Shape(width=settings.narrow_width, depth=settings.depth)
+    seeds = range(seed * settings.num_narrow, (seed + 1) * settings.num_narrow)
+    strayed = [follow(*NARROW, narrow, num_examples=1, seed=draw).gradient[0] for draw in seeds]
+    progress(1.0)
+    return {"gradient": found, "spread": stdev(strayed)}
 
 
 def judge(settings: VanishingSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
@@ -82,7 +93,7 @@ def judge(settings: VanishingSettings, measured: Sequence[Measured]) -> tuple[Cl
     if critical:
         text = Phrase("at the critical point of its activation no network loses it")
         claims.append(_claim(text, max(critical), high=MAX_ERROR))
-    return tuple(claims)
+    return *claims, _claim_on_spread(settings, measured)
 
 
 def draw(settings: VanishingSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
@@ -117,6 +128,17 @@ def _claim(text: Phrase, rate: float, *, low: float = -math.inf, high: float = m
     return Claim(text=text, measured=rate, low=low, high=high, unit="decades a layer")
 
 
+def _claim_on_spread(settings: VanishingSettings, measured: Sequence[Measured]) -> Claim:
+    widths = (settings.narrow_width,) * (settings.depth - 1)
+    expected = math.sqrt(log_norm_variance(ACTIVATIONS[NARROW[0]].of_arrays, 1.0, widths)) / math.log(10)
+    return Claim(
+        text=Phrase("narrow networks of one kind differ among themselves as theory of finite width says"),
+        measured=fmean(each["spread"] for each in measured) / expected,
+        low=1 - MAX_SPREAD_ERROR,
+        high=1 + MAX_SPREAD_ERROR,
+    )
+
+
 def _rates(settings: VanishingSettings, measured: Sequence[Measured]) -> dict[tuple[str, str], float]:
     """Return the fall from the last layer to the first a layer, in decades; below 0 where it grows."""
     return {
@@ -134,10 +156,13 @@ EXPERIMENTS.add("vanishing")(
         name="vanishing",
         question=Phrase("By what factor does each layer of a deep network shrink or grow the gradient?"),
         quick=VanishingSettings(),
-        paper=VanishingSettings(width=1000, depth=50, num_examples=64, num_draws=3),
+        paper=VanishingSettings(width=1000, depth=50, num_examples=64, num_draws=3, narrow_width=200, num_narrow=400),
         measure=measure,
         judge=judge,
         draw=draw,
-        source="Dive into Deep Learning, section 5.4.1; Schoenholz et al. 2017, arXiv:1611.01232, section 4.",
+        source=(
+            "Dive into Deep Learning, section 5.4.1; Schoenholz et al. 2017, arXiv:1611.01232, section 4; "
+            "Hanin, Nica 2019, arXiv:1812.05994, theorem 1."
+        ),
     )
 )
