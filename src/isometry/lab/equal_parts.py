@@ -179,7 +179,10 @@ def _units(into: Tensor, out: Tensor, activation: Callable[[Tensor], Tensor]) ->
     named = {"into": _leaf(into), "bias": _leaf(torch.zeros(len(into), 1)), "out": _leaf(out)}
 
     def outputs(inputs: Tensor) -> Tensor:
-        return activation(inputs.flatten(1) @ named["into"].T + named["bias"].T) @ named["out"]
+        # A product a unit: in one for all the last bit differs by the place in the matrix, and Adam makes much of it.
+        flat = inputs.flatten(1).expand(len(into), len(inputs), -1)
+        signal = torch.bmm(flat, named["into"][:, :, None]) + named["bias"][:, :, None]
+        return torch.bmm(activation(signal), named["out"][:, None, :]).sum(0)
 
     return Parts(parameters=named, outputs=outputs, rows=lambda: torch.cat([*named.values()], 1))
 
