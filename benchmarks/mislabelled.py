@@ -109,7 +109,7 @@ def row(name: str, data: Data, noise: tuple[str, float]) -> str:
     cells = [f"{100 * suspected:.2f}", *(f"{100 * each:.0f}" for each in (precision, recall))]
     if not noise[1]:
         cells[1:] = ["-", "-"]
-    cells += [f"{100 * rate:.1f}", f"{average:.3f}" if noise[1] else "-"]
+    cells += [f"{100 * rate:.1f}" if rate >= 0 else "nothing said", f"{average:.3f}" if noise[1] else "-"]
     return f"| {name} | {noise[0] if noise[1] else 'none'} | {100 * noise[1]:.0f} | {' | '.join(cells)} |"
 
 
@@ -155,14 +155,12 @@ def signals(data: Data, noise: tuple[str, float]) -> dict[str, float]:
 def main() -> None:
     torch.set_num_threads(1)
     print("# Wrong labels that are found, and right ones that are suspected\n")
+    print(f"`python -m benchmarks.mislabelled`: an MLP with {WIDTH} hidden ReLU units, Adam 1e-3, seeds")
     print(
-        f"`python -m benchmarks.mislabelled`: an MLP with {WIDTH} hidden ReLU units, Adam 1e-3, means of {len(SEEDS)}"
+        f"{', '.join(map(str, SEEDS))}, in per cent. The noise moves labels to any other class (uniform) or to the next"
     )
-    print(
-        "seeds, in per cent. The noise moves labels to any other class (uniform) or to the next class (pair); the mask"
-    )
-    print("of what was moved is the answer. `estimated` is the share of wrong labels that is told. `ranking` is the")
-    print("average precision of the order of all examples.\n")
+    print("class (pair); the mask of what was moved is the answer. `estimated` is the share of wrong labels that is")
+    print("told. `ranking` is the average precision of the order of all examples.\n")
     print("| data | noise | share | suspected | precision | recall | estimated | ranking |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")
     loaded = {name: load() for name, load in SETS.items()}

@@ -110,9 +110,10 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"`python benchmarks/optimisers.py`, torch {torch.__version__}, {platform.machine()}, one thread;")
     print(f"medians of {TURNS} turns in one run, and the middle eight tenths.")
-    print(f"A step of LARS and LAMB may take {ALLOWED} times that of AdamW with foreach. Tensors of one or no axis are")
-    print("neither decayed nor adapted, as `param_groups` sorts them. The gradients are given, so a step is the whole")
-    print("of what an optimiser adds to a training, and a clipping cuts nothing, which takes as long as to cut.")
+    print(f"On the CPU a step of LARS and LAMB may take {ALLOWED} times that of AdamW with foreach; a GPU was not")
+    print("measured. Tensors of one or no axis are neither decayed nor adapted, as `param_groups` sorts them. The")
+    print("gradients are given, so a step is the whole of what an optimiser adds to a training, and a clipping cuts")
+    print("nothing, which takes as long as to cut.")
     print("Other work on the machine moves the milliseconds, and the ratios of steps side by side far less.")
     for title, shapes in (("A GPT-2 small of six layers", gpt2()), ("A ResNet-18", resnet18())):
         count = sum(torch.Size(shape).numel() for shape in shapes)

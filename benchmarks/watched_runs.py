@@ -30,7 +30,7 @@ TITLE = """# Watched runs
 
 What `isometry.watch` says of trainings that are sound, and of faulty ones beside twins without the fault. They stand in
 `tests/training`; this page is made by `python -m benchmarks.watched_runs --write`. An alarm is an error or a warning.
-Each training is run over {seeds} seeds, read at every step and at every tenth.
+Each training is read at every step and at every tenth; seeds of each: {seeds}.
 
 A rule that looks at one number cries wolf, since sound trainings have that number too: rectifiers that are meant
 sparse, outputs that saturate because they are right, losses that swing at the edge of stability. So all but a few rules
@@ -40,8 +40,9 @@ which the noise of batches does not. Levels of the loss are medians of windows, 
 between neighbours.
 
 What is not seen: a rate at which the loss leaps about its start without a rhythm, as single samples make it do too; a
-network that learns, but less than it could; overfitting without evaluations; and in the first fifty steps most of what
-tells a fault from a slow start.
+network that learns, but less than it could, such as a language model whose loss leaps to four times its start and comes
+down to the frequencies of letters within thirty steps; overfitting without evaluations; and in the first fifty steps
+most of what tells a fault from a slow start.
 """
 
 assert all((healthy_classifiers, healthy_others, healthy_sequences))  # importing them has filled the table

@@ -1,10 +1,12 @@
-"""Makes the pictures of the README from a real run of the demo: check.svg and race.svg beside this file.
+"""Makes the README's pictures from real runs of the demo and of a watched training: the .svg files beside this file.
 
-Run by hand, once the demo's output changes: python docs/pictures/make_demo.py
+Run by hand, once their output changes: python docs/pictures/make_demo.py
 """
 
 import io
+import os
 import re
+import runpy
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +17,8 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from isometry.lab.demo import run_demo
+from isometry.report.run.view import RunView
+from isometry.training import read_run
 
 WIDTH = 104  # cells; a line of the report then fits
 HERE = Path(__file__).parent
@@ -59,8 +63,23 @@ def draw(lines: list[str], *, title: str, name: str) -> None:
     (HERE / f"{name}.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
 
 
+def run_watched() -> list[str]:
+    """Run the example of a watched training, and return the view of its records, a line each."""
+    screen = Console(file=io.StringIO(), record=True, width=WIDTH, highlight=False, color_system="truecolor")
+    example = runpy.run_path(str(HERE.parents[1] / "examples" / "watched.py"))
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # where the example lays its records
+        try:
+            example["train"](on_nan="rollback")
+            screen.print(RunView(read_run(Path("runs/digits")), "en"))
+        finally:
+            os.chdir(here)
+    return screen.export_text(styles=True).splitlines()
+
+
 def main() -> None:
-    """Run the demo once and draw what it found, and what came of it."""
+    """Run both once, and draw what the demo found and did, and how the watched training went."""
     torch.set_num_threads(1)
     lines = run()
     plan = first(lines, "parameters change")
@@ -69,6 +88,7 @@ def main() -> None:
     report = first(lines, "report: ")
     draw(lines[:plan], title="isometry demo: what it finds", name="check")
     draw([*lines[plan : healthy + 1], "…", *lines[summary:report]], title="isometry demo: what it does", name="race")
+    draw(run_watched(), title="isometry watch runs/digits", name="watch")
 
 
 if __name__ == "__main__":

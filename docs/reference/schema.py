@@ -67,6 +67,7 @@ def run() -> dict[str, Any]:
         "steps_per_second": NUMBER,
         "every": COUNT,
         "num_ranks": COUNT,
+        "num_unread": {**COUNT, "description": "lines of the records that could not be read"},
         "num_readings": COUNT,
         "versions": {"type": "object", "additionalProperties": TEXT},
         "loss": nullable({"type": "object", "properties": lowest, "required": list(lowest)}),

@@ -35,6 +35,7 @@ def test_a_run_that_has_ended_is_replayed(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("✓ finished  one · step 40")
     assert "layers.4" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line != line.rstrip()] == []
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,28 @@ def test_mistakes_are_told_with_what_to_do(
     assert done.exit_code == 2
     assert told in " ".join(done.stderr.split())
     assert done.stdout == ""
+
+
+def test_a_run_is_shown_without_torch(tmp_path: Path) -> None:
+    folder = recorded(tmp_path / "one")
+    code = (
+        "import sys; from typer.testing import CliRunner; from isometry.cli.app import app; "
+        f"done = CliRunner().invoke(app, ['watch', {str(folder)!r}]); "
+        "assert done.exit_code == 0, done.output; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_a_run_with_a_broken_line_is_shown_and_the_line_counted(tmp_path: Path) -> None:
+    folder = recorded(tmp_path / "one")
+    with (folder / "records.jsonl").open("a", encoding="utf-8") as records:
+        records.write('{"kind":"reading"}\n')
+    done = invoke("watch", folder)
+
+    assert done.exit_code == 0, done.stderr
+    assert "lines of the records that cannot be read: 1" in " ".join(done.stdout.split())
 
 
 @pytest.mark.slow

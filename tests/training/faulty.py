@@ -57,7 +57,7 @@ def descent_a_hundred_times_too_fast(seed: int, is_faulty: bool) -> Training:
 @faulty("TRN101", by=100)
 def language_model_too_fast(seed: int, is_faulty: bool) -> Training:
     model = Letters()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.3 if is_faulty else 1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3.0 if is_faulty else 1e-3)
     return next_letters(model, optimizer, seed=seed, steps=100)
 
 
@@ -118,7 +118,8 @@ def tanh_that_saturates(seed: int, is_faulty: bool) -> Training:
         with torch.no_grad():
             for index in (0, 2, 4):
                 layer_of(model, index).weight.mul_(40)
-    return classify(model, torch.optim.SGD(model.parameters(), lr=1e-3 if is_faulty else 0.1), seed=seed, steps=150)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3 if is_faulty else 0.1)
+    return classify(model, optimizer, seed=seed, steps=150, watch={"baseline": 2.3026})
 
 
 @faulty("BWD101", by=200)
@@ -128,6 +129,13 @@ def deep_sigmoids(seed: int, is_faulty: bool) -> Training:
         for index in range(0, 26, 2):
             nn.init.kaiming_normal_(layer_of(model, index).weight, nonlinearity="relu")
     return classify(model, torch.optim.Adam(model.parameters(), lr=1e-3), seed=seed, steps=200)
+
+
+@faulty("BWD101", by=150)
+def sixty_sigmoids(seed: int, is_faulty: bool) -> Training:
+    """The gradient of the first layers is zero, to the last digit that float32 has."""
+    model = perceptron(64, *([16] * 60), 10, activation=nn.Sigmoid) if is_faulty else perceptron(64, *([16] * 2), 10)
+    return classify(model, torch.optim.AdamW(model.parameters(), lr=1e-2), seed=seed, steps=150)
 
 
 class Unrolled(nn.Module):
@@ -190,6 +198,22 @@ def inputs_that_say_nothing(seed: int, is_faulty: bool) -> Training:
     data = (torch.zeros_like(inputs) if is_faulty else inputs, targets)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     return classify(model, optimizer, seed=seed, data=data, steps=1100, held_out=False, watch={"baseline": 2.3026})
+
+
+@faulty("TRN104", by=120)
+def inputs_that_are_all_the_same(seed: int, is_faulty: bool) -> Training:
+    """Nobody gives a baseline; what the outputs do is measured."""
+    inputs, targets = digits()
+    model = perceptron(64, 32, 10)
+    data = (torch.zeros_like(inputs) if is_faulty else inputs, targets)
+    return classify(model, torch.optim.Adam(model.parameters(), lr=1e-3), seed=seed, data=data, steps=150)
+
+
+@faulty("TRN101", by=120)
+def steps_uphill(seed: int, is_faulty: bool) -> Training:
+    model = perceptron(64, 128, 10)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, maximize=is_faulty)
+    return classify(model, optimizer, seed=seed, steps=130)
 
 
 @faulty("TRN105", by=600)

@@ -1,14 +1,16 @@
 """Sound trainings whose losses are noisy, negative, rise by design, or are no classifier's."""
 
+import copy
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.training.healthy_classifiers import perceptron
+from tests.training.healthy_classifiers import layer_of, perceptron
 from tests.training.runs import Training, batches, descend, digits, healthy
 
 
@@ -329,3 +331,58 @@ def converged_and_trained_on(seed: int) -> Training:
     for number in range(300):
         step(number)
     return Training(model=model, optimizer=optimizer, step=step, steps=300)
+
+
+@healthy
+def values_of_a_sparse_chain(seed: int) -> Training:
+    """Deep Q-learning where a reward waits at the end of a chain: the loss starts near zero, and rises by leaps."""
+    draw = np.random.default_rng(seed)
+    states = torch.eye(10)
+    model = perceptron(10, 64, 64, 2)
+    for layer in (layer_of(model, index) for index in (0, 2, 4)):
+        nn.init.kaiming_normal_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer_of(model, 4).weight.mul_(0.05)
+    target = copy.deepcopy(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    seen: list[tuple[int, int, bool, int]] = []  # state, action, whether it ended at the reward, next state
+    place = [0, 0]  # the state and the steps since the chain began
+
+    def walk(number: int) -> None:
+        state, count = place
+        with torch.no_grad():
+            best = int(model(states[state]).argmax())
+        action = int(draw.integers(2)) if draw.random() < max(0.1, 1 - number / 1000) else best
+        after = min(state + 1, 9) if action else max(state - 1, 0)
+        seen.append((state, action, after == 9, after))
+        place[:] = [0, 0] if after == 9 or count == 39 else [after, count + 1]
+
+    def step(number: int) -> Tensor:
+        for _ in range(1 if number else 64):
+            walk(number)
+        if number % 100 == 0:
+            target.load_state_dict(model.state_dict())
+        chosen = torch.tensor([seen[each] for each in draw.integers(0, len(seen), 64)])
+        before, actions, ends, after = chosen.unbind(1)
+        with torch.no_grad():
+            goal = 10.0 * ends + 0.95 * (1 - ends) * target(states[after]).max(1).values
+        return descend(optimizer, functional.mse_loss(model(states[before])[range(64), actions], goal))
+
+    return Training(model=model, optimizer=optimizer, step=step, steps=1200)
+
+
+@healthy
+def two_classes_and_then_all(seed: int) -> Training:
+    inputs, targets = digits()
+    easy = torch.nonzero(targets < 2)[:, 0]
+    model = perceptron(64, 128, 10)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    generator = torch.Generator().manual_seed(seed)
+
+    def step(number: int) -> Tensor:
+        among = easy if number < 250 else torch.arange(len(targets))
+        chosen = among[torch.randint(len(among), (64,), generator=generator)]
+        return descend(optimizer, functional.cross_entropy(model(inputs[chosen]), targets[chosen]))
+
+    return Training(model=model, optimizer=optimizer, step=step, steps=400)

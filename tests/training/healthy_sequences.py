@@ -145,3 +145,33 @@ def parity_behind_a_plateau(seed: int) -> Training:
         return descend(optimizer, functional.softplus(-targets * model(inputs)).mean())
 
     return Training(model=model, optimizer=optimizer, step=step, steps=900, watch={"baseline": 0.6931})
+
+
+class Copyist(nn.Module):
+    """A recurrence that repeats what it was given, once it has been given all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 32)
+        self.cells = nn.GRU(32, 64, batch_first=True)
+        self.head = nn.Linear(64, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.cells(self.embedding(x))[0])
+
+
+@healthy
+def copies_that_grow_longer(seed: int) -> Training:
+    """A curriculum: lengths double, and the loss, a sum over letters, leaps each time."""
+    generator = torch.Generator().manual_seed(seed)
+    model = Copyist()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+
+    def step(number: int) -> Tensor:
+        length = 2 * 2 ** (number // 200)
+        letters = torch.randint(9, (32, length), generator=generator)
+        outputs = model(torch.cat([letters, torch.full_like(letters, 9)], 1))[:, length:]
+        loss = functional.cross_entropy(outputs.flatten(0, 1), letters.flatten(), reduction="sum") / 32
+        return descend(optimizer, loss)
+
+    return Training(model=model, optimizer=optimizer, step=step, steps=600)

@@ -1,17 +1,16 @@
 """Settings from `[tool.isometry]` of the nearest pyproject.toml, and from words of the command line."""
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 from isometry._errors import SettingsError
+from isometry.checking.project_file import nearest_file, table_of
 from isometry.checking.settings import Settings
 from isometry.report.language import LANGUAGES
 
-FILE = "pyproject.toml"
 WORDS = frozenset({"select", "ignore"})
 RULES_TABLE = "rules"
 
@@ -43,12 +42,8 @@ def find_configuration(start: str | os.PathLike[str] = ".") -> Configuration:
     Raises:
         SettingsError: If the file is no TOML, or a key or value in the table cannot be meant.
     """
-    here = Path(start).resolve()
-    for folder in (here, *here.parents):
-        path = folder / FILE
-        if path.is_file() and _table(path) is not None:
-            return load_configuration(path)
-    return Configuration()
+    path = nearest_file(start)
+    return Configuration() if path is None else load_configuration(path)
 
 
 def load_configuration(path: str | os.PathLike[str]) -> Configuration:
@@ -71,7 +66,7 @@ def load_configuration(path: str | os.PathLike[str]) -> Configuration:
         ...     load_configuration(file).settings.steps
         5
     """
-    table = _table(Path(path))
+    table = table_of(Path(path))
     if table is None:
         raise SettingsError(f"{os.fspath(path)!r} has no table [tool.isometry]. Add one, or leave --config out.")
     try:
@@ -122,21 +117,6 @@ def with_words(
 
 def _split(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(part.strip() for word in words for part in word.split(",") if part.strip())
-
-
-def _table(path: Path) -> dict[str, Any] | None:
-    try:
-        with path.open("rb") as file:
-            document = tomllib.load(file)
-    except OSError as error:
-        raise SettingsError(
-            f"{str(path)!r} cannot be read: {error.strerror}. Give a file with [tool.isometry]."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{str(path)!r} is no TOML: {error}. Mend it, or leave it out with --isolated.") from error
-    tool = document.get("tool")
-    table = tool.get("isometry") if isinstance(tool, dict) else None
-    return cast("dict[str, Any]", table) if isinstance(table, dict) else None
 
 
 def _read(table: Mapping[str, Any], source: Path) -> Configuration:

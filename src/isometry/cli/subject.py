@@ -21,11 +21,20 @@ def settings_of(config: Path | None, *, isolated: bool) -> "Configuration":
     return find_configuration() if config is None else load_configuration(config)
 
 
-def chosen_language(lang: str | None, configuration: "Configuration") -> str:
-    """Return the language of a report; one that nobody speaks is told before the work."""
+def chosen_language(lang: str | None, configuration: "Configuration | None" = None) -> str:
+    """Return the language of a report; one that nobody speaks is told before the work.
+
+    Args:
+        lang: The one that was asked for.
+        configuration: What else may name it; without, the nearest pyproject.toml. To read one takes seconds, since the
+            rules that it may set are read with it.
+    """
+    from isometry.checking.project_file import nearest_file
     from isometry.report.language import catalogue
 
-    chosen = lang or configuration.lang
+    if lang is None and configuration is None and nearest_file() is not None:
+        configuration = settings_of(None, isolated=False)
+    chosen = lang or ("en" if configuration is None else configuration.lang)
     catalogue(chosen)
     return chosen
 

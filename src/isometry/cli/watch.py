@@ -7,7 +7,7 @@ import typer
 
 from isometry._options import AsJson, Html, Lang
 from isometry.cli.streams import BROKEN, document_stream, helpful_errors, make_console, require_places, write_line
-from isometry.cli.subject import chosen_language, settings_of
+from isometry.cli.subject import chosen_language
 
 
 def watch(
@@ -27,19 +27,19 @@ def watch(
         from isometry._files import write_text_atomically
         from isometry.report.run.document import run_json
         from isometry.report.run.page import run_page
-        from isometry.report.run.view import RunView
+        from isometry.report.run.view import print_run
         from isometry.report.run.words import is_broken
         from isometry.training.watching.follow import WholeRun
         from isometry.training.watching.follow import follow as follow_run
 
-        lang = chosen_language(lang, settings_of(None, isolated=False))
+        lang = chosen_language(lang)
         console = make_console(quiet=as_json)
         run = WholeRun(folder)
         if follow or (follow is None and console.is_terminal and not as_json):
             facts = follow_run(run, console, lang=lang)
         else:
             facts = run.read()
-            console.print(RunView(facts, lang))
+            print_run(facts, console, lang=lang)
         if html is not None:
             write_text_atomically(html, run_page(facts, lang=lang))
         if document is not None:

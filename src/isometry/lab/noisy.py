@@ -66,15 +66,24 @@ def record_noisy_training(
     return tuple(entries)
 
 
+def probe_labels(count: int, *, seed: int) -> Tensor:
+    """Return the labels of a probe, drawn uniformly and apart from the noise that has the same seed.
+
+    Args:
+        count: Labels, counts.
+        seed: Of the training; global random state is not touched.
+    """
+    return torch.randint(CLASSES, (count,), generator=torch.Generator().manual_seed(seed + PROBE_SEED))
+
+
 def _data(digits: Digits, noise: float, num_probe: int, *, seed: int) -> _Data:
     train, valid = digits[:NUM_TRAIN], digits[NUM_TRAIN : NUM_TRAIN + NUM_VALID]
     extra = digits[NUM_TRAIN + NUM_VALID :][:num_probe]
     noisy = with_wrong_labels(train.labels, noise, seed=seed)
-    random = torch.randint(CLASSES, (num_probe,), generator=torch.Generator().manual_seed(seed + PROBE_SEED))
     valid_labels = with_wrong_labels(valid.labels, noise, seed=seed + VALID_SEED).labels
     return _Data(
         images=torch.cat([train.images, extra.images]),
-        labels=torch.cat([noisy.labels, random]),
+        labels=torch.cat([noisy.labels, probe_labels(num_probe, seed=seed)]),
         true=torch.cat([train.labels, extra.labels]),
         is_wrong=torch.cat([noisy.is_wrong, torch.zeros(num_probe, dtype=torch.bool)]),
         is_probe=torch.arange(NUM_TRAIN + num_probe) >= NUM_TRAIN,

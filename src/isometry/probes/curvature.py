@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from isometry._errors import ModelError
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.task import Task
 
@@ -41,12 +42,12 @@ def largest_curvature(task: Task, *, seed: int) -> float | None:
 
     Returns:
         The eigenvalue if it is positive, loss units over squared weight units; None where the loss cannot be
-        differentiated twice, or where no direction curves upwards.
+        differentiated twice or is not finite, or where no direction curves upwards.
     """
     try:
         return stretched_curvature(task, None, seed=seed)
     except (RuntimeError, NotImplementedError):
-        return None  # some kernels have no second derivative
+        return None  # some kernels have no second derivative; that a loss is not finite other rules say
 
 
 def stretched_curvature(
@@ -71,6 +72,9 @@ def stretched_curvature(
     Returns:
         The eigenvalue if it is positive, else None. It is reached from below.
 
+    Raises:
+        ModelError: If the loss, or a product with its Hessian, is not finite.
+
     Source:
         Lanczos 1950; Pearlmutter 1994, Fast exact multiplication by the Hessian; the symmetric form of a preconditioned
         Hessian: Cohen et al. 2022, arXiv:2207.14484, section 2.
@@ -78,6 +82,7 @@ def stretched_curvature(
     with preserved(task.model, seed=seed) as guard, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         loss = task.compute_loss()
         loss = sum(guard.losses[1:], start=guard.losses[0]) if guard.losses else loss
+        _require_finite(float(loss.detach()), "loss")
         held = [each for each in task.model.parameters() if each.requires_grad]
         parameters = held if metrics is None else [each for each in held if id(each) in metrics]
         with seeded(task.model, seed):
@@ -144,13 +149,19 @@ def _largest_ritz(
         last = beside[-1] if beside else 0.0
         rest = [new - diagonal[-1] * one - last * other for new, one, other in zip(image, current, before, strict=True)]
         beside.append(math.sqrt(float(_dot(rest, rest))))
-        if not math.isfinite(diagonal[-1]) or not math.isfinite(beside[-1]):
-            return None
+        _require_finite(diagonal[-1] + beside[-1], "curvature of the loss")
         estimate, residual, size = _top_of(diagonal, beside)
         if residual <= max(close * abs(estimate), ROUNDING * size, SMALLEST):
             break
         before, current = current, [each / beside[-1] for each in rest]
     return estimate if estimate > ROUNDING * size else None
+
+
+def _require_finite(value: float, noun: str) -> None:
+    if not math.isfinite(value):
+        raise ModelError(
+            f"the {noun} came to {value}, but a finite number is needed. Find where it comes from: isometry check."
+        )
 
 
 def _top_of(diagonal: Sequence[float], beside: Sequence[float]) -> tuple[float, float, float]:

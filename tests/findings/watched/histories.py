@@ -47,6 +47,15 @@ def with_layer(**measured: float | None) -> Callable[[Reading], Reading]:
     return lambda each: replace(each, layers=layers)
 
 
+def with_ends(first: float | None, last: float | None) -> Callable[[Reading], Reading]:
+    """Return an edit that adds a first layer and an output layer whose rows differ by so much."""
+    layers = (
+        LayerReading(name="0", kind="linear", difference=first),
+        LayerReading(name="2", kind="linear", difference=last, is_output=True),
+    )
+    return lambda each: replace(each, layers=layers)
+
+
 def with_updates(ratio: float) -> Callable[[Reading], Reading]:
     """Return an edit that makes all updates a share of the weights."""
     made = tuple(replace(each, update_rms=0.1 * ratio) for each in PARAMETERS)

@@ -6,7 +6,7 @@ import pytest
 
 from isometry.findings.rule import WATCH_RULES
 from isometry.findings.watched.judge import judge
-from isometry.probes.running.readings import Fault, Reading
+from isometry.probes.running.readings import Fault, History, Reading
 from tests.findings.watched.histories import falling, history, severities
 
 FAULT = Fault(step=58, during="forward", operation="log", where="head", action="skip")
@@ -61,3 +61,21 @@ def test_a_scale_below_one_has_collapsed(start: float, end: float, found: list[s
 
     assert severities("NUM103", history(falling(20), edit)) == found
     assert severities("NUM103", history(falling(20))) == []  # without a scaler
+
+
+@pytest.mark.parametrize(
+    ("scales", "found"),
+    [
+        pytest.param((2.0**-16, 2.0**-48), ["error"], id="it falls and falls"),
+        pytest.param((0.0, 0.0), ["error"], id="nothing is left of it"),
+        pytest.param((2.0**-16,), [], id="nobody knows where it came from"),
+    ],
+)
+def test_a_scale_collapses_too_where_no_step_is_made(scales: tuple[float, ...], found: list[str]) -> None:
+    run = History()
+    for scale in scales:
+        run.add(Reading(step=0, seconds=0.0, losses=(), learning_rates=(), loss_scale=scale))
+    findings = judge(run, [WATCH_RULES["NUM103"]])
+
+    assert [each.severity for each in findings] == found
+    assert all(str(each.cause).startswith("no step was made since step 0") for each in findings)

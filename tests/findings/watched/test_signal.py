@@ -8,7 +8,7 @@ import pytest
 from isometry.findings.rule import WATCH_RULES
 from isometry.findings.watched.judge import judge
 from isometry.probes.running.readings import LayerReading, Reading
-from tests.findings.watched.histories import falling, flat, history, severities, with_layer
+from tests.findings.watched.histories import falling, flat, history, severities, with_ends, with_layer
 
 FELL_BACK = np.concatenate([falling(100), flat(60, 2.2)])
 
@@ -16,7 +16,8 @@ FELL_BACK = np.concatenate([falling(100), flat(60, 2.2)])
 @pytest.mark.parametrize(
     ("losses", "share", "found"),
     [
-        pytest.param(flat(60), 0.95, ["error"], id="almost all dead and nothing learnt"),
+        pytest.param(flat(60), 0.95, ["note"], id="as dead as at first, and the loss is where it was"),
+        pytest.param([*flat(30), *flat(60, 4.0)], 0.95, ["error"], id="as dead as at first, and the loss rose"),
         pytest.param(FELL_BACK, 0.95, ["error"], id="what was learnt is lost"),
         pytest.param(falling(100), 0.95, ["note"], id="it learns with what is left"),
         pytest.param(flat(60), 0.85, [], id="as many as in a sound network"),
@@ -28,6 +29,28 @@ def test_dead_units_are_an_error_where_nothing_is_learnt(
     losses: np.ndarray, share: float | None, found: list[str]
 ) -> None:
     assert severities("FWD103", history(losses, with_layer(dead_share=share))) == found
+
+
+@pytest.mark.parametrize("measured", [{"dead_share": 0.95}, {"saturated_share": 0.9}])
+def test_a_layer_that_was_made_so_is_a_fault_where_the_run_is_the_worse_for_it(measured: dict[str, float]) -> None:
+    def constant(each: Reading) -> Reading:
+        ends = replace(with_ends(0.5, 0.0)(each).layers[1], name="4")
+        return replace(each, layers=(*with_layer(**measured)(each).layers, ends))
+
+    code = "FWD103" if "dead_share" in measured else "FWD104"
+
+    assert severities(code, history(flat(60), with_layer(**measured))) == ["note"]
+    assert severities(code, history(flat(60), with_layer(**measured), baseline=2.3)) == ["error"]
+    assert severities(code, history(flat(60), with_layer(**measured), baseline=4.0)) == ["note"]
+    assert severities(code, history(flat(60), constant)) == ["error"]
+
+
+def test_units_that_were_not_zero_in_the_first_reading_were_alive() -> None:
+    def edit(each: Reading) -> Reading:  # deaths are known after ten readings, and these came before
+        measured = {"zero_share": 0.5} if each.step < 10 else {"zero_share": 1.0, "dead_share": 1.0}
+        return with_layer(**measured)(each)
+
+    assert severities("FWD103", history(flat(60), edit)) == ["error"]
 
 
 def test_units_that_steps_killed_are_told_from_those_that_never_lived() -> None:
@@ -54,7 +77,10 @@ def test_units_that_steps_killed_are_told_from_those_that_never_lived() -> None:
     ],
 )
 def test_saturation_is_a_fault_where_nothing_is_learnt(losses: np.ndarray, share: float, found: list[str]) -> None:
-    run = history(losses, with_layer(saturated_share=share))  # the layer behind it is saturated too, as outputs may be
+    def edit(each: Reading) -> Reading:  # the layer behind it is saturated too, as outputs may be
+        return with_layer(saturated_share=share if each.step > 10 else 0.2)(each)
+
+    run = history(losses, edit)
 
     assert severities("FWD104", run) == found
 

@@ -65,3 +65,23 @@ def test_what_is_lost_again_counts_against_what_was_gained() -> None:
     assert lost.has_fallen_back(0.5)
     assert not lost.learns(0.1)
     assert kept.learns(0.1)
+
+
+def test_a_start_beside_later_levels_says_whether_it_is_a_scale() -> None:
+    values = loss_course(run(np.repeat([1e-4, 1.0, 0.5], 40)))
+    classes = loss_course(run(np.repeat([2.3, 50.0, 0.5], 40)))
+
+    assert values is not None
+    assert classes is not None
+    assert values.starts_near_zero
+    assert not classes.starts_near_zero
+    assert (classes.top, classes.reach) == (50.0, 49.5)
+
+
+@pytest.mark.parametrize("is_rough_at_first", [True, False])
+def test_the_noise_is_that_of_the_quieter_end(is_rough_at_first: bool) -> None:
+    rough, still = np.tile([-1.0, 1.0], 20), np.full(40, 2.0)
+    course = loss_course(run(np.concatenate([rough, still] if is_rough_at_first else [still, rough])))
+
+    assert course is not None
+    assert course.noise == 0

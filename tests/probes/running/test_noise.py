@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -70,7 +71,12 @@ def test_where_noise_hides_the_gradient_there_is_no_scale() -> None:
 
 
 def run(
-    optimizer_class: type[torch.optim.Optimizer], *, micro_batches: int, divisor: float
+    optimizer_class: type[torch.optim.Optimizer],
+    *,
+    micro_batches: int,
+    divisor: float,
+    scales: tuple[float, ...] = (1.0,),
+    change: Callable[[nn.Module], None] = lambda _: None,
 ) -> tuple[float | None, str]:
     """Train where the gradient is the input: noise around a mean."""
     torch.manual_seed(0)
@@ -81,15 +87,17 @@ def run(
     for step in range(80):
         meter.open()
         optimizer.zero_grad()
+        loss_scale = scales[step % len(scales)]
         for part in range(micro_batches):
             x = SIGNAL.float() + NOISE * torch.randn(1, SIZE)
-            (model(x).mean() / divisor).backward()
+            (loss_scale * model(x).mean() / divisor).backward()
             if part == 0 and micro_batches > 1:
                 meter.first_backward()
+        change(model)
         meter.before_update()
         optimizer.step()
         meter.after_update()
-        reading = meter.close([], step=step, seconds=0.0, micro_batches=micro_batches, loss_scale=None)
+        reading = meter.close([], step=step, seconds=0.0, micro_batches=micro_batches, loss_scale=loss_scale)
     assert reading is not None
     return reading.noise_scale, reading.noise_unit
 
@@ -100,6 +108,34 @@ def test_accumulated_steps_tell_the_noise_of_a_batch_whether_losses_are_divided_
 
     assert unit == "batches"
     assert found == pytest.approx(TRUE / 4, rel=0.3)
+
+
+@pytest.mark.parametrize("scaler", [1.0, 2.0**20])
+def test_neither_clipping_nor_a_scaled_loss_changes_the_noise_of_accumulated_steps(scaler: float) -> None:
+    def clip(model: nn.Module) -> None:
+        nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+
+    plain, _ = run(torch.optim.SGD, micro_batches=4, divisor=4.0)
+    found, _ = run(torch.optim.SGD, micro_batches=4, divisor=4.0, scales=(scaler, 1.0), change=clip)
+
+    assert found == pytest.approx(plain, rel=1e-3)
+
+
+def test_a_backward_pass_whose_end_is_not_seen_gives_no_noise_but_the_reason() -> None:
+    model = nn.ModuleList([nn.Linear(2, 1, bias=False), nn.Linear(2, 1, bias=False)])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    meter = Meter(model, optimizer)
+    meter.open()
+    sum(each(torch.ones(1, 2)).sum() for each in model).backward()
+    meter.first_backward()
+    model[0](torch.ones(1, 2)).sum().backward()
+    meter.before_update()
+    optimizer.step()
+    meter.after_update()
+    reading = meter.close([], step=1, seconds=0.0, micro_batches=2, loss_scale=None)
+
+    assert reading.noise_scale is None
+    assert "was not seen" in reading.noise_unit
 
 
 def test_adam_tells_the_noise_without_micro_batches() -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -135,3 +137,40 @@ def test_a_compiled_training_step_is_neither_broken_nor_compiled_again() -> None
             assert len(reading.layers) == 2
 
     assert counter.frame_count == 1
+
+
+def test_inside_of_data_parallel_training_names_are_those_of_the_model(tmp_path: Path) -> None:
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
+    try:
+        model = nn.parallel.DistributedDataParallel(network())
+        reading = measured(model, lambda: model(torch.randn(8, 4)).mean(), steps=2)
+    finally:
+        torch.distributed.destroy_process_group()
+
+    assert [each.name for each in reading.layers] == ["0", "3"]
+    assert [each.name for each in reading.parameters] == ["0.weight", "0.bias", "3.weight", "3.bias"]
+
+
+@pytest.mark.slow
+def test_a_language_model_of_hugging_face_has_the_numbers_of_its_hooks() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=50, bos_token_id=0, eos_token_id=0)
+    torch.manual_seed(0)
+    model, tokens = transformers.GPT2LMHeadModel(config), torch.randint(50, (2, 6))
+    model.config.resid_pdrop = 0.0
+    outputs: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _, __, output, name=name: outputs.setdefault(name, output))
+
+    reading = measured(model, lambda: model(input_ids=tokens, labels=tokens).loss)
+
+    layers = {each.name: each for each in reading.layers if each.kind != "attention"}
+    assert [each.name for each in reading.layers if each.kind == "attention"] == [
+        "transformer.h.0.attn",
+        "transformer.h.1.attn",
+    ]
+    assert len(layers) == 2 + 2 * 6 + 2
+    for name, layer in layers.items():
+        assert layer.activation_rms == pytest.approx(rms(outputs[name]), rel=1e-5)

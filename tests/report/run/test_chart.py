@@ -48,6 +48,14 @@ def test_what_is_not_finite_is_crossed_and_leaves_the_scale_alone() -> None:
     assert lines[0].split()[0] == "4"
 
 
+def test_a_column_of_which_one_loss_is_not_finite_is_crossed_below_what_is_left_of_it() -> None:
+    losses = [4.0, 4.0, 4.0, math.nan, 1.0, 1.0]
+    points = list(enumerate(losses, start=1))
+    lines = [line.plain for line in loss_chart(points, UNICODE, width=FIELD + 3, height=3, marks=())]
+
+    assert [line[FIELD:] for line in lines[:3]] == ["██ ", "██ ", "█×▁"]
+
+
 @pytest.mark.parametrize("losses", [[2.5], [2.5, 2.5, 2.5], [math.nan, math.inf]])
 def test_a_course_without_a_range_takes_one_line(losses: list[float]) -> None:
     assert len(drawn(losses)) == 2

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,8 +10,9 @@ from rich.cells import cell_len
 
 from isometry.probes.running.readings import Evaluation
 from isometry.report.page import POLICY
-from isometry.report.run.facts import Event
+from isometry.report.run.facts import Event, RunFacts
 from isometry.report.run.page import run_fragment, run_page
+from isometry.report.run.tables import evaluation_table
 from isometry.report.run.view import run_text
 from tests.report.html_reading import read
 from tests.report.run.cases import BACK, DYING, RUNS, SPIKE, blank, run, troubled
@@ -73,6 +75,35 @@ def test_an_event_about_a_fault_says_what_was_done_and_is_as_grave_as_that() -> 
 
     assert [each["class"] for each in reading.named("article")] == ["finding warning"]
     assert any("training went back to step 600" in words for words in reading.words)
+
+
+@pytest.mark.parametrize("shown", [run_page, run_text], ids=["page", "terminal"])
+def test_what_was_done_about_a_fault_is_said_once(shown: Callable[[RunFacts], str]) -> None:
+    finding = replace(DYING, code="NUM101", name="nan-inf", cause="log is the first to make one; training was stopped")
+    fault = replace(BACK, action="stop", restored=None)
+    facts = replace(run(), events=(Event(step=fault.step, finding=finding),), faults=(fault,))
+    text = " ".join(shown(facts).split("<svg")[0].split())
+
+    assert text.count("training was stopped") == 1
+    assert "first made by log at layers.8" in text
+    assert "allowed 0" not in text
+
+
+def test_the_newest_event_stands_first_and_the_oldest_fold_away() -> None:
+    text = run_page(replace(run(), events=tuple(Event(step=step, finding=SPIKE) for step in range(1, 40))))
+    articles = text[text.index("<article") :]
+    places = [articles.index(f">step {step}<") for step in (39, 28, 27, 1)]
+
+    assert places == sorted(places)
+    assert places[1] < articles.index("and 27 more") < places[2]
+
+
+def test_many_evaluations_are_rows_up_to_a_bound() -> None:
+    def rows(count: int) -> int:
+        evaluations = tuple(Evaluation(step=step, metrics={"a": 1.0}) for step in range(count))
+        return evaluation_table(replace(blank(), evaluations=evaluations)).count("<tr") - 1
+
+    assert [rows(count) for count in (3, 200, 201, 400)] == [3, 200, 101, 200]
 
 
 def test_many_events_fold_away() -> None:

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from isometry.probes.running.readings import Reading
 from isometry.report.run.pictures import MAX_POINTS, run_pictures
 from tests.report.run.cases import RUNS, blank, run, troubled
 
@@ -46,6 +47,29 @@ def test_a_long_course_is_drawn_with_few_points_and_smoothed_around_them() -> No
     assert len(faint.points) == len(smooth.points) <= MAX_POINTS
     assert ends[0] == ends[1]
     assert smooth.points[0].value == faint.points[0].value
+
+
+def test_on_a_logarithmic_axis_the_smoothed_course_is_the_geometric_mean() -> None:
+    losses = tuple(10.0 ** (-step / 20) for step in range(100))
+    facts = replace(blank(), readings=(Reading(step=100, seconds=1.0, losses=losses, learning_rates=(0.1,)),))
+    picture = next(run_pictures(facts))
+    faint, smooth = picture.curves
+
+    assert picture.y_axis.is_logarithmic
+    assert [each.value for each in smooth.points] == pytest.approx([each.value for each in faint.points])
+
+
+def test_the_course_of_the_loss_ends_with_the_last_loss() -> None:
+    facts = run(steps=5001, depth=1)
+
+    assert next(run_pictures(facts)).curves[-1].points[-1].value == facts.readings[-1].losses[-1]
+
+
+def test_the_lowest_and_the_highest_rate_are_those_of_the_groups() -> None:
+    readings = tuple(Reading(step=step, seconds=1.0, losses=(1.0,), learning_rates=(0.1, 0.3, 0.2)) for step in (1, 2))
+    rate = next(each for each in run_pictures(replace(blank(), readings=readings)) if each.key == "run-rate")
+
+    assert {curve.name: curve.points[-1].value for curve in rate.curves} == {"lowest group": 0.1, "highest group": 0.3}
 
 
 def test_a_stretch_that_is_not_finite_is_a_gap() -> None:

@@ -15,6 +15,7 @@ from isometry.report.run.words import (
     metric_rows,
     progress_words,
     setting_words,
+    sign_of,
     tally_words,
 )
 from tests.report.run.cases import BACK, DYING, SPIKE, TOO_HIGH, blank, run
@@ -43,6 +44,22 @@ NAN = replace(DYING, code="NUM101", name="nan-inf")
 )
 def test_a_run_is_broken_if_it_failed_or_something_grave_happened(facts: RunFacts, broken: bool) -> None:
     assert is_broken(facts) == broken
+
+
+@pytest.mark.parametrize(
+    ("facts", "sign"),
+    [
+        (run(steps=20), "healthy"),
+        (replace(run(steps=20), events=(Event(step=1, finding=TOO_HIGH),)), "error"),
+        (replace(run(steps=20), state="stopped", events=(Event(step=1, finding=TOO_HIGH),)), "error"),
+        (replace(run(steps=20), state="running", events=(Event(step=1, finding=TOO_HIGH),)), "running"),
+        (replace(run(steps=20), events=(Event(step=1, finding=SPIKE),)), "healthy"),
+    ],
+)
+def test_no_run_with_an_error_has_the_sign_of_a_healthy_one(facts: RunFacts, sign: str) -> None:
+    state = replace(facts, state="finished") if sign != "running" and facts.state == "running" else facts
+
+    assert sign_of(state) == sign
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,15 @@ def test_a_class_with_hardly_an_example_of_its_own_suggests_nothing() -> None:
     assert not found.is_suspect.any()
 
 
+@pytest.mark.parametrize(("size", "rank"), [(100.0, 0.1), (8.5, 0.2), (0.5, 1.0)])
+def test_a_rank_is_the_share_of_the_classs_own_examples_that_are_as_clear(size: float, rank: float) -> None:
+    own = torch.tensor([[float(place), 0.0] for place in range(1, 10)])
+    scores = torch.cat([own, torch.tensor([[size, 0.0]]), torch.tensor([[0.0, 9.0]] * 9)])
+    labels = torch.tensor([0] * 9 + [1] * 10)
+
+    assert float(doubts_of(scores, labels).rank[9]) == pytest.approx(rank)
+
+
 @settings(max_examples=10)
 @given(seed=st.integers(0, 1000))
 def test_the_order_of_the_examples_does_not_matter(seed: int) -> None:

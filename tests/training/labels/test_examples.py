@@ -60,3 +60,10 @@ def test_labels_among_the_inputs_are_exchanged_there() -> None:
 def test_a_task_whose_targets_cannot_be_exchanged_is_refused(given: Task) -> None:
     with pytest.raises(BuilderError, match=r"of Linear has no tensor of targets with one row for each row"):
         labelled_examples(given, most=None, seed=0)
+
+
+def test_what_was_given_instead_of_tensors_is_named() -> None:
+    given = make_task(nn.Linear(2, 10), TensorDataset(INPUTS, TARGETS), loss=F.cross_entropy)
+
+    with pytest.raises(BuilderError, match=r"found: inputs TensorDataset, targets NoneType\).*Give both as tensors"):
+        labelled_examples(given, most=None, seed=0)

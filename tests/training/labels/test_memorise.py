@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from torch import Tensor, nn
 
-from isometry._errors import DomainError
+from isometry._errors import BuilderError, DomainError
+from isometry.anatomy.task import Batch, Task
 from isometry.training.labels.memorisation import FitCurve, Memorisation, MemorisationReport
 from isometry.training.labels.memorise import can_memorise, dealt_out
 
@@ -78,7 +79,7 @@ def test_a_network_with_one_unit_stands_still_below_a_fit_of_random_targets() ->
 
     assert found.true.is_fitted
     assert found.verdict == "limited"
-    assert "random ones never" in found.meaning
+    assert "random ones not within" in found.meaning
 
 
 def test_targets_in_a_wrong_order_are_memorised_only() -> None:
@@ -139,6 +140,93 @@ def test_nothing_that_was_given_is_changed_and_the_seed_decides() -> None:
     assert (first.true, first.random) == (second.true, second.random)
 
 
+class Planned(torch.optim.Optimizer):
+    """Sets the model's cut and its loss to what a plan has for the next step."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], plan: Callable[[int], tuple[float, float]]) -> None:
+        super().__init__(parameters, {})
+        self._plan, self._count = plan, 0
+
+    @torch.no_grad()
+    def step(self, _: None = None) -> None:
+        self._count += 1
+        for each, value in zip(self.param_groups[0]["params"], self._plan(self._count), strict=True):
+            each.fill_(value)
+
+
+class Cut(nn.Module):
+    """Tells numbers above its cut from those below; its loss is another parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut, self.level = nn.Parameter(torch.tensor(0.95)), nn.Parameter(torch.ones(()))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        return torch.stack([self.cut - numbers, numbers - self.cut], 1)
+
+
+def planned(plan: Callable[[int], tuple[float, float]], max_epochs: int = 200) -> FitCurve:
+    """Return the course of a network whose share of right answers and whose loss are planned, by the epoch."""
+    numbers = (torch.arange(200.0) + 0.5) / 100 - 1
+
+    def step(model: nn.Module, batch: Batch) -> Tensor:
+        return model(batch.inputs).sum() * 0 + batch.targets.sum() * 0 + model.level
+
+    task = Task(
+        model=Cut(),
+        batch=Batch(numbers, (numbers > 0).long()),
+        step=step,
+        optimizer_factory=lambda parameters: Planned(parameters, plan),
+    )
+    return can_memorise(task, max_epochs=max_epochs, batch_size=200).true
+
+
+@pytest.mark.parametrize(
+    ("plan", "end"),
+    [
+        pytest.param(lambda _: (0.5, 1.0), "standing still", id="neither moves"),
+        pytest.param(lambda epoch: (0.5, 0.99 ** (epoch / 10)), "out of epochs", id="the loss falls"),
+        pytest.param(lambda epoch: (0.5, 1 + 0.5 * (epoch % 3)), "standing still", id="the loss is only uneven"),
+        pytest.param(lambda epoch: (0.9 - epoch / 500, 1.0), "out of epochs", id="the fit rises"),
+        pytest.param(
+            lambda epoch: (0.9 - epoch / 500 if epoch % 3 else 0.95, 1.0), "out of epochs", id="the fit rises unevenly"
+        ),
+    ],
+)
+def test_a_course_stands_still_when_neither_its_fit_nor_its_loss_moves(
+    plan: Callable[[int], tuple[float, float]], end: str
+) -> None:
+    assert planned(plan).end == end
+
+
+def test_the_true_targets_leave_half_of_the_time_to_the_random_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(10_000))
+    monkeypatch.setattr("isometry.training.labels.memorise.time.perf_counter", lambda: float(next(now)))
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (40,), generator=generator)
+
+    found = can_memorise(nn.Linear(2, 2), torch.zeros(40, 2), labels, loss=F.cross_entropy, max_seconds=20)
+
+    assert found.true.end == found.random.end == "out of time"
+    assert found.true.epochs == pytest.approx(found.random.epochs, abs=2)
+
+
+@pytest.mark.parametrize("count", ["max_examples", "max_epochs", "batch_size"])
+def test_counts_below_one_are_refused(count: str) -> None:
+    with pytest.raises(DomainError, match=rf"{count}=0 was given, and at least 1 is needed"):
+        can_memorise(nn.Linear(2, 2), torch.ones(4, 2), torch.arange(4) % 2, loss=F.cross_entropy, **{count: 0})
+
+
+def test_a_share_that_deals_out_nothing_is_refused() -> None:
+    with pytest.raises(DomainError, match=r"share=1e-05 of 4 examples is 0, and .* at least 2"):
+        can_memorise(nn.Linear(2, 2), torch.ones(4, 2), torch.arange(4) % 2, loss=F.cross_entropy, share=1e-5)
+
+
+def test_without_a_loss_the_network_is_not_blamed() -> None:
+    with pytest.raises(BuilderError, match=r"does not use the targets"):
+        can_memorise(nn.Linear(2, 2), torch.ones(4, 2), torch.arange(4) % 2)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.2])
 def test_a_share_outside_of_its_range_is_refused(share: float) -> None:
     with pytest.raises(DomainError, match=r"is not in \(0, 1\]"):
@@ -169,6 +257,7 @@ def result(true: FitCurve, random: FitCurve) -> Memorisation:
         num_examples=100,
         max_epochs=40,
         optimizer="Adam(lr=0.001)",
+        loss="cross_entropy",
         seed=0,
         seconds=1.5,
     )

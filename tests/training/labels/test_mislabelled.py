@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +7,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from rich.console import Console
 from torch import Tensor, nn
 
-from isometry._errors import BuilderError, DomainError
+from isometry._errors import BuilderError, DomainError, ModelError
+from isometry.anatomy.preserve import preserved
+from isometry.anatomy.task import make_task
+from isometry.training.labels.doubts import doubts_of
+from isometry.training.labels.examples import labelled_examples
+from isometry.training.labels.learner import Learner
 from isometry.training.labels.mislabelled import find_mislabelled
 from isometry.training.labels.suspects import Suspects, SuspectsReport
 
@@ -136,6 +142,86 @@ def test_nothing_that_was_given_is_changed() -> None:
 
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
     assert torch.equal(random, torch.get_rng_state())
+
+
+def test_no_copy_is_asked_about_what_it_learned() -> None:
+    labels = torch.randint(2, (60,), generator=torch.Generator().manual_seed(0))
+
+    found = find_mislabelled(
+        nn.Linear(60, 2, bias=False),
+        torch.eye(60),
+        labels,
+        loss=F.cross_entropy,
+        optimizer_factory=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+    )
+
+    assert found.agreement < 0.7
+
+
+def test_the_scores_are_the_means_of_the_epochs() -> None:
+    points, labels = blobs(120)
+    labels, _ = planted(labels, 0.3)
+    found = find_mislabelled(network(), points, labels, loss=F.cross_entropy, max_epochs=6, folds=2)
+    task = make_task(network(), points, labels, loss=F.cross_entropy)
+    order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    scores = torch.zeros(120, 4)
+    with preserved(task.model, seed=0) as guard:
+        for fold in range(2):
+            part, rest = order[fold::2].sort()[0], order[1 - fold :: 2].sort()[0]
+            examples = labelled_examples(task, most=None, seed=0)
+            learner = Learner(task, guard, examples, batch_size=50, seed=fold, rows=rest)
+            for _ in range(found.epochs):
+                learner.learn()
+                scores[part] += learner.answers(part) / found.epochs
+
+    wanted = doubts_of(scores, labels)
+
+    assert found.epochs > 1
+    assert found.noise_rate == pytest.approx(wanted.num_wrong / 120)
+    assert [each.rank for each in found.suspects] == pytest.approx(wanted.rank[wanted.is_suspect].sort()[0].tolist())
+    assert [each.row for each in found.suspects] == [row for row in found.ranking if wanted.is_suspect[row]]
+
+
+def test_a_network_that_has_learned_the_labels_is_refused() -> None:
+    points, labels = blobs(200)
+    wrong, _ = planted(labels, 0.1)
+    model = nn.Sequential(nn.Linear(4, 256), nn.ReLU(), nn.Linear(256, 4))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    for _ in range(300):
+        optimizer.zero_grad()
+        F.cross_entropy(model(points), wrong).backward()
+        optimizer.step()
+
+    with pytest.raises(
+        ModelError, match=r"it has learned these labels, and may repeat wrong ones\. Give the untrained"
+    ):
+        find_mislabelled(model, points, wrong, loss=F.cross_entropy)
+
+
+def test_a_network_that_begins_slowly_is_waited_for() -> None:
+    points, labels = blobs(200)
+
+    def slow(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=0.1)
+
+    def found_by(max_epochs: int) -> Suspects:
+        torch.manual_seed(2)
+        model = nn.Sequential(nn.Linear(4, 16), nn.Sigmoid(), nn.Linear(16, 8), nn.Sigmoid(), nn.Linear(8, 4))
+        return find_mislabelled(
+            model, points, labels, loss=F.cross_entropy, optimizer_factory=slow, max_epochs=max_epochs, folds=2
+        )
+
+    early = found_by(8)
+
+    assert early.noise_rate is None
+    assert "in 8 epochs of SGD(lr=0.1). Give max_epochs" in early.meaning
+    assert found_by(1000).noise_rate is not None
+
+
+@pytest.mark.parametrize("count", ["max_epochs", "batch_size"])
+def test_counts_below_one_are_refused(count: str) -> None:
+    with pytest.raises(DomainError, match=rf"{count}=-1 was given, and at least 1 is needed"):
+        find_mislabelled(network(), *blobs(60), loss=F.cross_entropy, **{count: -1})
 
 
 def test_a_network_that_diverges_says_nothing() -> None:

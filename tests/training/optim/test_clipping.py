@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from isometry._errors import DomainError
+from isometry._errors import BuilderError, DomainError
 from isometry.training.optim.clipping import Clipped, ClipTally, clip_global_norm_
+from isometry.training.optim.spikes import ZClip
+from isometry.training.optim.units import clip_by_unit_norm_
 from tests.training.optim.driven import Transfers, drawn
 
 SHAPES = ((4, 3), (7,), (), (2, 2, 2))
@@ -101,6 +103,17 @@ def test_no_gradients_have_no_norm_and_zeros_stay() -> None:
 def test_a_norm_that_lets_nothing_through_is_refused(max_norm: float) -> None:
     with pytest.raises(DomainError, match=r"max_norm=.* lets nothing through; give a number above 0"):
         clip_global_norm_([], max_norm)
+
+
+def test_a_module_and_sparse_gradients_are_refused_with_a_way_out() -> None:
+    table = nn.Embedding(5, 3, sparse=True)
+    table(torch.tensor([1, 2])).sum().backward()
+
+    for clip in (lambda given: clip_global_norm_(given, 1.0), clip_by_unit_norm_, ZClip()):
+        with pytest.raises(BuilderError, match=r"the module Embedding was given, .* Give model\.parameters\(\)"):
+            clip(table)
+        with pytest.raises(DomainError, match=r"sparse gradient of shape \(5, 3\).*sparse=False"):
+            clip(table.parameters())
 
 
 def test_what_was_cut_is_told_in_words_and_counted() -> None:

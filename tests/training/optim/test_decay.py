@@ -159,6 +159,20 @@ class Raw(nn.Module):
             id="positions of two axes",
         ),
         pytest.param(
+            Raw(4, 8, forward=lambda layer, raw, x: torch.tanh(layer(x) + raw)),
+            torch.randn(3, 4, 8),
+            roles.POSITION,
+            roles.HIDDEN,
+            id="positions behind a layer",
+        ),
+        pytest.param(
+            Raw(9, 8, forward=lambda layer, raw, x: torch.tanh(layer(x) + raw[: x.shape[1]])),
+            torch.randn(3, 4, 8),
+            roles.POSITION,
+            roles.HIDDEN,
+            id="the first of the positions behind a layer",
+        ),
+        pytest.param(
             Raw(9, 8, forward=lambda layer, raw, x: layer(nn.functional.embedding(x, raw))),
             torch.tensor([[0, 1, 2, 1], [2, 8, 0, 1]]),
             roles.EMBEDDING,
@@ -191,6 +205,23 @@ def test_a_forward_pass_tells_what_a_shape_does_not(
     assert seen["raw"].decays != blind["raw"].decays
     assert seen["layer.weight"].decays
     assert not seen["raw"].is_guess
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (1, 8), (8, 1, 1)])
+def test_a_parameter_of_one_long_axis_among_several_is_a_guess_until_a_batch_shows_what_it_does(
+    shape: tuple[int, ...],
+) -> None:
+    model = Raw(*shape, forward=lambda layer, raw, x: layer(x) @ raw.view(8, 1))
+    inputs = torch.randn(3, 8)
+    blind, seen = choices_of(model)[0], choices_of(model, inputs=inputs)[0]
+
+    assert (blind.name, blind.role, blind.decays, blind.is_guess) == ("raw", roles.OTHER, False, True)
+    assert (seen.decays, seen.is_guess) == (True, False)
+
+
+def test_a_vector_and_the_magnitudes_of_weight_norm_are_no_guess() -> None:
+    assert not choices_of(nn.Sequential(Length(8)))[0].is_guess
+    assert not any(choice.is_guess for choice in choices_of(weight_normed()))
 
 
 def test_what_a_model_declares_goes_before_what_it_does() -> None:

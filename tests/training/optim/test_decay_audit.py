@@ -7,10 +7,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from isometry._errors import BuilderError
 from isometry.report.language import speaking
 from isometry.training.optim.decay_audit import DecayRow, audit_decay
 from isometry.training.optim.groups import param_groups
 from isometry.training.optim.lamb import LAMB
+from isometry.training.optim.lars import LARS
 
 
 def small() -> nn.Sequential:
@@ -76,7 +78,7 @@ def test_frozen_parameters_are_not_spoken_of() -> None:
     assert problems(model, torch.optim.SGD(model.parameters(), weight_decay=0.0)) == {}
 
 
-def _half(name: str, optimizer: Optimizer, model: nn.Module) -> DecayRow:
+def _half(name: str, optimizer: Any, model: nn.Module) -> DecayRow:
     return next(row for row in audit_decay(optimizer, model).rows if row.choice.name == name)
 
 
@@ -123,9 +125,14 @@ def test_the_half_life_is_the_one_that_weights_have_without_gradients(
     [
         (lambda p: torch.optim.Adam(p, weight_decay=0.1), "divided by its size"),
         (lambda p: torch.optim.RMSprop(p, weight_decay=0.1), "divided by its size"),
-        (lambda p: LAMB(p, 0.01, weight_decay=0.1), "by a rule of its own"),
+        (lambda p: torch.optim.Adamax(p, weight_decay=0.1), "divided by its size"),
+        (lambda p: torch.optim.Adadelta(p, weight_decay=0.1), "divided by its size"),
+        (lambda p: torch.optim.ASGD(p, weight_decay=0.1), "decay is added to the gradient"),
+        (lambda p: LAMB(p, 0.01, weight_decay=0.1), "added to the update, which the trust ratio scales"),
+        (lambda p: LARS(p, 0.01, weight_decay=0.1), "added to the update, which the trust ratio scales"),
+        (lambda p: Own(p, {"lr": 0.1, "weight_decay": 0.1}), "by a rule of its own"),
     ],
-    ids=["adam", "rmsprop", "lamb"],
+    ids=["adam", "rmsprop", "adamax", "adadelta", "asgd", "lamb", "lars", "another"],
 )
 def test_decay_that_depends_on_the_gradient_has_no_half_life(make: Callable[[Any], Optimizer], words: str) -> None:
     model = small()
@@ -134,6 +141,70 @@ def test_decay_that_depends_on_the_gradient_has_no_half_life(make: Callable[[Any
     assert words in row.how
     assert row.share is None
     assert math.isnan(row.half_life)
+
+
+class Own(Optimizer):
+    """An optimiser that nobody knows."""
+
+
+@pytest.mark.parametrize(
+    ("make", "share"),
+    [
+        (lambda p: torch.optim.Muon(p, lr=0.02, weight_decay=0.1), 0.002),
+        (lambda p: LAMB([{"params": list(p), "is_adapted": False}], 0.02, weight_decay=0.1), 0.002),
+        (lambda p: LARS([{"params": list(p), "is_adapted": False}], 0.02, weight_decay=0.1, momentum=0.9), 0.02),
+    ],
+    ids=["muon", "lamb without a ratio", "lars without a ratio"],
+)
+def test_the_share_of_others_that_take_it_from_the_weight(make: Callable[[Any], Optimizer], share: float) -> None:
+    model = nn.Linear(4, 4, bias=False)
+    row = _half("weight", make(model.parameters()), model)
+    before = float(model.weight.detach().norm())
+    optimizer = make(model.parameters())
+    model.weight.grad = torch.zeros(4, 4)
+
+    for _ in range(round(row.half_life)):
+        optimizer.step()
+
+    assert row.share == pytest.approx(share)
+    assert float(model.weight.detach().norm()) / before == pytest.approx(0.5, rel=0.2)  # momentum gathers first
+
+
+def test_a_strong_decay_halves_in_the_steps_it_takes() -> None:
+    model = nn.Linear(4, 4, bias=False)
+    row = _half("weight", torch.optim.AdamW(model.parameters(), lr=0.5, weight_decay=1.0), model)
+
+    assert row.half_life == pytest.approx(1)
+    assert not row.problem
+
+
+@pytest.mark.parametrize("make", [torch.optim.AdamW, torch.optim.SGD])
+def test_a_decay_that_takes_the_whole_weight_is_told(make: Callable[..., Optimizer]) -> None:
+    model = nn.Linear(4, 4, bias=False)
+    row = _half("weight", make(model.parameters(), lr=0.1, weight_decay=30.0), model)
+
+    assert row.problem.startswith("lr × decay is 1 or more")
+    assert math.isnan(row.half_life)
+    assert "mixes units" not in str(audit_decay(make(model.parameters(), lr=0.1, weight_decay=30.0), model))
+
+
+def test_groups_that_say_nothing_leave_it_to_the_optimiser() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4, bias=False))
+    groups = [{"params": model[0].parameters()}, {"params": [model[1].weight], "weight_decay": 0.1}]
+    groups[0]["params"] = list(groups[0]["params"])
+    row = _half("0.weight", groups, model)
+
+    assert problems(model, groups) == {}
+    assert "the optimiser's default" in row.how
+    assert math.isnan(row.half_life)
+    assert problems(model, torch.optim.AdamW(groups)) == {"0.bias": "decays, and should not"}
+
+
+def test_optimiser_and_model_in_each_others_place_are_told_apart() -> None:
+    model = small()
+
+    with pytest.raises(BuilderError, match=r"the optimiser is the model Sequential.*audit_decay\(optimizer, model\)"):
+        audit_decay(model, torch.optim.AdamW(model.parameters()))
 
 
 def test_it_prints_a_table() -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import isometry as iso
-from isometry._errors import DomainError, PlanError
+from isometry._errors import BuilderError, DomainError, PlanError
 from isometry.anatomy.task import make_task
 from isometry.training.optim.groups import param_groups
 from isometry.training.optim.lamb import LAMB
@@ -147,10 +147,27 @@ def test_an_override_that_matches_nothing_is_refused_with_a_near_name() -> None:
         param_groups(small(), overrides={"1.wieght": 0.0})
 
 
-@pytest.mark.parametrize("options", [{"weight_decay": -0.1}, {"overrides": {"1.weight": float("nan")}}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight_decay": -0.1},
+        {"weight_decay": None},
+        {"weight_decay": "0.1"},
+        {"weight_decay": float("inf")},
+        {"overrides": {"1.weight": float("nan")}},
+    ],
+    ids=str,
+)
 def test_a_decay_that_is_no_number_from_zero_on_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(DomainError, match=r"a weight decay of .* was given; give a number from 0 on"):
         param_groups(small(), **options)
+
+
+def test_parameters_in_the_place_of_the_model_are_refused() -> None:
+    with pytest.raises(
+        BuilderError, match=r"class generator was given, and a module is needed.* Give the model itself"
+    ):
+        param_groups(small().parameters())
 
 
 def test_it_is_public() -> None:

@@ -3,6 +3,7 @@ import torch
 from pytorch_optimizer import LARS as TheirLARS  # noqa: N811 - it has our name
 from torch import nn
 
+from isometry.training.optim.groups import param_groups
 from isometry.training.optim.lars import LARS
 from tests.training.optim import plain
 from tests.training.optim.driven import RATES, SHAPES, drawn, drive, gradients, weights
@@ -55,6 +56,30 @@ def test_groups_that_are_not_adapted_move_by_plain_momentum() -> None:
     for parameter, wanted in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.detach(), wanted, **CLOSE)
     assert optimizer.trust_ratios() == {}
+
+
+def test_gains_and_biases_move_at_the_rate_of_their_own_group() -> None:
+    """As the example has it: at a rate that suits the ratio plain momentum diverges."""
+    losses = {share: trained(10.0 if share is None else share) for share in (None, 0.1)}
+
+    assert losses[0.1] < 1
+    assert not losses[None] < 1e3
+
+
+def trained(rate: float) -> float:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16), nn.Tanh(), nn.Linear(16, 1))
+    inputs, groups = drawn(64, 4, seed=1, dtype=torch.float32), param_groups(model, weight_decay=0.0)
+    for group in groups:
+        group["lr"] = 10.0 if group["is_adapted"] else rate
+    optimizer = LARS(groups, lr=10.0)
+    loss = torch.tensor(torch.nan)
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), inputs.sum(1, keepdim=True))
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach())
 
 
 def test_the_trust_ratios_of_the_last_step_are_those_of_the_formula() -> None:

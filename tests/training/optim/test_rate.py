@@ -1,10 +1,12 @@
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from rich.console import Console
 from torch import Tensor, nn
 
-from isometry._errors import BuilderError, ModelError
+from isometry._errors import BuilderError, DomainError, ModelError
 from isometry.anatomy.task import Task, make_task
 from isometry.training.optim.rate import rate_bound
 from isometry.training.optim.rate_bound import RateBound, RateReport
@@ -94,6 +96,7 @@ def test_adam_without_a_state_steps_on_a_copy_first() -> None:
     [
         pytest.param(0.5, "is stable here", True, id="below"),
         pytest.param(1.1, "at the edge of stability", False, id="at the edge"),
+        pytest.param(1.5, "steps along the sharpest direction grow", False, id="above the edge"),
         pytest.param(30.0, "steps along the sharpest direction grow", False, id="above"),
     ],
 )
@@ -117,11 +120,138 @@ def test_a_loss_that_is_flat_sets_no_bound() -> None:
     assert "no bound" in found.verdict
 
 
-def test_a_warm_up_that_diverges_is_an_error_with_the_rate() -> None:
+def test_a_schedule_that_warms_up_from_zero_is_judged_at_the_rate_it_leads_to() -> None:
+    task, bound = regression(0.1)
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=10 * bound)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 100))
+
+    found = rate_bound(task, optimizer=optimizer)
+
+    assert optimizer.param_groups[0]["lr"] == 0
+    assert found.ratio == pytest.approx(10, rel=1e-3)
+    assert not found.is_stable
+    assert "no direction curves upwards" not in found.verdict
+
+
+def test_a_rate_of_zero_is_refused_and_a_group_that_stands_still_is_not() -> None:
+    task, bound = regression(0.1)
+    weight, other = task.model.weight, nn.Parameter(torch.ones(1))
+
+    with pytest.raises(DomainError, match=r"rate of SGD is 0 now, .* Ask with the rate of the end of the warm-up"):
+        rate_bound(task, optimizer=torch.optim.SGD([weight], lr=0.0))
+    groups = [{"params": [other], "lr": 0.0}, {"params": [weight], "lr": 0.5 * bound}]
+    assert rate_bound(task, optimizer=torch.optim.SGD(groups)).ratio == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("warm_up", [0, -3])
+def test_an_empty_state_needs_a_step_to_fill_it(warm_up: int) -> None:
     task, _ = regression(0.1)
 
-    with pytest.raises(ModelError, match=r"within 50 steps of RMSprop\(lr=1e\+30\) on a copy, so the rate is far too"):
-        rate_bound(task, optimizer=lambda p: torch.optim.RMSprop(p, lr=1e30))
+    with pytest.raises(DomainError, match=rf"warm_up={warm_up} was given, and AdamW\(.*Give at least 1"):
+        rate_bound(task, optimizer=lambda p: torch.optim.AdamW(p, lr=0.1), warm_up=warm_up)
+
+
+def test_a_word_in_the_place_of_an_optimiser_is_refused() -> None:
+    with pytest.raises(BuilderError, match=r"optimizer='adam' was given, and an optimiser is needed, or a function"):
+        rate_bound(regression(0.1)[0], optimizer="adam")
+
+
+@pytest.mark.parametrize(("bound", "below"), [(0.1549, "0.15"), (0.196, "0.19"), (2.99e-5, "2.9e-05"), (0.5, "0.5")])
+def test_the_rate_that_is_proposed_is_not_above_the_bound(bound: float, below: str) -> None:
+    found = RateBound(
+        curvature=1.0, rate=1.3 * bound, bound=bound, optimizer="SGD", examples=None, warm_up=0, groups=1, seconds=0.1
+    )
+
+    assert found.verdict.endswith(f"race it against {below}")
+
+
+def test_the_iteration_goes_on_until_the_curvature_is_found() -> None:
+    generator = torch.Generator().manual_seed(2)
+    inputs = torch.randn(300, 60, generator=generator)
+    task = make_task(
+        nn.Linear(60, 1, bias=False), inputs, torch.randn(300, 1, generator=generator), loss=F.mse_loss, batch_size=300
+    )
+    curvature = float(2 * torch.linalg.eigvalsh(inputs.T @ inputs / 300)[-1])
+
+    found = rate_bound(task, optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
+
+    assert found.curvature == pytest.approx(curvature, rel=1e-3)
+
+
+def digits_bound(rate: float) -> RateBound:
+    datasets = pytest.importorskip("sklearn.datasets", reason="the digits are scikit-learn's")
+    pixels, labels = datasets.load_digits(return_X_y=True)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+    return rate_bound(
+        model,
+        torch.tensor(pixels[:500], dtype=torch.float32) / 16,
+        torch.tensor(labels[:500]),
+        loss=F.cross_entropy,
+        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=rate),
+        batch_size=500,
+    )
+
+
+def test_a_rate_that_ruins_training_does_not_call_itself_stable() -> None:
+    gentle, high, absurd = (digits_bound(rate) for rate in (1e-3, 0.3, 3.0))
+
+    assert gentle.is_stable
+    assert not high.is_stable
+    assert high.ratio > 2
+    assert absurd.ratio == pytest.approx(10 * high.ratio, rel=0.05)
+
+
+def test_a_warm_up_that_climbs_even_at_a_gentle_rate_is_an_error() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 1e-8)
+    task = Task(model=model, batch=torch.ones(1, 1), step=lambda model, batch: 1e9 * model(batch).square().mean())
+
+    with pytest.raises(ModelError, match=r"within 50 steps of Adam\(lr=0.0001\) on a copy, so that even this rate"):
+        rate_bound(task, optimizer=lambda p: torch.optim.Adam(p, lr=1.0))
+
+
+def broken(scale: float, size: float = 1.0) -> Task:
+    model, (inputs, _) = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)), data()
+    with torch.no_grad():
+        for each in model.parameters():
+            each.mul_(scale)
+    return make_task(model, inputs * size, torch.ones(60, 3), loss=F.mse_loss)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(broken(float("nan")), id="NaN among the weights"),
+        pytest.param(broken(1e15), id="weights that overflow"),
+        pytest.param(broken(1.0, 1e25), id="inputs that overflow"),
+        pytest.param(broken(1.0, 1e18), id="curvature that overflows"),
+    ],
+)
+def test_a_loss_that_is_not_finite_is_no_flat_one(task: Task) -> None:
+    with pytest.raises(ModelError, match=r"the (loss|curvature of the loss) came to (nan|inf), but a finite number"):
+        rate_bound(task, optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        pytest.param(0.5, "stable here: the bound is all of them times 2", id="below"),
+        pytest.param(1.1, "times the bound: at the edge of stability", id="at the edge"),
+        pytest.param(8.0, "times the bound: steps .* against all groups times 0.12", id="above"),
+    ],
+)
+def test_of_several_rates_none_is_blamed_alone(share: float, words: str) -> None:
+    task, bound = regression(0.1)
+    other = nn.Parameter(torch.ones(1))
+    groups = [{"params": [other], "lr": 1e-9}, {"params": [task.model.weight], "lr": share * bound}]
+
+    found = rate_bound(task, optimizer=torch.optim.SGD(groups))
+
+    assert re.search(f"the rates of the 2 groups are .*{words}", found.verdict)
+    assert "1e-09" not in found.verdict
+    assert ", the first of 2 groups" in str(found)
+    assert "groups" not in printed(found, "vi")
 
 
 def test_an_optimiser_of_another_model_is_refused() -> None:

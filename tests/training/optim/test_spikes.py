@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from isometry._errors import DomainError
+from isometry.training.optim.clipping import ClipTally
 from isometry.training.optim.spikes import ZClip
 from tests.training.optim.driven import Transfers
 
@@ -83,6 +84,18 @@ def test_it_goes_on_from_a_saved_state() -> None:
     second.load_state_dict(first.state_dict())
 
     assert before + clipped(second, NORMS[8:]) == expected
+
+
+def test_a_lasting_rise_is_cut_for_ever_and_the_tally_tells_it() -> None:
+    usual = [1.0 + 0.1 * (step % 5) for step in range(50)]
+    clip, tally, weight = ZClip(), ClipTally(), nn.Parameter(torch.zeros(1))
+    clipped(clip, usual)
+
+    for norm in (10 * each for each in usual * 4):
+        weight.grad = torch.tensor([norm])
+        tally.add(clip([weight]))
+
+    assert tally.share_cut == 1
 
 
 def test_norms_that_never_varied_may_shrink_but_not_jump() -> None:

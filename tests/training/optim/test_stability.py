@@ -30,6 +30,7 @@ ADAPTIVE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "RMSprop": lambda p, lr: torch.optim.RMSprop(p, lr=lr, momentum=0.4, eps=1e-3),
     "RMSprop, centred": lambda p, lr: torch.optim.RMSprop(p, lr=lr, centered=True, eps=1e-3),
     "Adagrad": lambda p, lr: torch.optim.Adagrad(p, lr=lr, eps=1e-3),
+    "Adagrad, rate decay": lambda p, lr: torch.optim.Adagrad(p, lr=lr, lr_decay=0.3, eps=1e-3),
 }
 
 
@@ -117,9 +118,9 @@ def test_the_largest_eigenvalue_is_that_of_the_dense_matrix(name: str) -> None:
     inputs, targets = torch.randn(20, 3, dtype=torch.float64), torch.randn(20, 1, dtype=torch.float64)
     task = make_task(model, inputs, targets, loss=F.mse_loss, batch_size=20)
     optimizer = {**LINEAR, **ADAPTIVE}[name](model.parameters(), 0.01)
-    for _ in range(5):
+    for size in (100.0, 1.0, 1.0, 1.0, 0.0):  # so that AMSGrad's maximum is not the mean
         optimizer.zero_grad()
-        task.compute_loss().backward()
+        (size * task.compute_loss()).backward()
         optimizer.step()
     optimizer.zero_grad()
     factor, pull = (torch.cat(parts) for parts in zip(*flat_metrics(model, optimizer), strict=True))
@@ -146,11 +147,12 @@ def flat_metrics(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[tup
                 divisor = (state["square_avg"] - mean**2).sqrt() + group["eps"]
                 gain = 1 / (1 + group["momentum"])
             case "Adagrad":
-                divisor, gain = state["sum"].sqrt() + group["eps"], 1.0
+                divisor, gain = (1 + 5 * group["lr_decay"]) * (state["sum"].sqrt() + group["eps"]), 1.0
             case _:
                 beta1, beta2 = group["betas"]
                 squares = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-                divisor, gain = (squares / (1 - beta2**5)).sqrt() + group["eps"], (1 - beta1) / (1 + beta1)
+                divisor = (1 - beta1**5) * ((squares / (1 - beta2**5)).sqrt() + group["eps"])
+                gain = (1 - beta1) / (1 + beta1)
         factor = (rate * gain / divisor.detach()).flatten()
         is_decoupled = isinstance(optimizer, torch.optim.AdamW)
         found.append((factor, torch.full_like(factor, rate * decay) if is_decoupled else decay * factor))
@@ -175,6 +177,21 @@ def test_groups_with_rates_of_their_own_are_judged_together() -> None:
     optimizer = torch.optim.SGD([{"params": [task.model.weight], "lr": 0.4}, {"params": [other], "lr": 100.0}], lr=0.1)
 
     assert largest(task, optimizer) == pytest.approx(0.4 * float(CURVATURES.max()))
+
+
+def test_the_rate_of_adagrad_is_that_of_its_next_step() -> None:
+    parameter = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = torch.optim.Adagrad([parameter], lr=0.3, lr_decay=0.5)
+    for _ in range(3):
+        parameter.grad = torch.full_like(parameter, 2.0)
+        optimizer.step()
+    before = float(parameter.detach())
+    factor = metrics_of(optimizer)[id(parameter)].factor
+
+    parameter.grad = torch.full_like(parameter, 1e-4)  # too small to change the sum of squares
+    optimizer.step()
+
+    assert before - float(parameter.detach()) == pytest.approx(1e-4 * float(factor), rel=1e-6)
 
 
 def test_an_optimiser_without_a_known_bound_is_named_with_those_that_have_one() -> None:

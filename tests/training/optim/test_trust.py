@@ -1,6 +1,7 @@
 """What holds for both optimisers that scale their steps by a ratio of norms."""
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,8 +39,13 @@ def test_a_resumed_optimiser_goes_on_to_the_bit(make: Make) -> None:
     assert [str(each) for each in state(first)] == [str(each) for each in state(after)]
 
 
-@BOTH
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("make", "dtype"),
+    [
+        *((make, dtype) for make in (LARS, LAMB) for dtype in (torch.float32, torch.bfloat16)),
+        (LARS, torch.float16),
+    ],
+)
 def test_low_precision_follows_float64_within_its_own_rounding(make: Make, dtype: torch.dtype) -> None:
     exact, rounded = weights(), weights(dtype)
 
@@ -51,30 +57,45 @@ def test_low_precision_follows_float64_within_its_own_rounding(make: Make, dtype
         assert float((mine - other).detach().norm() / mine.detach().norm()) < worst
 
 
-@BOTH
-def test_the_norm_of_a_float16_gradient_may_pass_its_range(make: Make) -> None:
+def test_lamb_refuses_float16_which_holds_no_squares_of_gradients() -> None:
+    with pytest.raises(DomainError, match=r"float16 parameters, and the squares .* torch\.autocast, or take bfloat16"):
+        LAMB(weights(torch.float16), 0.1)
+
+
+def test_the_norm_of_a_float16_gradient_may_pass_its_range() -> None:
     parameter = nn.Parameter(torch.full((100, 100), 100.0, dtype=torch.float16))
     parameter.grad = torch.full((100, 100), 3000.0, dtype=torch.float16)  # a norm of 300,000
 
-    optimizer = make([parameter], 0.1)
+    optimizer = LARS([parameter], 0.1)
     optimizer.step()
 
     assert bool(parameter.isfinite().all())
     assert 0 < optimizer.trust_ratios()[parameter] < 1e4
 
 
-@BOTH
+@pytest.mark.parametrize(("make", "ratio"), [(LARS, 0.001), (LAMB, 1.0)])
 @pytest.mark.parametrize("zero", ["weight", "gradient"])
-def test_a_ratio_without_a_norm_is_one(make: Make, zero: str) -> None:
+def test_a_ratio_without_a_norm_is_that_of_equal_norms(make: Make, ratio: float, zero: str) -> None:
     parameter = nn.Parameter(torch.zeros(3, 2) if zero == "weight" else torch.ones(3, 2))
     parameter.grad = torch.zeros(3, 2) if zero == "gradient" else torch.ones(3, 2)
     optimizer = make([parameter], 0.1)
 
     optimizer.step()
 
-    assert optimizer.trust_ratios() == {parameter: 1.0}
+    assert optimizer.trust_ratios() == {parameter: pytest.approx(ratio)}
     assert bool(parameter.isfinite().all())
     assert bool((parameter != 0).all())
+
+
+@BOTH
+def test_the_ratio_of_a_gradient_that_is_nan_is_nan(make: Make) -> None:
+    parameter = nn.Parameter(torch.ones(3, 2))
+    parameter.grad = torch.full((3, 2), torch.nan)
+    optimizer = make([parameter], 0.1)
+
+    optimizer.step()
+
+    assert math.isnan(optimizer.trust_ratios()[parameter])
 
 
 @BOTH
@@ -161,6 +182,9 @@ def test_a_closure_computes_the_gradients_and_its_loss_comes_back(make: Make) ->
         ({"lr": -0.1}, r"lr=-0.1 is out of range; give a number in \[0, inf\)"),
         ({"lr": torch.tensor(0.1)}, r"lr is a tensor, and a number is needed"),
         ({"lr": 0.1, "weight_decay": float("nan")}, r"weight_decay=nan is out of range"),
+        ({"lr": 0.1, "weight_decay": float("inf")}, r"weight_decay=inf is out of range"),
+        ({"lr": 0.1, "weight_decay": None}, r"weight_decay=None is out of range"),
+        ({"lr": "0.1"}, r"lr='0.1' is out of range"),
     ],
 )
 def test_settings_out_of_range_are_refused(make: Make, settings: dict[str, Any], words: str) -> None:
@@ -173,6 +197,12 @@ def test_momenta_of_one_are_refused() -> None:
         LARS(weights(), 0.1, momentum=1.0)
     with pytest.raises(DomainError, match=r"the second beta=1.0 is out of range"):
         LAMB(weights(), 0.1, betas=(0.9, 1.0))
+
+
+@pytest.mark.parametrize("settings", [{"betas": (0.9,)}, {"betas": 0.9}, {"norm_bounds": 10.0}], ids=str)
+def test_one_number_where_two_are_needed_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(DomainError, match=r"was given, and two numbers are needed"):
+        LAMB(weights(), 0.1, **settings)
 
 
 @BOTH

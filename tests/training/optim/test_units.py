@@ -108,6 +108,18 @@ def test_real_architectures_of_torchs_layers_have_their_units_along_axis_zero(na
     assert units_of(model, ARCHITECTURES[name].batch()) == units_of(model) == {}
 
 
+@pytest.mark.parametrize(
+    ("layer", "inputs"),
+    [
+        pytest.param(nn.Linear(1, 5, bias=False), torch.randn(3, 1), id="one input"),
+        pytest.param(nn.Linear(5, 1, bias=False), torch.randn(3, 5), id="one output"),
+        pytest.param(nn.ConvTranspose1d(1, 5, 1), torch.randn(2, 1, 4), id="transposed"),
+    ],
+)
+def test_a_matrix_of_one_row_or_column_is_one_unit_with_a_batch_and_without(layer: nn.Module, inputs: Tensor) -> None:
+    assert units_of(layer, inputs) == units_of(layer) == {}
+
+
 def test_the_matrices_of_gpt2_lie_the_other_way_round() -> None:
     model = ARCHITECTURES["gpt2"].make()
     units = units_of(model, ARCHITECTURES["gpt2"].batch())

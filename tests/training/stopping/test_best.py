@@ -163,6 +163,57 @@ def test_a_parameter_of_another_shape_is_refused() -> None:
         kept.restore()
 
 
+def test_a_parameter_of_another_type_is_refused() -> None:
+    model = network()
+    kept = BestWeights(model)
+    kept.keep()
+    model.half()
+
+    with pytest.raises(ShapeError, match=r"\(torch\.float16\); it had \(4, 3\) \(torch\.float32\)"):
+        kept.restore()
+
+
+def test_a_saved_copy_under_other_names_is_refused_and_leaves_the_one_before() -> None:
+    model = network()
+    kept = BestWeights(model)
+    kept.keep()
+    before = kept.state_dict()
+
+    with pytest.raises(ShapeError, match=r"9 of 9 tensors of the model, such as '0\.weight', are not among the 9"):
+        kept.load_state_dict({f"net.{name}": tensor for name, tensor in before.items()})
+    assert equal(kept.state_dict(), before)
+
+
+def test_a_parameter_without_a_copy_is_refused_before_anything_is_written() -> None:
+    model = network()
+    kept = BestWeights(model)
+    kept.keep()
+    spoil(model)
+    spoilt = copy.deepcopy(model.state_dict())
+    model.register_parameter("scale", nn.Parameter(torch.ones(1)))
+
+    with pytest.raises(ShapeError, match="1 of 10 tensors of the model, such as 'scale'"):
+        kept.restore()
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in spoilt.items())
+
+
+def test_of_a_model_of_buffers_alone_one_must_have_been_kept() -> None:
+    model = nn.Module()
+    model.register_buffer("mean", torch.zeros(2))
+    with pytest.raises(ShapeError, match="1 of 1 tensors of the model, such as 'mean'"):
+        BestWeights(model).load_state_dict({"average": torch.ones(2)})
+
+
+def test_a_buffer_that_came_later_stays_as_it_is() -> None:
+    model = network()
+    kept = BestWeights(model)
+    kept.keep()
+    model.register_buffer("cache", torch.ones(2))
+
+    assert kept.restore()
+    assert torch.equal(model.get_buffer("cache"), torch.ones(2))
+
+
 def test_the_copy_can_lie_on_another_device() -> None:
     kept = BestWeights(network(), device="cpu")
     kept.keep()

@@ -44,11 +44,30 @@ def test_a_training_error_that_settles_above_zero_is_said_so() -> None:
     assert told[2].reason == "train_error is 0.2: still before the interpolation peak"
 
 
+@pytest.mark.parametrize(
+    ("errors", "stops"),
+    [
+        pytest.param((0.5, 0.4999, 0.4998, 0.4997, 0.4996), 4, id="creeps"),
+        pytest.param((0.5, 0.497, 0.494, 0.491, 0.488), None, id="one per cent in two evaluations"),
+    ],
+)
+def test_a_training_error_that_creeps_counts_as_settled(errors: tuple[float, ...], stops: int | None) -> None:
+    rule = DoubleDescent(patience=3)
+
+    assert stop_of(rule, curve(val_error=(0.4, 0.5, 0.6, 0.7, 0.8), train_error=errors)) == stops
+
+
 def test_the_peak_is_where_the_training_error_is_small_enough_for_the_user() -> None:
     evaluations = curve(val_error=(0.3, 0.5, 0.6, 0.6, 0.6), train_error=(0.2, 0.1, 0.05, 0.04, 0.03))
 
     assert stop_of(DoubleDescent(patience=2), evaluations) is None
     assert stop_of(DoubleDescent(patience=2, fitted=0.1), evaluations) == 4
+
+
+def test_the_smallest_settings_are_allowed() -> None:
+    rule = DoubleDescent(patience=1, fitted=0)
+
+    assert stop_of(rule, curve(val_error=(0.3, 0.5, 0.4, 0.4), train_error=(0.1, 0.05, 0.0, 0.0))) == 4
 
 
 def two_scale_risk() -> list[Evaluation]:

@@ -29,12 +29,19 @@ NUMBERS = st.lists(st.integers(-100, 100).map(float), min_size=1, max_size=30)
             (100, 99.5, 99.2), {"patience": 2, "min_relative": 0.01}, 3, 3, id="half a per cent is too little"
         ),
         pytest.param((100, 98.5, 97), {"patience": 2, "min_relative": 0.01}, None, 3, id="one and a half is enough"),
+        pytest.param(
+            (-100, -100.5, -100.8), {"patience": 2, "min_relative": 0.01}, 3, 3, id="nor is it of a negative value"
+        ),
+        pytest.param(
+            (100, 98.8, 97.6), {"patience": 2, "min_delta": 0.5, "min_relative": 0.01}, None, 3, id="the larger of both"
+        ),
         pytest.param((5, 4, 3, 2), {"patience": 3, "baseline": 1.0}, 3, 3, id="the baseline is never reached"),
         pytest.param((5, 4, 0.9, 0.8), {"patience": 3, "baseline": 1.0}, None, 4, id="the baseline is reached in time"),
         pytest.param((5, 6, 7, 8, 9), {"patience": 2, "warm_up": 3}, 5, 1, id="patience runs after the warm-up"),
         pytest.param((5, 6, 7, 8, 9), {"patience": 1, "min_evals": 4}, 4, 1, id="not before the fourth"),
         pytest.param((5, 4, 3, 2), {"goal": 3.0}, 3, 3, id="the goal"),
         pytest.param((5, 4, 31, 2), {"divergence": 30.0}, 3, 2, id="diverged"),
+        pytest.param((5, 4, 30, 2), {"divergence": 30.0}, None, 4, id="as bad as the bound is not worse"),
         pytest.param((5, math.nan, 3), {"divergence": 30.0}, 2, 1, id="NaN where divergence is watched"),
         pytest.param((5, -math.inf, 3), {"divergence": 30.0}, 2, 1, id="no loss is endlessly good"),
         pytest.param(
@@ -68,6 +75,32 @@ def test_patience_is_counted_in_the_unit_that_is_named(unit: str, stops: tuple[i
 def test_a_patience_in_epochs_needs_the_epoch() -> None:
     with pytest.raises(SettingsError, match=r"patience is in epochs.* Pass epoch=, or leave unit out\."):
         EarlyStopping("val_loss", unit="epochs").update(val_loss=1.0)
+
+
+def test_a_patience_in_steps_needs_the_step() -> None:
+    rule = EarlyStopping("val_loss", unit="steps")
+    with pytest.raises(SettingsError, match=r"patience is in steps.* Pass step=, or leave unit out\."):
+        rule.update(val_loss=1.0)
+
+    assert rule.count == 0
+    assert not rule.update(val_loss=1.0, step=0).should_stop
+
+
+@pytest.mark.parametrize(
+    ("settings", "values", "stops"),
+    [
+        ({"divergence": 0.3}, (0.8, 0.3, 0.5, 0.2), 4),
+        ({"goal": 0.8}, (0.5, 0.79, 0.8), 3),
+        ({"baseline": 0.6, "patience": 3}, (0.3, 0.4, 0.7, 0.5, 0.5, 0.5), 6),
+        ({"min_relative": 0.1, "patience": 2}, (0.5, 0.54, 0.549), 3),
+    ],
+)
+def test_bounds_of_an_accuracy_hold_from_below(
+    settings: dict[str, float], values: tuple[float, ...], stops: int
+) -> None:
+    rule = EarlyStopping("val_accuracy", **settings)  # pyright: ignore[reportArgumentType] - numbers of the table
+
+    assert stop_of(rule, curve(val_accuracy=values)) == stops
 
 
 def test_four_evaluations_an_epoch_do_not_shorten_a_patience_in_epochs() -> None:
@@ -149,6 +182,10 @@ def test_a_missing_metric_is_answered_with_the_nearest() -> None:
         ({"patience": math.nan}, DomainError, "must be positive"),
         ({"min_delta": -1.0}, DomainError, "min_delta=-1.0"),
         ({"warm_up": -1}, DomainError, "warm_up=-1"),
+        ({"min_evals": -3}, DomainError, "min_evals=-3"),
+        ({"baseline": math.nan}, DomainError, "baseline=nan"),
+        ({"goal": math.nan}, DomainError, "goal=nan"),
+        ({"divergence": math.nan}, DomainError, "divergence=nan"),
         ({"unit": "hours"}, SettingsError, "evaluations, epochs, steps"),
         ({"mode": "down"}, SettingsError, "mode='down'"),
     ],
@@ -166,6 +203,60 @@ def test_the_reason_is_in_words_and_in_vietnamese() -> None:
     assert told.reason == "val_loss has not improved for 2 of 2 evaluations, the best being 0.25 at step 2"
     with speaking("vi"):
         assert say(told.reason) == "val_loss không tốt hơn đã 2 trên 2 lần đánh giá, tốt nhất là 0.25 ở bước 2"
+
+
+@pytest.mark.parametrize(
+    ("settings", "losses", "reason"),
+    [
+        (
+            {"patience": 1, "min_evals": 5},
+            (1, 2, 2, 2),
+            "has not improved for 3 of 1 evaluations, and may not stop before evaluation 5, the best being 1 at step 1",
+        ),
+        (
+            {"patience": 1, "min_evals": 5},
+            (1, 2, 2, 2, 2),
+            "has not improved for 4 of 1 evaluations, the best being 1 at step 1",
+        ),
+        (
+            {"patience": 2, "min_delta": 0.5},
+            (1, 0.9, 0.8),
+            "has not improved by more than 0.5 for 2 of 2 evaluations, the best being 0.8 at step 3",
+        ),
+        (
+            {"patience": 2, "min_relative": 0.25},
+            (2, 1.8, 1.9),
+            "has not improved by more than 0.5 for 2 of 2 evaluations, the best being 1.8 at step 2",
+        ),
+        (
+            {"patience": 2, "min_delta": 0.5},
+            (1, 1.2, 1.1),
+            "has not improved for 2 of 2 evaluations, the best being 1 at step 1",
+        ),
+        (
+            {"patience": 2, "baseline": 0.5},
+            (1, 0.9),
+            "has not been better than the baseline 0.5 for 2 of 2 evaluations, the best being 0.9 at step 2",
+        ),
+        (
+            {"patience": 2, "baseline": 0.5},
+            (math.nan, math.nan),
+            "has not improved for 2 of 2 evaluations, and no value of it was a finite number",
+        ),
+    ],
+)
+def test_the_reason_names_the_bound_that_holds(
+    settings: dict[str, float], losses: tuple[float, ...], reason: str
+) -> None:
+    rule = EarlyStopping("val_loss", **settings)  # pyright: ignore[reportArgumentType] - numbers of the table
+
+    assert decisions(rule, curve(val_loss=losses))[-1].reason == f"val_loss {reason}"
+
+
+def test_in_the_warm_up_nothing_has_been_waited() -> None:
+    told = decisions(EarlyStopping("val_loss", patience=2, warm_up=5), curve(val_loss=(0.5, 0.75)))[-1]
+
+    assert told.reason.startswith("val_loss has not improved for 0 of 2 evaluations")
 
 
 def test_tensors_are_numbers_and_steps_are_counted_where_nobody_does() -> None:

@@ -19,6 +19,7 @@ NAN = math.nan
         pytest.param((NAN, 9, 5, 3, 4, 2, 5, 6), 1, 8, 6, id="undercut in time"),
         pytest.param((NAN, 9, 5, 3, 4, 6, 1, 1), 1, 6, 4, id="the first minimum, not the lowest"),
         pytest.param((NAN, 9, 5, 3, 5, 9, 9), 3, 7, 5, id="averages 5.67, 4.33, 5.67, 7.67"),
+        pytest.param((NAN, 9, 3, 3, 4), 1, 5, 3, id="equal is no lower"),
         pytest.param((NAN, 9, 8), 3, None, None, id="too few for an average"),
     ],
 )
@@ -54,6 +55,16 @@ def test_shares_and_counts_are_the_same_to_it(shares: list[float], scale: float)
     assert plain == other
 
 
+def test_the_reason_says_where_the_minimum_was() -> None:
+    rule = LabelWave(window=2, hold=2)
+    told = [rule.update(each).reason for each in curve(changed_predictions=(NAN, 0.5, 0.25, 0.75))]
+
+    assert told[1] == "too few evaluations for an average over 2"
+    assert told[3] == (
+        "changed predictions had a minimum of 0.375 on average over 2 evaluations, and stayed above it for 1 of 2"
+    )
+
+
 def test_settings_below_one_are_refused() -> None:
     with pytest.raises(DomainError, match="window=0 and hold=3"):
         LabelWave(window=0)
@@ -85,3 +96,18 @@ def test_examples_that_an_epoch_left_out_are_not_counted() -> None:
 def test_outputs_that_fit_no_rows_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"\(3,\) outputs came for \(2,\) rows"):
         PredictionChanges(4).see(torch.tensor([0, 1]), torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("outputs", [torch.randn(4, 1), torch.randn(4), torch.zeros(4, 1, dtype=torch.long)])
+def test_one_logit_for_each_example_is_refused_with_what_to_give(outputs: torch.Tensor) -> None:
+    with pytest.raises(ShapeError, match=r"one number for each example .* give the class, \(outputs > 0\)\.long"):
+        PredictionChanges(4).see(torch.arange(4), outputs)
+
+
+def test_changes_of_one_logit_are_counted_by_its_sign() -> None:
+    changes, shares = PredictionChanges(4), list[float]()
+    for logits in ([0.2, -0.3, 0.9, -0.8], [0.2, 0.3, -0.9, -0.8]):
+        changes.see(torch.arange(4), (torch.tensor(logits)[:, None] > 0).long().flatten())
+        shares.append(changes.share())
+
+    assert shares[1] == 0.5

@@ -37,6 +37,7 @@ def test_generalisation_loss_is_the_rise_in_per_cent(loss: float, share: float) 
     ("losses", "progress"),
     [
         pytest.param([1.2, 1.1, 1.0, 1.1, 1.2], 120.0, id="mean 1.12 over lowest 1"),
+        pytest.param([2.5, 2.0, 2.0, 2.0], 62.5, id="mean 2.125 over lowest 2"),
         pytest.param([2.0, 2.0, 2.0], 0.0, id="none"),
         pytest.param([1.0, 0.0], math.inf, id="down to zero"),
         pytest.param([0.0, 0.0], 0.0, id="none at zero"),
@@ -64,6 +65,16 @@ def test_pq_weighs_the_loss_against_the_progress(
     rule = PQ(**settings)  # pyright: ignore[reportArgumentType] - numbers of the table
 
     assert stop_of(rule, curve(val_loss=val, train_loss=train)) == stops
+
+
+@pytest.mark.parametrize(("strip", "stops"), [(1, 2), (2, 4), (3, 6), (4, 8)])
+def test_a_strip_is_as_long_as_it_is_said(strip: int, stops: int) -> None:
+    rising = [float(number) for number in range(1, 13)]
+
+    assert stop_of(UP(1, strip=strip), curve(val_loss=rising)) == stops
+    assert stop_of(PQ(1, strip=strip), curve(val_loss=rising, train_loss=[1.0] * 12)) == (
+        stops if strip == 1 else strip
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
+import math
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from isometry._errors import DomainError, ShapeError
 from isometry.training.stopping.probe import RandomLabelProbe, probed, with_random_labels
-from tests.training.stopping.curves import curve, stop_of
+from tests.training.stopping.curves import curve, decisions, stop_of
 
+NAN = math.nan
 SHARES = st.integers(0, 64).map(lambda number: number / 64)
 
 
@@ -81,6 +85,52 @@ def test_a_data_set_keeps_its_items_but_for_the_probes_labels() -> None:
         assert found.is_probe[row] or label == labels[row]
 
 
+class Relabelled(Dataset[Any]):
+    """As torchvision's: `targets` are those before `target_transform`."""
+
+    targets = tuple(2 * (row % 4) for row in range(40))
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> Any:
+        return [float(index), self.targets[index] // 2]
+
+
+def test_labels_are_those_that_training_gets_and_other_items_stay_as_they_are() -> None:
+    dataset = Relabelled()
+    found = probed(dataset, share=0.5, num_classes=4)
+
+    assert all(found[row] == dataset[row] for row in range(40) if not found.is_probe[row])
+    assert {found[row][-1] for row in range(40) if found.is_probe[row]} == {0, 1, 2, 3}
+
+
+def test_labels_that_are_tensors_of_one_keep_their_shape() -> None:
+    found = probed(TensorDataset(torch.randn(20, 3), torch.arange(20)[:, None] % 2), share=0.5)
+
+    assert {found[row][-1].shape for row in range(20)} == {(1,)}
+
+
+def test_a_data_set_whose_labels_are_rows_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"labels have shape \(6, 3\)"):
+        probed(TensorDataset(torch.randn(6, 3), torch.eye(3).repeat(2, 1)))
+    with pytest.raises(ShapeError, match=r"labels have shape \(0,\)"):
+        probed(TensorDataset(torch.randn(0, 3), torch.zeros(0)))
+
+
+def test_accuracies_that_are_no_numbers_are_said_to_be_so() -> None:
+    rule = RandomLabelProbe(patience=2)
+    told = decisions(rule, curve(train_accuracy=(NAN, 0.5, NAN, NAN), probe_accuracy=(0.25,) * 4))
+
+    assert told[0].reason == (
+        "training accuracy less that on random labels was no finite number for 1 of 2 evaluations"
+    )
+    assert told[3].reason == (
+        "training accuracy less that on random labels was highest at 0.25, and not higher for 2 of 2 evaluations"
+    )
+    assert [each.is_best for each in told] == [False, True, False, False]
+
+
 def test_a_data_set_of_lists_and_plain_labels_will_do() -> None:
     found = probed([([1.0], 0), ([2.0], 1), ([3.0], 0), ([4.0], 1)], share=0.5)  # pyright: ignore[reportArgumentType]
 
@@ -95,6 +145,10 @@ def test_a_data_set_of_lists_and_plain_labels_will_do() -> None:
         (torch.arange(10), {"share": 1.0}, DomainError, "leaves 10 for the probe"),
         (torch.rand(10), {}, ShapeError, "one class, a whole number"),
         (torch.zeros(5, 2, dtype=torch.long), {}, ShapeError, r"shape \(5, 2\)"),
+        (torch.zeros(0, dtype=torch.long), {}, ShapeError, r"shape \(0,\)"),
+        (torch.arange(10), {"num_classes": 3}, DomainError, "labels go from 0 to 9, and the 3 classes are 0 to 2"),
+        (torch.arange(10), {"num_classes": 0}, DomainError, "in 0 classes"),
+        (torch.tensor([0, 1, 2, -100]), {"share": 0.5}, DomainError, "labels go from -100 to 2"),
     ],
 )
 def test_what_leaves_no_probe_is_refused(

@@ -12,12 +12,14 @@ from isometry.training.watching.reader import read_run
 from isometry.training.watching.watch import watch
 
 
-def watched(folder: Path, losses: list[float], *, stopping: EarlyStopping | None = None) -> nn.Module:
+def watched(
+    folder: Path, losses: list[float], *, stopping: EarlyStopping | None = None, first_step: int = 0
+) -> nn.Module:
     """Take one step before each evaluation."""
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    with watch(model, optimizer, every=10_000, to=[folder], stopping=stopping) as run:
+    with watch(model, optimizer, every=10_000, to=[folder], stopping=stopping, first_step=first_step) as run:
         for value in losses:
             optimizer.zero_grad()
             loss = model(torch.ones(4, 3)).square().mean()
@@ -55,10 +57,22 @@ def test_a_rule_says_of_a_recorded_run_what_it_said_while_it_ran(tmp_path: Path)
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     watched(tmp_path, [3.0, 2.0, 1.0])
     records = tmp_path / "records.jsonl"
-    lines = [line for line in records.read_bytes().splitlines(keepends=True) if b'"end"' not in line]
-    records.write_bytes(b"".join(lines)[:-9])
+    written = records.read_bytes()
+    records.write_bytes(written[: written.rindex(b'"evaluation"') + 40])
 
     assert [each.step for each in recorded_evaluations(tmp_path)] == [1, 2]
+
+
+def test_of_a_resumed_run_the_evaluations_up_to_where_it_went_on_still_count(tmp_path: Path) -> None:
+    watched(tmp_path, [3.0, 2.0, 1.0, 0.5])
+    watched(tmp_path, [9.0, 8.0], first_step=2)
+
+    assert [(each.step, each.metrics["val_loss"]) for each in recorded_evaluations(tmp_path)] == [
+        (1, 3.0),
+        (2, 2.0),
+        (3, 9.0),
+        (4, 8.0),
+    ]
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ def test_the_budget_is_a_share_of_the_steps_not_of_the_evaluations() -> None:
         (("val_loss", "val_accuracy", "test_loss"), "test_loss"),
         (("train_accuracy", "val_loss", "val_accuracy"), "val_accuracy"),
         (("val_loss", "test_score"), "val_loss"),
+        (("val_loss", "test_mse", "test_error", "test_loss"), "test_error"),
     ],
 )
 def test_the_score_is_the_best_known_one(metrics: tuple[str, ...], score: str) -> None:
@@ -144,6 +145,28 @@ def test_what_holds_no_evaluations_is_refused(tmp_path: Path) -> None:
         replay([], ["gl"])
     with pytest.raises(RunError, match=r"holds no 'records\.jsonl'"):
         replay(tmp_path, ["gl"])
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ([{"val_loss": 1.0}], r"holds \{'val_loss': 1\.0\}, and a rule reads evaluations\. Give the folder"),
+        ([[{"val_loss": 1.0}]], r"holds \{'val_loss': 1\.0\}, and"),
+        ([*RUN, {"val_loss": 1.0}], r"holds \{'val_loss': 1\.0\}, and"),
+        ([*RUN, "runs/one"], "holds 'runs/one', and"),
+        ([3.0, 2.0], r"holds 3\.0, and"),
+    ],
+)
+def test_what_is_no_recording_is_refused(records: object, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        replay(records, ["gl"])  # pyright: ignore[reportArgumentType] - the point
+
+
+def test_a_rule_that_stops_without_a_best_keeps_the_weights_it_stopped_at() -> None:
+    run = curve(val_loss=(math.nan, math.nan, 1.0, 2.0), test_accuracy=(0.25, 0.5, 0.75, 1.0))
+    outcome = replay(run, {"rule": EarlyStopping(patience=2)})["rule"].outcomes[0]
+
+    assert (outcome.kept, outcome.stopped, outcome.score) == (run[1], run[1], 0.5)
 
 
 def test_names_that_are_not_known_are_answered_with_those_that_are() -> None:

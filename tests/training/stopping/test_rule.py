@@ -212,3 +212,15 @@ def test_a_rule_that_has_decided_on_one_training_is_not_taken_for_the_next() -> 
         stopper.update(val_loss=0.5)
 
     assert stopper.count == 2
+
+
+def test_the_defaults_are_those_that_the_benchmark_measures() -> None:
+    assert [repr(make()) for make in STOPPING_RULES.values()] == [
+        "EarlyStopping('val_loss', patience=5, unit='evaluations')",
+        "GL(5, monitor='val_loss')",
+        "PQ(0.5, strip=5, monitor='val_loss', train='train_loss')",
+        "UP(2, strip=5, monitor='val_loss')",
+        "LabelWave(window=3, hold=3, monitor='changed_predictions')",
+        "RandomLabelProbe(train='train_accuracy', probe='probe_accuracy', patience=5)",
+        "DoubleDescent('val_error', train='train_error', patience=10)",
+    ]

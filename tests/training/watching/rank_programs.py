@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,54 @@ def _sharded_network() -> nn.Module:
         if isinstance(layer, nn.Linear):
             fully_shard(layer, mesh=mesh)
     return fully_shard(model, mesh=mesh)
+
+
+def uneven(rank: int, folder: Path) -> None:
+    """One process has fewer batches, which DDP's `join` makes up for."""
+    _train_unevenly(rank, folder, is_watched=True)
+
+
+def uneven_bare(rank: int, folder: Path) -> None:
+    _train_unevenly(rank, folder, is_watched=False)
+
+
+def _train_unevenly(rank: int, folder: Path, *, is_watched: bool) -> None:
+    model = DistributedDataParallel(network())
+    optimizer = optimizer_of(model)
+    with (
+        isometry.watch(model, optimizer, to=[folder / "run"], every=2, snapshot_every=3)
+        if is_watched
+        else nullcontext() as run,
+        model.join(),
+    ):
+        for number in range(1, STEPS + 1 - 3 * rank):
+            inputs, targets = batch(rank, number)
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            if run is not None:
+                run.step(loss)
+    torch.save(model.state_dict(), folder / f"weights{rank}.pt")
+
+
+def accumulated(rank: int, folder: Path) -> None:
+    """Accumulate over two micro-batches, averaged at each and at the last alone; the gradient is the input."""
+    torch.manual_seed(rank)
+    for name in ("each", "last"):
+        model = DistributedDataParallel(nn.Linear(400, 1, bias=False))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        with isometry.watch(model, optimizer, to=[folder / name], every=1) as run:
+            for _ in range(60):
+                optimizer.zero_grad()
+                with nullcontext() if name == "each" else model.no_sync():
+                    loss = model(0.6 + torch.randn(1, 400)).mean()
+                    (loss / 2).backward()
+                run.step(loss)
+                loss = model(0.6 + torch.randn(1, 400)).mean()
+                (loss / 2).backward()
+                optimizer.step()
+                run.step(loss)
 
 
 def one_after_another(_: int, folder: Path) -> None:

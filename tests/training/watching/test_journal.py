@@ -145,6 +145,30 @@ def test_a_folder_that_is_removed_is_given_up_and_not_the_training(tmp_path: Pat
     assert run.steps == 10
 
 
+def test_a_rule_that_fails_costs_the_judgements_and_not_the_training() -> None:
+    sink = Kept()
+    journal = Journal(START, folders=[], sinks=[sink], baseline=None)
+    readings = [Reading(step=step, seconds=0.0, losses=(1.0,), learning_rates=(0.1,)) for step in (10, 20)]
+
+    with mock.patch.object(journal_module, "judge", side_effect=ZeroDivisionError("a rule")) as judged:
+        with pytest.warns(UserWarning, match=r"judge of the run 'run' is given up: ZeroDivisionError: a rule"):
+            journal.add(readings[0])
+        journal.add(readings[1])
+
+    assert judged.call_count == 1
+    assert sink.entries == readings
+
+
+def test_a_sink_that_cannot_start_is_an_error_before_the_first_step() -> None:
+    model = network()
+    sink = mock.create_autospec(Kept, instance=True)
+    sink.start.side_effect = OSError("no such place")
+
+    with pytest.raises(OSError, match="no such place"):
+        iso.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), to=[sink]).__enter__()
+    assert not model._forward_pre_hooks
+
+
 def test_events_are_in_the_records_with_their_step(tmp_path: Path) -> None:
     journal = Journal(START, folders=[tmp_path], sinks=[], baseline=None)
     journal.begin()

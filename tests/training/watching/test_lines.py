@@ -15,8 +15,11 @@ from isometry.training.watching.sink import Entry
 floats = st.floats(allow_nan=False)
 some = st.none() | floats
 names = st.text(max_size=5)
-layers = st.builds(LayerReading, name=names, kind=names, activation_rms=some, zero_share=some, logit_max=some)
-parameters = st.builds(ParameterReading, name=names, weight_rms=some, update_rms=some)
+layers = st.builds(
+    LayerReading, name=names, kind=names, activation_rms=some, logit_max=some, difference=some, is_output=st.booleans()
+)
+counts = st.none() | st.integers(1)
+parameters = st.builds(ParameterReading, name=names, weight_rms=some, update_rms=some, sampled=counts)
 readings = st.builds(
     Reading,
     step=st.integers(1),
@@ -47,6 +50,13 @@ def there_and_back(entry: Entry) -> Entry:
 @given(readings | evaluations | faults)
 def test_every_entry_is_read_as_it_was_written(entry: Entry) -> None:
     assert there_and_back(entry) == entry
+
+
+@given(readings)
+def test_a_layout_is_read_as_it_was_written(reading: Reading) -> None:
+    layout = Layout.of(reading)
+
+    assert Layout.from_line(json.loads(to_text(layout.line))) == layout
 
 
 def test_numbers_that_are_not_finite_keep_their_kind() -> None:

@@ -72,12 +72,15 @@ def test_losses_are_averaged_and_the_worst_is_named_with_its_process() -> None:
 
 
 def test_a_layer_is_what_all_processes_saw_of_it() -> None:
-    one = layer(activation_rms=3.0, zero_share=0.2, saturated_share=0.0, dead_share=0.5, logit_max=2.0)
-    other = layer(activation_rms=4.0, zero_share=0.6, saturated_share=0.5, dead_share=0.1, logit_max=9.0)
+    one = layer(activation_rms=3.0, zero_share=0.2, saturated_share=0.0, dead_share=0.5, logit_max=2.0, difference=0.1)
+    other = layer(
+        activation_rms=4.0, zero_share=0.6, saturated_share=0.5, dead_share=0.1, logit_max=9.0, difference=0.3
+    )
+    one, other = (replace(each, is_output=True) for each in (one, other))
     merged = merge([run(reading(1, loss=1.0, layer=one)), run(reading(1, loss=1.0, layer=other))])
 
     assert merged.readings[0].layers == (
-        layer(activation_rms=math.sqrt(12.5), zero_share=0.4, saturated_share=0.25, dead_share=0.1, logit_max=9.0),
+        replace(other, activation_rms=math.sqrt(12.5), zero_share=0.4, saturated_share=0.25),
     )
     assert Extreme(quantity="dead_share", value=0.5, where="0", step=1, rank=0) in merged.extremes
     assert Extreme(quantity="logit_max", value=9.0, where="0", step=1, rank=1) in merged.extremes

@@ -180,3 +180,18 @@ def test_the_search_leaves_the_model_as_it_is() -> None:
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(each.grad is None for each in model.parameters())
     assert not optimizer.state
+
+
+def test_a_model_that_is_called_by_its_parts_leaves_a_reason_and_blames_no_loss_function() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with iso.watch(model, optimizer, to=[Kept()], on_nan="skip") as run:
+        outputs = model[1](model[0](torch.full((2, 3), math.nan)).relu())
+        loss = nn.functional.cross_entropy(outputs, torch.zeros(2, dtype=torch.int64))
+        loss.backward()
+        optimizer.step()
+        run.step(loss)
+    fault = run.facts().faults[0]
+
+    assert (fault.during, fault.operation) == ("loss", "")
+    assert fault.reason.startswith("the forward pass was not seen")

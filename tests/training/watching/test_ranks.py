@@ -18,6 +18,7 @@ from tests.training.watching.rank_programs import BAD_STEP, STEPS, batch, networ
 ROOT = Path(__file__).parents[3]
 PROGRAMS = (
     *("plain", "bare", "compiled", "compiled_bare", "sharded", "sharded_bare", "sharded_nan", "sharded_rollback"),
+    *("accumulated", "uneven", "uneven_bare"),
     *(f"nan_{part}_{action}" for part in ("inputs", "loss") for action in ("stop", "skip", "rollback")),
 )
 
@@ -83,7 +84,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def test_a_process_alone_agrees_with_itself() -> None:
-    here = Ranks.here()
+    here = Ranks.here(network())
 
     assert (here.rank, here.num_ranks) == (0, 1)
     assert here.agree(torch.tensor(True))
@@ -91,7 +92,7 @@ def test_a_process_alone_agrees_with_itself() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["plain", "compiled", "sharded"])
+@pytest.mark.parametrize("program", ["plain", "compiled", "sharded", "uneven"])
 def test_the_weights_are_bit_for_bit_those_of_the_unwatched_training(done: Path, program: str) -> None:
     bare = "bare" if program == "plain" else f"{program}_bare"
     watched, unwatched = well(done / program), well(done / bare)
@@ -103,6 +104,15 @@ def test_the_weights_are_bit_for_bit_those_of_the_unwatched_training(done: Path,
 @pytest.mark.slow
 def test_the_sinks_of_the_first_process_show_the_run_of_all(done: Path) -> None:
     assert [path.name for path in (done / "plain").glob("heard*")] == ["heard0"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("averaged", ["each", "last"])
+def test_the_noise_of_accumulated_steps_is_known_wherever_gradients_are_averaged(done: Path, averaged: str) -> None:
+    last = read_run(done / "accumulated" / averaged).readings[-1]
+
+    assert last.noise_unit == "batches"
+    assert last.noise_scale == pytest.approx(400 / (400 * 0.6**2) / 4, rel=0.2)  # of four examples in a step
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 import isometry as iso
 from isometry._errors import RunError
+from isometry.report.run.words import setting_words
 from isometry.training.watching.reader import read_run
 from tests.training.watching.trainings import Kept, network, train
 
@@ -86,7 +88,7 @@ def test_a_resumed_training_takes_the_place_of_what_came_after_its_checkpoint(tm
     watched(tmp_path, steps=3, first_step=6)
     facts = read_run(tmp_path)
 
-    assert [reading.step for reading in facts.readings] == [1, 2, 4, 6, 7, 8]
+    assert [reading.step for reading in facts.readings] == [1, 2, 4, 6, 7, 8, 9]
     assert facts.readings[:4] == before.readings[:4]
     assert (facts.steps, facts.state) == (9, "finished")
 
@@ -95,7 +97,8 @@ def test_a_new_run_in_an_old_folder_is_a_new_run(tmp_path: Path) -> None:
     watched(tmp_path, steps=9)
     with (tmp_path / "records.jsonl").open("a") as records:
         records.write('{"kind":"readi')  # its process was killed
-    sink = watched(tmp_path, steps=4)
+    with pytest.warns(UserWarning, match="checkpoint of an earlier run at step 9"):
+        sink = watched(tmp_path, steps=4)
 
     assert read_run(tmp_path) == sink.closed[0]
 
@@ -110,6 +113,55 @@ def test_lines_of_a_later_kind_are_passed_over_and_a_later_schema_is_refused(tmp
 
     path.write_text(lines[0].replace('"schema":1', '"schema":99') + "\n")
     with pytest.raises(RunError, match=r"was written in schema 99, .*pip install -U isometry"):
+        read_run(tmp_path)
+
+
+BROKEN_LINES = {
+    "no kind": '{"step":3}',
+    "an empty reading": '{"kind":"reading"}',
+    "an event without a finding": '{"kind":"event","step":3}',
+    "a layout of two lengths": '{"kind":"layout","layers":["0"],"layer_kinds":[],"parameters":[]}',
+    "a step that is no number": '{"kind":"evaluation","step":"x","epoch":null,"metrics":{}}',
+    "a path to nowhere": '{"kind":"snapshot","step":3,"not_finite":{"a\\tb":"nan"}}',
+    "a list": "[1]",
+    "no JSON": "\x00\x00",
+}
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES.values(), ids=BROKEN_LINES)
+def test_a_line_that_cannot_be_read_is_skipped_and_counted(line: str, tmp_path: Path) -> None:
+    watched(tmp_path, steps=4)
+    before = read_run(tmp_path)
+    path = tmp_path / "records.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], line, lines[-1]]) + "\n")
+    facts = read_run(tmp_path)
+
+    assert (before.num_unread, facts.num_unread) == (0, 1)
+    assert facts == replace(before, num_unread=1)
+    assert "lines of the records that cannot be read: 1" in list(setting_words(facts))
+
+
+def test_a_line_that_was_torn_before_the_training_was_resumed_is_no_unread_one(tmp_path: Path) -> None:
+    watched(tmp_path, steps=9)
+    with (tmp_path / "records.jsonl").open("a") as records:
+        records.write('{"kind":"readi')  # its process was killed
+    watched(tmp_path, steps=3, first_step=6)
+
+    assert read_run(tmp_path).num_unread == 0
+
+
+def test_without_a_start_that_can_be_read_there_is_no_run(tmp_path: Path) -> None:
+    watched(tmp_path, steps=4)
+    path = tmp_path / "records.jsonl"
+    lines = path.read_text().splitlines()
+    start = {name: value for name, value in json.loads(lines[0]).items() if name != "host"}
+
+    path.write_text("\n".join([json.dumps(start), *lines[1:]]) + "\n")
+    with pytest.raises(RunError, match="lacks host"):
+        read_run(tmp_path)
+    path.write_text("\n".join(lines[1:]) + "\n")
+    with pytest.raises(RunError, match="holds no line that says how the run began"):
         read_run(tmp_path)
 
 

@@ -174,3 +174,19 @@ def test_a_copy_of_a_state_shares_no_memory_with_it() -> None:
     state["tensors"][0].fill_(5.0)
 
     assert str(taken) == str(twin)
+
+
+def test_a_rate_that_is_a_tensor_stays_the_one_that_a_compiled_step_holds() -> None:
+    model = network()
+    rate = torch.tensor(0.5)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    snapshot = Snapshot(Training(model, optimizer))
+
+    snapshot.take(1)
+    rate.fill_(7.0)
+    optimizer.param_groups[0]["added"] = 1
+    snapshot.restore()
+
+    assert optimizer.param_groups[0]["lr"] is rate
+    assert rate.item() == 0.5
+    assert "added" not in optimizer.param_groups[0]

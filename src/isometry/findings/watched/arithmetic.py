@@ -81,7 +81,8 @@ def gradient_underflow(history: History, *, min_loss_scale: float = MIN_LOSS_SCA
         infinities come from the forward pass, no step is made, and below 1 the scale drives gradients into underflow.
 
     Measured:
-        The scale of the last reading: below 1, and below that of the first.
+        The scale of the last reading: below 1, and below that of the first; or zero. Where no step is made at all, the
+        scale is read every 32 batches.
 
     Remedy:
         Find the operation that overflows and compute it in float32, or run in bfloat16, which needs no scaler.
@@ -91,14 +92,16 @@ def gradient_underflow(history: History, *, min_loss_scale: float = MIN_LOSS_SCA
     """
     scales = [(each.step, each.loss_scale) for each in (history.readings[0], history.readings[-1])]
     (start, first), (step, last) = scales
-    if first is None or last is None or last >= min(min_loss_scale, first):
+    if first is None or last is None or last >= min(min_loss_scale, first) > 0:
         return
     yield Draft(
         where=(),
         measured=last,
         allowed=min_loss_scale,
         unit="loss scale",
-        cause=Phrase(
+        cause=Phrase("no step was made since step {step}: the gradients are not finite whatever the scale", step=step)
+        if start == step
+        else Phrase(
             "from step {start} to {step} the scale went from {first:.3g} to {last:.3g}: the gradients are not finite "
             "whatever the scale",
             start=start,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from isometry._phrases import Phrase
 from isometry.findings.rule import WATCH_RULES, Draft, rule
-from isometry.findings.watched.training import latest
+from isometry.findings.watched.training import latest, makes_long_updates
 from isometry.probes.running.loss_course import LossCourse, median
 from isometry.probes.running.readings import History, ParameterReading, Reading
 from isometry.report.finding import Remedy
@@ -17,6 +17,7 @@ NUM_FIRST = 5  # readings whose median is the norm at the start
 NUM_LAST = 3  # readings that must all be far above it
 MIN_READINGS = 5  # in which a fall is seen before it counts; zero branch ends have none in the first
 MIN_STEPS = 50  # before a run that gains nothing is held to be stuck
+LEAST = 1.4e-45  # the smallest number of float32; a gradient of zero may be any that is smaller
 MIN_PARAMETERS = 8  # below which a quarter of them says nothing
 CLIP = Remedy("optimizer", Phrase("Clip the gradient's norm, and train with a smaller step."))
 REPAIR = Remedy("init", Phrase("Look at the network before its first step: isometry check."))
@@ -35,7 +36,7 @@ def vanishing_gradient(
         Fall of log10 of the gradient's root mean square from the last quarter of the parameters to the first, medians
         in each, more than 4 decades in each of the last ten readings; while the loss after
         fifty steps or more has gained less than a tenth of
-        its start, or lost again what it had gained.
+        its start, or lost again what it had gained. A gradient of zero counts as the smallest number of float32.
 
     Remedy:
         `isometry check` tells whether the start is to blame; otherwise a smaller step, norms or residual paths.
@@ -86,7 +87,8 @@ def exploding_gradient(
 
     Measured:
         Growth of log10 of the norm of all gradients, from the median of the first five readings to the smallest of the
-        last three: more than 3 decades; while the loss lost again what it had gained, or stands above its start.
+        last three: more than 3 decades; while the loss lost again what it had gained, or stands above its start. A note
+        where the loss began at next to nothing and no update was long, as where values are learnt.
 
     Remedy:
         Clip the gradient's norm; a smaller step; in recurrences orthogonal weights.
@@ -102,9 +104,8 @@ def exploding_gradient(
     if len(last) < NUM_LAST or not first or not math.isfinite(min(last)) or min(last) <= 10**max_growth * median(first):
         return
     growth = math.log10(min(last) / median(first))
-    largest = max(history.readings[-1].parameters, key=lambda each: each.gradient_rms or 0.0)
     yield Draft(
-        where=(largest.name,),
+        where=(),  # of many parameters that explode together another one is the largest each time
         measured=growth,
         allowed=max_growth,
         unit="decades",
@@ -116,6 +117,7 @@ def exploding_gradient(
             recent=course.recent,
         ),
         remedy=CLIP,
+        severity="note" if course.starts_near_zero and not makes_long_updates(history) else None,
         message=Phrase("The gradient has grown by {decades:.3g} decades since the start.", decades=growth),
     )
 
@@ -132,4 +134,4 @@ def _fall(reading: Reading) -> float | None:
     if not first:
         return None
     low, high = (median([each.gradient_rms or 0.0 for each in part]) for part in (first, last))
-    return math.log10(high / low) if low > 0 and high > 0 else None
+    return math.log10(high / max(low, LEAST)) if high > 0 else None

@@ -1,16 +1,24 @@
 """Rules on the course of a run's loss (TRN)."""
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import mul
 
 from isometry._phrases import Phrase
 from isometry.findings.rule import WATCH_RULES, Draft, rule
-from isometry.findings.watched.training import LOOK_BACK, SMALLER, latest, update_ratio
-from isometry.probes.running.loss_course import TO_SIGMA, LossCourse, median, noise_of
-from isometry.probes.running.readings import Evaluation, History
+from isometry.findings.watched.training import (
+    LATEST,
+    LOOK_BACK,
+    SMALLER,
+    inputs_are_alike,
+    latest,
+    makes_long_updates,
+    outputs_are_alike,
+    update_ratio,
+)
+from isometry.probes.running.loss_course import RUN, TO_SIGMA, LossCourse, median, noise_of
+from isometry.probes.running.readings import History, Reading
 from isometry.report.finding import Remedy
 
 MIN_SWING = 0.5  # of the level, from the tenth percentile to the ninetieth
@@ -23,19 +31,17 @@ MIN_REGULARITY = 0.6  # autocorrelation of the ranks; the noise of random batche
 MIN_GAIN = 0.5  # of the start; a run that gained more swings at the bottom of its valley, which is healthy
 LEAST_FALL = 0.1  # of the swing, from the one half of the window to the other; less is no progress
 MIN_WINDOW = 48  # losses in which a swing shows itself
-PLATEAU_STEPS = (
-    1000  # without a gain; saddles that sound trainings leave again take hundreds: docs/explain/watched-runs.md
-)
+PLATEAU_STEPS = 1000  # without a gain; saddles that sound trainings leave again take hundreds
+ALIKE_STEPS = 50  # before outputs that are alike count; heads that start at zero have them in the first
+MIN_ALIKE_GAIN = 0.1  # of the loss at the start; a run that gained more has targets that a constant can learn
 PLATEAU_WIDTH = 0.05  # of the baseline, by which the level may lie below it
-MIN_EVALUATIONS = 3  # behind the best one
-MIN_LOST = 0.1  # of the best validation loss, and of what had been gained: more is worth stopping for
 SPIKE = 12.0  # standard deviations of the losses before it, above their level
 MIN_JUMP = 0.5  # of what the run has gained, by which a spike rises
 AFTER = 12  # losses behind a spike that say whether the run recovered
-HELD_OUT = frozenset({"val", "valid", "validation", "test", "eval", "dev", "epoch", "mean"})
-LOSSES = ({"loss"}, {"nll"}, {"perplexity"}, {"cross", "entropy"})
+LONG_AFTER = 20  # that say whether harder data are being learnt
 EVEN = Remedy("data", Phrase("See that targets and inputs belong together, and vary; then a larger or a smaller step."))
-STOP = Remedy("none", Phrase("Stop there, or regularise: iso.EarlyStopping keeps the weights of the best evaluation."))
+FEED = Remedy("data", Phrase("Print two inputs of a batch: the loader, or what normalises them, makes them one."))
+REACH = Remedy("model", Phrase("Look for the layer that no longer tells inputs apart: isometry check names it."))
 SKIP = Remedy("data", Phrase("Look at the batch of that step; clip the gradient's norm."))
 
 
@@ -111,16 +117,19 @@ def loss_plateau(
     plateau_steps: float = PLATEAU_STEPS,
     plateau_width: float = PLATEAU_WIDTH,
 ) -> Iterator[Draft]:
-    """The loss stays at what the best constant prediction gives.
+    """The loss stays at what the best constant prediction gives, or the outputs are the same for every input.
 
     Why:
         A network that says the same for every input has learnt how frequent the targets are and nothing else. Its
         inputs do not reach its outputs, or do not belong to its targets.
 
     Measured:
-        The level of the latest losses, within a twentieth of the loss of the best constant predictor (`baseline`), a
-        thousand steps after the first, and at no time lower. Without a baseline the level of the first losses takes
-        its place, and it is a note: what can be reached is then unknown.
+        The outputs: a warning where those of all rows are alike to a millionth in each of the last ten readings, after
+        fifty steps, or where those of the first layer are and nothing is learnt; a note where the loss falls
+        nevertheless, or swings about zero, since targets may be constant too. And the loss: the level of the latest
+        losses, within a twentieth of the loss of the best constant predictor (`baseline`), a thousand steps after the
+        first, and at no time lower. Without a baseline the level of the first losses takes its place, and it is a note:
+        what can be reached is then unknown.
 
     Remedy:
         See that inputs and targets belong together and vary; `isometry check` tells whether the inputs reach the loss.
@@ -128,6 +137,10 @@ def loss_plateau(
     Source:
         Karpathy 2019, A Recipe for Training Neural Networks, on the input-independent baseline.
     """
+    alike = _outputs_that_are_alike(history, course)
+    if alike is not None:
+        yield alike
+        return
     level = course.first if history.baseline is None else history.baseline
     width = max(plateau_width * abs(level), 4 * course.noise if history.baseline is None else 0.0)
     if course.steps < plateau_steps or abs(course.recent - level) > width or course.best < level - width:
@@ -148,65 +161,44 @@ def _why_a_plateau(history: History, course: LossCourse) -> Phrase:
     if history.baseline is None:
         return Phrase("it stood at {first:.4g} at the start, {steps} steps ago", first=course.first, steps=course.steps)
     return Phrase(
-        "after {steps} steps at updates of {update:.1g} of the weights the network predicts the same for every input",
+        "after {steps} steps at updates of {update:.1g} of the weights the network is no better than a constant "
+        "prediction",
         steps=course.steps,
         update=update_ratio(history.readings[-1]),
     )
 
 
-@rule("TRN105", severity="warning", explained_by=("TRN101",), table=WATCH_RULES)
-def overfitting(history: History, course: LossCourse, *, min_lost: float = MIN_LOST) -> Iterator[Draft]:
-    """The loss on held-out data rises while the training loss falls.
-
-    Why:
-        From there on the network learns what is true of its training data alone.
-
-    Measured:
-        Three evaluations or more behind the best: the median of the last three lies above it by a tenth of its value,
-        by a tenth of what had been gained, and by four standard deviations of the noise between evaluations; the
-        training loss fell meanwhile. A note where an accuracy that was evaluated with it has not fallen, since then
-        the network is only surer of its errors.
-
-    Remedy:
-        Stop at the best evaluation, regularise, or get more data. With many wrong labels or few examples a longer
-        training may descend a second time.
-
-    Source:
-        Prechelt 1998, Early stopping, but when?; Nakkiran et al. 2020, arXiv:1912.02292, on the second descent.
-    """
-    for name in _held_out(history.evaluations):
-        series = [(each, each.metrics[name]) for each in history.evaluations if name in each.metrics]
-        values = [value for _, value in series]
-        best = min(range(len(values)), key=values.__getitem__)
-        if len(values) - 1 - best < MIN_EVALUATIONS or not all(map(math.isfinite, values)):
-            continue
-        last = median(values[-MIN_EVALUATIONS:])
-        rise = last - values[best]
-        gained = max(values[0] - values[best], 0.0)
-        noise = _second_differences(values)
-        if rise <= max(min_lost * abs(values[best]), min_lost * gained, 4 * noise):
-            continue
-        if not _training_fell(history, course, since=series[best][0].step):
-            continue
-        yield _overfitted(name, series[best], last=last, history=history)
-
-
-def _overfitted(name: str, best: tuple[Evaluation, float], *, last: float, history: History) -> Draft:
+def _outputs_that_are_alike(history: History, course: LossCourse) -> Draft | None:
+    """Return what is to be said where the network was seen to give the same for every input; None where it does not."""
+    readings = latest(history)
+    if course.steps < ALIKE_STEPS or len(readings) < LATEST:
+        return None
+    is_constant, is_fed_alike = outputs_are_alike(readings), inputs_are_alike(readings)
+    is_learning = course.learns(MIN_ALIKE_GAIN)
+    if not is_constant and (not is_fed_alike or is_learning):
+        return None
     return Draft(
-        where=(name,),
-        measured=last,
-        allowed=best[1],
+        where=tuple(layer.name for layer in readings[-1].layers if layer.is_output) if is_constant else (),
+        measured=course.recent,
+        allowed=history.baseline,
         unit="loss",
-        cause=Phrase(
-            "{name} was best at step {step} with {best:.4g} and stands at {last:.4g}, while the training loss fell",
-            name=name,
-            step=best[0].step,
-            best=best[1],
-            last=last,
+        cause=Phrase("the inputs do not differ from row to row: look at what the loader gives")
+        if is_fed_alike
+        else Phrase("the inputs differ from row to row, and the outputs do not: nothing of an input reaches them"),
+        remedy=FEED if is_fed_alike else REACH,
+        severity="note" if is_learning or abs(course.first) <= 4 * course.noise else None,
+        message=Phrase(
+            "For {steps} steps or more the network has had one answer for all inputs.", steps=_span(readings)
+        )
+        if is_constant
+        else Phrase(
+            "For {steps} steps or more the network has been given one input over and over.", steps=_span(readings)
         ),
-        remedy=STOP,
-        severity="note" if _is_still_as_right(history.evaluations, best[0]) else None,
     )
+
+
+def _span(readings: Sequence[Reading]) -> int:
+    return readings[-1].step - readings[0].step
 
 
 @rule("TRN106", severity="warning", table=WATCH_RULES)
@@ -220,9 +212,11 @@ def loss_spike(
 
     Measured:
         A loss of the last 32 that lies twelve standard deviations above the level of those before it, and by half of
-        what the run has gained. With twelve losses behind it: a note if they are back at the level, a warning if even
-        their tenth percentile stays above it by a quarter of the gain. After a rise of the learning rate, as at a
-        warm restart, it is none.
+        what the run has gained or risen by. With twelve losses behind it: a note if they are back at the level, a
+        warning if even their tenth percentile stays above it by a quarter of that. Where the losses behind it are
+        nearly as high as the jump, the data may have become harder: then it takes twenty losses, and it is a note if
+        they fall. A note, too, where the run began at next to nothing, as where values are learnt. After a rise of the
+        learning rate, as at a warm restart, it is none.
 
     Remedy:
         Look at the batch of that step; clip the gradient's norm; a longer warm-up.
@@ -231,7 +225,7 @@ def loss_spike(
         Chowdhery et al. 2022, arXiv:2204.02311, section 5.1; Takase et al. 2023, arXiv:2312.16903.
     """
     window = course.window
-    found = _jump(window, spike=spike, least=min_jump * course.gain)
+    found = _jump(window, spike=spike, least=min_jump * course.reach if course.gain > 0 else 0.0)
     if found is None:
         return
     index, level = found
@@ -239,7 +233,9 @@ def loss_spike(
     if _rate_rose(history, since=steps[0]):
         return
     after = sorted(window[index + 1 :])
-    stays = after[len(after) // 10] > level + 0.5 * min_jump * course.gain
+    stays = after[len(after) // 10] > level + 0.5 * min_jump * course.reach
+    is_harder = _is_harder_data(window[index:], level) and (len(after) < LONG_AFTER or _falls(window[index + 1 :]))
+    tells_nothing = course.starts_near_zero and not makes_long_updates(history)
     yield Draft(
         where=(),
         measured=window[index],
@@ -254,8 +250,20 @@ def loss_spike(
             now=median(after),
         ),
         remedy=SKIP,
-        severity=None if stays else "note",
+        severity=None if stays and not is_harder and not tells_nothing else "note",
     )
+
+
+def _is_harder_data(jumped: Sequence[float], level: float) -> bool:
+    """Say whether the losses behind a jump are nearly as high, as no single batch or step would leave them."""
+    return median(jumped[1 : 1 + RUN]) - level > 0.5 * (jumped[0] - level)
+
+
+def _falls(values: Sequence[float]) -> bool:
+    """Say whether the later of some losses lie clearly below the earlier."""
+    part = len(values) // 3
+    earlier, later = median(values[:part]), median(values[-part:])
+    return earlier - later > 2 * noise_of(values) / math.sqrt(part)
 
 
 def _swings(window: Sequence[float]) -> int:
@@ -279,36 +287,6 @@ def _regularity(window: Sequence[float]) -> float:
     power = sum(rank * rank for rank in ranks) / len(ranks)
     lags = [sum(map(mul, ranks, ranks[lag:])) / (len(ranks) - lag) / power for lag in range(2 * MAX_PERIOD + 1)]
     return max(lags[1], *(min(lags[lag], lags[2 * lag]) for lag in range(2, MAX_PERIOD + 1)))
-
-
-def _held_out(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return the names of the metrics that are losses on held-out data; parts of a loss may rise by design."""
-    if len(evaluations) <= MIN_EVALUATIONS:
-        return []
-    return [name for name in evaluations[-1].metrics if _is_held_out_loss(name)]
-
-
-def _is_held_out_loss(name: str) -> bool:
-    words = set(re.findall(r"[a-z]+", name.lower())) - HELD_OUT
-    return words in LOSSES
-
-
-def _second_differences(values: Sequence[float]) -> float:
-    """Return the noise of a smooth series; differences of differences know no trend."""
-    bends = [abs(values[i + 2] - 2 * values[i + 1] + values[i]) for i in range(len(values) - 2)]
-    return TO_SIGMA * median(bends) / math.sqrt(6) if bends else 0.0
-
-
-def _training_fell(history: History, course: LossCourse, *, since: int) -> bool:
-    around = [loss for step, loss in history.losses if abs(step - since) <= len(course.window) and math.isfinite(loss)]
-    return bool(around) and course.recent < median(around)
-
-
-def _is_still_as_right(evaluations: Sequence[Evaluation], best: Evaluation) -> bool:
-    """Say whether an accuracy that was evaluated too has not fallen since the loss was best."""
-    last = evaluations[-1].metrics
-    names = [name for name in last if "acc" in name.lower() and "train" not in name.lower() and name in best.metrics]
-    return bool(names) and all(last[name] >= best.metrics[name] for name in names)
 
 
 def _jump(window: Sequence[float], *, spike: float, least: float) -> tuple[int, float] | None:

@@ -1,10 +1,11 @@
 """Rules on the signal in the layers of a run (FWD)."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from isometry._phrases import Phrase
 from isometry.findings.rule import WATCH_RULES, Draft, rule
-from isometry.findings.watched.training import LATEST, latest
+from isometry.findings.watched.training import LATEST, latest, outputs_are_alike
 from isometry.probes.running.loss_course import LossCourse, median
 from isometry.probes.running.readings import History, LayerReading, Reading
 from isometry.report.finding import Remedy
@@ -12,9 +13,13 @@ from isometry.report.finding import Remedy
 MAX_DEAD_SHARE = 0.9  # of a layer's units, as in `check`: a network with 0.81 learned, one with 0.97 did not
 MAX_SATURATED_SHARE = 0.5  # of an activation's outputs, as in `check`
 LOST_SATURATED_SHARE = 0.8  # likewise
+MIN_KILLED = 0.1  # of a layer's units that died while they were watched; fewer come and go
+MIN_FLATTENED = 0.1  # of an activation's outputs, likewise
+NUM_FIRST = 5  # readings whose median is the share at the start
+AT_BASELINE = 0.95  # of a constant prediction's loss; a run that stands above has learnt nothing
 MIN_STEPS = 50  # before a run that gains nothing is held to be stuck
 MIN_GAIN = 0.1  # of the loss at the start; a run that gained more learns with what its layers leave it
-MAX_LOGIT = 100.0  # largest size of an attention's logits; sound runs stay below 30: docs/explain/watched-runs.md
+MAX_LOGIT = 100.0  # largest size of an attention's logits; beyond, a softmax is one key's alone
 MIN_GROWTH = 3.0  # times the logits of the first reading
 MIN_LATE_GROWTH = 1.05  # times over the last ten readings; less is growth that has come to its end
 SMALLER_STEP = Remedy(
@@ -42,7 +47,9 @@ def dying_relu(
         Share of units behind a rectifier that were exactly zero on every row looked at in the last recorded steps,
         ten unless the run says otherwise, after fifty steps at the earliest. An error where the loss has gained less
         than a tenth of its start, or lost again what it had gained; a note where the run learns nevertheless, as with
-        activations that are meant sparse.
+        activations that are meant sparse. Units that were silent from the first readings on are a note, too, as those
+        of a network that was pruned, unless the loss has risen, or is no lower than that of a constant prediction
+        (`baseline`), or the outputs are the same for every input.
 
     Remedy:
         A smaller step from fresh weights, biases at zero, or leaky ReLU.
@@ -55,14 +62,20 @@ def dying_relu(
     if not dead or course.steps < MIN_STEPS:
         return
     worst = max(dead, key=lambda layer: layer.dead_share or 0)
+    share, step = _dead_at_first(history, worst)
+    was_killed = share <= (worst.dead_share or 0) - MIN_KILLED
     yield Draft(
         where=tuple(layer.name for layer in dead),
         measured=worst.dead_share,
         allowed=max_silent_share,
         unit="share of units",
-        cause=_how_they_died(history, worst),
+        cause=Phrase(
+            "at step {step} it was {share:.0%} of them: steps of the optimiser killed them", step=step, share=share
+        )
+        if was_killed
+        else Phrase("they gave nothing from the first steps on"),
         remedy=SMALLER_STEP,
-        severity="note" if course.learns(min_gain) else None,
+        severity=None if not course.learns(min_gain) and (was_killed or _is_crippled(history, course)) else "note",
         message=Phrase(
             "{share:.0%} of the units behind {where} have been zero for many steps.",
             share=worst.dead_share,
@@ -71,15 +84,25 @@ def dying_relu(
     )
 
 
-def _how_they_died(history: History, worst: LayerReading) -> Phrase:
-    earlier = [(each.step, layer) for each in history.readings for layer in each.layers if layer.name == worst.name]
-    known = [(step, layer.dead_share) for step, layer in earlier if layer.dead_share is not None]
-    step, share = known[0]
-    if share > (worst.dead_share or 0) / 2:
-        return Phrase("they gave nothing from the first steps on")
-    return Phrase(
-        "at step {step} it was {share:.0%} of them: steps of the optimiser killed them", step=step, share=share
-    )
+def _dead_at_first(history: History, worst: LayerReading) -> tuple[float, int]:
+    """Return the share of a layer's units that can have been dead at first, and the step in which that was seen.
+
+    Deaths are known after a few readings only; what was not zero in the first reading was alive in it.
+    """
+    for reading in history.readings:
+        for layer in reading.layers:
+            if layer.name == worst.name:
+                known = [each for each in (layer.dead_share, layer.zero_share) if each is not None]
+                if known:
+                    return min(known), reading.step
+    return worst.dead_share or 0.0, history.readings[-1].step
+
+
+def _is_crippled(history: History, course: LossCourse) -> bool:
+    """Say whether the run is the worse for what its layers are: of a network that was made so they are not."""
+    has_risen = course.has_fallen_back(0.5) or course.recent > course.first + course.margin(MIN_GAIN)
+    is_at_baseline = history.baseline is not None and course.recent > AT_BASELINE * history.baseline
+    return has_risen or is_at_baseline or outputs_are_alike(latest(history))
 
 
 @rule("FWD104", severity="error", explained_by=("TRN101",), table=WATCH_RULES)
@@ -100,7 +123,9 @@ def saturated_activation(
         Share of outputs behind a hidden layer whose slope is below 5 % of the largest, as the median over the last ten
         readings: above 50 % a warning, above 80 % an error, while after fifty steps or more the loss has gained less
         than a tenth of its start, or lost again what it had gained. The outputs of the last layer are left out: those
-        of a trained classifier lie at the ends by design.
+        of a trained classifier lie at the ends by design. A note where the share is what it was in the first readings,
+        as of codes that are meant binary, unless the loss has risen, or is no lower than that of a constant prediction
+        (`baseline`), or the outputs are the same for every input.
 
     Remedy:
         A norm before the activation, smaller weights or a smaller step.
@@ -118,6 +143,8 @@ def saturated_activation(
     if not flat:
         return
     share = shares[flat[0]]
+    first = _typical([*islice(history.readings, NUM_FIRST)], flat[0])
+    is_news = share > first + MIN_FLATTENED or _is_crippled(history, course)
     yield Draft(
         where=tuple(flat),
         measured=share,
@@ -131,7 +158,7 @@ def saturated_activation(
             start=course.start,
         ),
         remedy=NORMS,
-        severity=None if share > lost_share else "warning",
+        severity="note" if not is_news else None if share > lost_share else "warning",
     )
 
 
@@ -199,4 +226,4 @@ def _logits(readings: list[Reading], name: str) -> list[float]:
 def _typical(readings: list[Reading], name: str) -> float:
     layers = (layer for each in readings for layer in each.layers if layer.name == name)
     shares = [layer.saturated_share for layer in layers if layer.saturated_share is not None]
-    return median(shares)
+    return median(shares) if shares else 0.0

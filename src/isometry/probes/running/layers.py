@@ -16,6 +16,7 @@ from isometry.probes.statistics import SATURATED_SLOPE, relative_slope
 
 BOUNDED = frozenset({"sigmoid", "tanh", "softsign", "hardsigmoid", "hardtanh"})  # functions whose slope goes
 MIN_DEAD_ROWS = 256  # on which a unit was silent before it is called dead; one awake on 5 % of rows is, by 2e-6
+MAX_APART = 1_024  # units in which rows are compared; a vocabulary has more
 
 
 @dataclass(slots=True)
@@ -62,6 +63,9 @@ class LayerNumbers:
         flat = transfer.add({name: _num_flat(each) for name, each in bounded.items()})
         dead = transfer.add(self._num_dead(first))
         logits = transfer.add({each.name: each.logit_max for each in sighting.layers if each.logit_max is not None})
+        outputs = {each.name for each in sighting.layers if each.is_output}
+        ends = {name: each for name, each in rows.items() if name in {*outputs, next(iter(rows))} and len(each) > 1}
+        apart, whole = (transfer.add(norms) for norms in _apart_and_whole(ends))
 
         def readings() -> tuple[LayerReading, ...]:
             sizes = {name: norm / rows[name].numel() ** 0.5 for name, norm in norms.items()}
@@ -77,6 +81,8 @@ class LayerNumbers:
                     if each.name in dead
                     else None,
                     logit_max=logits.get(each.name),
+                    difference=_ratio(apart[each.name], whole[each.name]) if each.name in ends else None,
+                    is_output=each.is_output,
                 )
                 for each in sighting.layers
             )
@@ -121,6 +127,19 @@ def _roots_of_nonzero(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _rest(root: float, rows: Tensor) -> float | None:
     return 1 - round(root**2) / rows.numel()
+
+
+def _apart_and_whole(rows: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the norms of what differs from the first row and of all, in a precision that no square vanishes in."""
+    if not rows:
+        return {}, {}
+    parts = [each[:, :MAX_APART].double() for each in rows.values()]
+    norms = FOREACH._foreach_norm([*FOREACH._foreach_sub(parts, [each[:1] for each in parts]), *parts], 2)
+    return dict(zip(rows, norms, strict=False)), dict(zip(rows, norms[len(parts) :], strict=True))
+
+
+def _ratio(apart: float, whole: float) -> float:
+    return apart / whole if whole else 0.0
 
 
 def _num_flat(activation: SeenActivation) -> Tensor:

@@ -12,6 +12,7 @@ MAX_RECENT = 32  # losses of the latest window
 MAX_SAMPLED = 256  # losses at least of which the lowest level is read; more say the same and cost time
 BLOCK = 8  # losses whose median is one level
 RUN = 4  # losses in a row whose median is a height; single ones leap by chance
+NO_SCALE = 0.01  # of the highest level; a start that lies below it says nothing of how large a loss is
 TO_SIGMA = 1.4826  # from a median deviation to the standard deviation of a normal distribution
 
 
@@ -24,6 +25,7 @@ class LossCourse:
         start: The first loss, of the untrained weights.
         first: The level of the first losses, over as long a window as `recent`.
         best: The lowest level before the latest window.
+        top: The highest level so far.
         before: The level of the window before the latest.
         recent: The level of the latest window.
         lowest: The tenth percentile of the latest window.
@@ -38,6 +40,7 @@ class LossCourse:
     start: float
     first: float
     best: float
+    top: float
     before: float
     recent: float
     lowest: float
@@ -50,6 +53,19 @@ class LossCourse:
     def gain(self) -> float:
         """What the best level gained on the start; zero where it never came below."""
         return max(self.start - min(self.best, self.recent), 0.0)
+
+    @property
+    def reach(self) -> float:
+        """From the highest level, or the start if that is higher, down to the lowest."""
+        return max(self.start, self.top) - min(self.start, self.best, self.recent)
+
+    @property
+    def starts_near_zero(self) -> bool:
+        """Whether the start is so small beside later levels that no share of it tells anything.
+
+        Losses of values that are learnt from targets of the network's own, or of a term that is warmed up, begin so.
+        """
+        return abs(self.start) < NO_SCALE * abs(self.top)
 
     def margin(self, share: float) -> float:
         """Return a share of the start's size, or four standard deviations of the noise if that is more."""
@@ -78,13 +94,16 @@ def loss_course(history: History) -> LossCourse | None:
     length = len(tail) // 2
     recent, before = tail[-length:], tail[-2 * length : -length]
     ordered = sorted(recent)
+    lowest, highest = _bounds(losses[:-length])
+    level, earlier = _middle(ordered), median(before)
     return LossCourse(
         steps=losses[-1][0] - losses[0][0] + 1,
         start=head[0],
         first=median(head[:length]),
-        best=_lowest_level(losses[:-length]),
-        before=median(before),
-        recent=_middle(ordered),
+        best=lowest,
+        top=max(highest, earlier, level),
+        before=earlier,
+        recent=level,
         lowest=ordered[length // 10],
         highest=ordered[-1 - length // 10],
         noise=min(noise_of(recent), noise_of(head[:length])),
@@ -112,9 +131,11 @@ def _middle(ordered: Sequence[float]) -> float:
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
-def _lowest_level(losses: Sequence[tuple[int, float]]) -> float:
+def _bounds(losses: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Return the lowest and the highest level of some losses."""
     values = _finite(losses[:: max(1, len(losses) // MAX_SAMPLED)])
     blocks = [values[index : index + BLOCK] for index in range(0, len(values), BLOCK)]
     if len(blocks) > 1 and len(blocks[-1]) < BLOCK:
         del blocks[-1]
-    return min(map(median, blocks), default=math.inf)
+    levels = [median(block) for block in blocks]
+    return min(levels, default=math.inf), max(levels, default=-math.inf)

@@ -32,8 +32,9 @@ class Meter:
         self._optimizer = optimizer
         self._opening = Opening(model, names, rows)
         self._layers = LayerNumbers(window)
-        self._parameters = ParameterNumbers(_named(model))
-        self._noise = NoiseMeter(list(model.parameters()), optimizer)
+        self._named = _named(model)
+        self._parameters = ParameterNumbers()
+        self._noise = NoiseMeter(model, optimizer)
         self._rates: list[Any] = []
         self._is_open = False
         self._num_updates = 0
@@ -43,6 +44,9 @@ class Meter:
         if not self._is_open:
             self._is_open = True
             self._opening.open()
+            trained = self._trained()
+            self._parameters.open(trained)
+            self._noise.open([parameter for _, parameter in trained])
 
     def first_backward(self) -> None:
         """Hear that the gradients are those of the first of several micro-batches."""
@@ -64,6 +68,8 @@ class Meter:
         if self._is_open:
             with torch.no_grad():
                 self._parameters.after()
+                ratios: Any = getattr(self._optimizer, "trust_ratio_tensors", None)  # of LARS and LAMB
+                self._parameters.trust({} if ratios is None else ratios())
 
     def close(
         self,
@@ -122,6 +128,12 @@ class Meter:
         """End a step without a reading."""
         self._stop()
         self._parameters.forget()
+        self._noise.forget()
+
+    def _trained(self) -> list[tuple[str, Tensor]]:
+        """Return what the optimiser writes; a group may have been added since the last time."""
+        held = {id(each) for group in self._optimizer.param_groups for each in group["params"]}
+        return [each for each in self._named if id(each[1]) in held]
 
     def _stop(self) -> Sighting:
         self._is_open = False

@@ -1,6 +1,5 @@
 """Euclidean norms of many tensors: in single precision, but for those whose squares it cannot hold."""
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -21,7 +20,7 @@ class Norms:
         self._is_safe: dict[str, bool] = {}
 
     def measure(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the norm of each tensor, on its device.
+        """Return the norm of each tensor, on its device and in the order in which they were given.
 
         Args:
             tensors: Under the names by which they are known from step to step.
@@ -34,10 +33,10 @@ class Norms:
         for kind, names in kinds.items():
             norms = FOREACH._foreach_norm([tensors[name] for name in names], 2, dtype=kind)
             found.update(zip(names, norms, strict=True))
-        return found
+        return {name: found[name] for name in tensors}
 
     def learn(self, sizes: dict[str, float]) -> None:
         """Take in the root mean squares that came of it; an exact zero is safe if it was measured twice."""
         for name, size in sizes.items():
             is_zero_again = size == 0 and not self._is_safe.get(name, False)
-            self._is_safe[name] = SAFE_SIZES[0] < size < SAFE_SIZES[1] or is_zero_again or not math.isfinite(size)
+            self._is_safe[name] = SAFE_SIZES[0] < size < SAFE_SIZES[1] or is_zero_again

@@ -43,8 +43,8 @@ class Opening:
         """From now on forward passes are seen."""
         for module in self._hooked:
             self._handles += [
-                module.register_forward_pre_hook(self._enter),
-                module.register_forward_hook(self._leave, always_call=True),
+                module.register_forward_pre_hook(self._before),
+                module.register_forward_hook(self._after, always_call=True),
             ]
         if "torch._dynamo" in sys.modules:
             self._stance = torch.compiler.set_stance("force_eager")
@@ -62,12 +62,24 @@ class Opening:
             self._hooked = self._modules
         self._called.clear()
         self._is_provisional = False
-        return self._sight.take()
+        seen = self._sight.take()
+        self._sight.trouble.tell()  # an error of the looking, which the forward pass was spared
+        return seen
 
     def _is_root(self, module: nn.Module) -> bool:
         return not self._names.of_module[id(module)]
 
-    def _enter(self, module: nn.Module, _: Any) -> None:
+    def _before(self, module: nn.Module, _: Any) -> None:
+        if not self._sight.trouble.is_there:
+            with self._sight.trouble:
+                self._enter(module)
+
+    def _after(self, module: nn.Module, _: Any, output: Any) -> None:
+        if self._is_entered:
+            with self._sight.trouble:
+                self._leave(module, output)
+
+    def _enter(self, module: nn.Module) -> None:
         if not self._is_entered:
             if not torch.is_grad_enabled():
                 return
@@ -82,9 +94,9 @@ class Opening:
         self._called.add(id(module))
         self._sight.modules.append(module)
 
-    def _leave(self, module: nn.Module, _: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, output: Any) -> None:
         modules = self._sight.modules
-        if not self._is_entered or not any(each is module for each in modules):
+        if not any(each is module for each in modules):
             return
         while modules.pop() is not module:  # the end of those inside was lost to an error
             pass

@@ -1,7 +1,7 @@
 """Norms of gradients, weights and updates of one step of the optimiser, all parameters at once."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,19 +55,24 @@ class ParameterNumbers:
 
     Gradients are measured whole. Of a parameter with more than `MAX_KEPT` numbers weight and update are read from some,
     evenly spread. Of a parameter that is spread over several processes each measures its own part.
-
-    Args:
-        parameters: Canonical names and tensors, in the order of the model.
     """
 
-    def __init__(self, parameters: Sequence[tuple[str, Tensor]]) -> None:
-        self._parameters = parameters
+    def __init__(self) -> None:
+        self._parameters: Sequence[tuple[str, Tensor]] = ()
         self._kept: dict[str, _Kept] = {}
         self._gradients, self._weights, self._updates = Norms(), Norms(), Norms()
         self._found: dict[str, Named] = {}
         self._open: dict[str, _Kept] = {}
         self._before: list[Tensor] = []
         self._scale: Tensor | None = None
+
+    def open(self, parameters: Sequence[tuple[str, Tensor]]) -> None:
+        """Hear what the coming step trains.
+
+        Args:
+            parameters: Canonical names and tensors, in the order of the model.
+        """
+        self._parameters = parameters
 
     def before(self, scale: Tensor | None) -> None:
         """Measure gradients and weights, and keep numbers of the weights.
@@ -99,6 +104,19 @@ class ParameterNumbers:
         FOREACH._foreach_sub_(self._before, [each.now for each in self._open.values()])
         self._found["update"] = self._updates.measure(dict(zip(self._open, self._before, strict=True)))
 
+    def trust(self, ratios: Mapping[Tensor, Tensor]) -> None:
+        """Take in by what the step on each parameter was scaled.
+
+        Args:
+            ratios: From some parameters to a number on its device.
+        """
+        ratio_of = {id(parameter): ratio for parameter, ratio in ratios.items()}
+        self._found["trust"] = {
+            name: ratio_of[id(parameter)]
+            for name, parameter in self._parameters
+            if name in self._open and id(parameter) in ratio_of
+        }
+
     def send(self, transfer: Transfer) -> Callable[[], ParameterTotals]:
         """Send the numbers to the host.
 
@@ -112,6 +130,7 @@ class ParameterNumbers:
         scale = transfer.add({"scale": self._scale} if self._scale is not None else {})
         sizes = {name: each.count for name, each in self._open.items()}
         kept = {name: each.before.numel() for name, each in self._open.items()}
+        sampled = {name: count for name, count in kept.items() if count < sizes[name]}
         self.forget()
 
         def totals() -> ParameterTotals:
@@ -124,7 +143,9 @@ class ParameterNumbers:
             }
             for norms, key in zip((self._gradients, self._weights, self._updates), rms, strict=True):
                 norms.learn(rms[key])
-            return _totals(gradients, rms)
+            # Rows of an embedding that came up in no example may be all that was looked at.
+            rms["update"] = {name: each for name, each in rms["update"].items() if each or name not in sampled}
+            return _totals(gradients, rms | {"trust": numbers.get("trust", {})}, sampled)
 
         return totals
 
@@ -157,10 +178,15 @@ def squared_norm(tensors: Sequence[Tensor]) -> Tensor | None:
     return torch.stack(norms).double().square().sum()
 
 
-def _totals(gradients: dict[str, float], rms: dict[str, dict[str, float]]) -> ParameterTotals:
+def _totals(gradients: dict[str, float], rms: dict[str, dict[str, float]], sampled: dict[str, int]) -> ParameterTotals:
     readings = tuple(
         ParameterReading(
-            name=name, weight_rms=weight, gradient_rms=rms["gradient"].get(name), update_rms=rms["update"].get(name)
+            name=name,
+            weight_rms=weight,
+            gradient_rms=rms["gradient"].get(name),
+            update_rms=rms["update"].get(name),
+            trust_ratio=rms["trust"].get(name),
+            sampled=sampled.get(name),
         )
         for name, weight in rms["weight"].items()
     )

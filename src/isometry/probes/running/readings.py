@@ -23,6 +23,10 @@ class LayerReading:
         dead_share: Share of the rectifier's units that were zero on every row of the last `window` recorded steps, in
             [0, 1]; None before there were so many.
         logit_max: Largest size of an attention's logits before the softmax, dimensionless.
+        difference: How far the layer's output differs between rows: norm(rows - first row) / norm(rows), dimensionless;
+            0 where all rows are alike. Measured at the first layer and at the model's outputs alone, and not on a
+            single row.
+        is_output: Whether the model gives what the layer makes, as it is or through an activation.
     """
 
     name: str
@@ -32,23 +36,30 @@ class LayerReading:
     saturated_share: float | None = None
     dead_share: float | None = None
     logit_max: float | None = None
+    difference: float | None = None
+    is_output: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterReading:
-    """One trainable parameter in one recorded step; None where it was not measured.
+    """One parameter that the optimiser trains, in one recorded step; None where it was not measured.
 
     Attributes:
         name: Canonical name.
         weight_rms: Root mean square before the step.
         gradient_rms: Root mean square of the gradient that the optimiser was given; None without one.
         update_rms: Root mean square of what the optimiser's step added.
+        trust_ratio: By which LARS or LAMB scaled the step, dimensionless; None for other optimisers.
+        sampled: Numbers that weight and update are read from, counts; None where all are. An update that is zero on
+            all of them is not known.
     """
 
     name: str
     weight_rms: float | None = None
     gradient_rms: float | None = None
     update_rms: float | None = None
+    trust_ratio: float | None = None
+    sampled: int | None = None
 
     @property
     def update_ratio(self) -> float | None:
@@ -65,7 +76,8 @@ class Reading:
     Attributes:
         step: The optimiser's steps that were made, this one included; counts from 1.
         seconds: Wall time since the run began.
-        losses: Of all steps since the reading before, this one last; of accumulated micro-batches the mean.
+        losses: Of all steps since the reading before, this one last; of accumulated micro-batches the mean. A run's
+            last reading may hold them alone: where it ended between two recorded steps.
         learning_rates: Of the optimiser's groups, as this step used them.
         layers: In the order of execution.
         parameters: In the order of the model.
@@ -89,6 +101,11 @@ class Reading:
     loss_scale: float | None = None
     rows: int = 0
     nonfinite: tuple[str, ...] = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it holds more than losses."""
+        return bool(self.layers or self.parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,14 +170,18 @@ class History:
         """Take in what was recorded."""
         match entry:
             case Reading():
-                first = entry.step - len(entry.losses) + 1
                 self.readings.append(entry)
-                self.losses.extend((first + number, loss) for number, loss in enumerate(entry.losses))
-                self.losses = _thinned(self.losses)
+                self.add_losses(entry)
             case Evaluation():
                 self.evaluations = _thinned([*self.evaluations, entry])
             case Fault():
                 self.faults = [*self.faults, entry][-MAX_READINGS:]
+
+    def add_losses(self, reading: Reading) -> None:
+        """Take in a reading's losses alone, where nothing else was measured."""
+        first = reading.step - len(reading.losses) + 1
+        self.losses.extend((first + number, loss) for number, loss in enumerate(reading.losses))
+        self.losses = _thinned(self.losses)
 
 
 def _thinned(entries: list[Entry]) -> list[Entry]:

@@ -50,7 +50,8 @@ class RowSampler:
         if take >= count:
             return None
         # One row of each of `take` even stretches, at a place in it that changes from stretch to stretch.
-        order = torch.arange(take, device=tensor.device, dtype=torch.float64)
-        numbers = ((order + order.mul(GOLDEN).frac()) * (count / take)).long()
+        order = torch.arange(take + 1, device=tensor.device)
+        bounds = order * count // take
+        numbers = bounds[:-1] + (order[:-1].double().mul(GOLDEN).frac() * bounds.diff()).long()
         others = [length for position, length in enumerate(tensor.shape) if position != axis]
         return (numbers, *torch.unravel_index(numbers, others))

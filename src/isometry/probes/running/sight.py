@@ -26,11 +26,13 @@ from isometry.probes.running.blocks import is_measured
 from isometry.probes.running.lineage import Lineage
 from isometry.probes.running.rows import RowSampler
 from isometry.probes.running.sighting import SeenActivation, SeenLayer, Sighting, place_of_attention, titles_of
+from isometry.probes.running.trouble import Trouble
 from isometry.probes.statistics import other_axes
 
 FROM_ZERO = frozenset({"relu", "relu6"})  # never below it, so that a unit's largest output says enough
 MAKE_ZEROS = RECTIFIERS | {"clamp", "leaky_relu", "maximum", "prelu", "rrelu", "where"}
 BY_CHANNEL = frozenset({"batch_norm", "group_norm", "instance_norm"})
+_UNSEEN = torch._C.DisableTorchFunction  # pyright: ignore[reportPrivateUsage] - its only name, and documented
 Maker = SeenLayer | SeenActivation | Literal["product", "other"]
 
 
@@ -54,6 +56,7 @@ class Sight(TorchFunctionMode):
         self._seen = Sighting()
         self._titled: tuple[Any, tuple[str, ...]] = ((), ())
         self.modules: list[nn.Module] = []
+        self.trouble = Trouble()  # of the looks, which run inside of the user's forward pass
 
     def __torch_function__(  # noqa: PLR0917 - torch's signature
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -70,10 +73,11 @@ class Sight(TorchFunctionMode):
             _OTHERS.add(func)
             return func(*args, **kwargs)
         result = func(*args, **kwargs)
-        output = result if isinstance(result, Tensor) else next(tensors_in(result), None)
-        if output is not None:
-            with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage] - its only name, and documented
-                look(self, name, Call(args, kwargs, (), (output,)))
+        if not self.trouble.is_there:
+            with self.trouble, _UNSEEN():
+                output = result if isinstance(result, Tensor) else next(tensors_in(result), None)
+                if output is not None:
+                    look(self, name, Call(args, kwargs, (), (output,)))
         return result
 
     def leave(self, output: Any) -> None:
@@ -81,6 +85,8 @@ class Sight(TorchFunctionMode):
         for tensor in tensors_in(output):
             for maker in self._lineage.at(tensor):
                 if isinstance(maker, SeenActivation):
+                    maker.is_output = maker.layer.is_output = True
+                elif isinstance(maker, SeenLayer):
                     maker.is_output = True
         self._lineage.clear()
 

@@ -18,6 +18,7 @@ class SeenLayer:
         units: How many there are.
         rows: Some rows of its output; None if it gave none.
         logit_max: Of an attention: the largest size of its logits.
+        is_output: Whether it makes what the model gives.
         name: For people; made when the forward pass has ended.
     """
 
@@ -28,6 +29,7 @@ class SeenLayer:
     units: int = 0
     rows: Tensor | None = None
     logit_max: Tensor | None = None
+    is_output: bool = False
     name: str = ""
 
 

@@ -1,5 +1,6 @@
 """Numbers on their way to the host: many single ones, and one transfer for each device."""
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -25,9 +26,9 @@ class Transfer:
             numbers: What to bring over, from any device.
 
         Returns:
-            Where `fetch` will put them, under the same keys.
+            Where `fetch` will put them, under the same keys in the same order.
         """
-        found: dict[Key, float] = {}
+        found = dict.fromkeys(numbers, math.nan)
         for key, number in numbers.items():
             self._waiting.setdefault((number.device, number.dtype), []).append((number, found, key))
         return found

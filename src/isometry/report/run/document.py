@@ -23,7 +23,8 @@ def run_document(facts: RunFacts) -> dict[str, Any]:
     Returns:
         A new dictionary with the keys of schema 1, in the order in which people read them.
     """
-    last = facts.readings[-1] if facts.readings else None
+    measured = [reading for reading in facts.readings if reading.is_measured]
+    last = next(reversed(measured or facts.readings), None)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "name": facts.name,
@@ -37,7 +38,8 @@ def run_document(facts: RunFacts) -> dict[str, Any]:
         "steps_per_second": steps_per_second(facts.readings),
         "every": facts.every,
         "num_ranks": facts.num_ranks,
-        "num_readings": len(facts.readings),
+        "num_unread": facts.num_unread,
+        "num_readings": len(measured or facts.readings),
         "versions": dict(facts.versions),
         "loss": _loss(losses_of(facts.readings)),
         "events": [asdict(event) for event in facts.events],

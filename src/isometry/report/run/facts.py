@@ -65,6 +65,7 @@ class RunFacts:
         snapshots: Steps whose state was kept, oldest first.
         num_ranks: Processes that trained together, counts.
         extremes: The worst that any process saw, where several trained together; then losses and shares are means.
+        num_unread: Lines of its records that could not be read, counts.
     """
 
     name: str
@@ -83,3 +84,4 @@ class RunFacts:
     snapshots: tuple[int, ...] = ()
     num_ranks: int = 1
     extremes: tuple[Extreme, ...] = ()
+    num_unread: int = 0

@@ -23,12 +23,14 @@ from isometry.report.run.tables import (
     parameter_table,
 )
 from isometry.report.run.words import (
-    SIGN_OF,
     Incident,
+    fault_action,
+    fault_cause,
     fault_sentence,
     incidents,
     progress_words,
     setting_words,
+    sign_of,
     tally_words,
 )
 
@@ -70,7 +72,7 @@ def run_fragment(facts: RunFacts) -> str:
     content = element(
         "main",
         _headline(facts),
-        *_section("Events", _events(facts)),
+        *_section("Events, newest first", _events(facts)),
         *_section("Key numbers", key_numbers(facts)),
         *_section("Course", _figures(facts)),
         *_section("Layers over the steps", _heat_maps(facts)),
@@ -86,7 +88,7 @@ def run_fragment(facts: RunFacts) -> str:
 
 def _headline(facts: RunFacts) -> Markup:
     progress = element("span", escaped(" · ".join(progress_words(facts))), class_="tally")
-    state = badge(SIGN_OF[facts.state], facts.state)
+    state = badge(sign_of(facts), facts.state)
     return element(
         "header",
         element("p", escaped(say("isometry: how did this training go?")), class_="eyebrow"),
@@ -98,7 +100,7 @@ def _headline(facts: RunFacts) -> Markup:
 
 
 def _events(facts: RunFacts) -> Markup:
-    happened = incidents(facts)
+    happened = incidents(facts)[::-1]
     if not happened:
         return element("p", escaped(say("Nothing to report: no rule has found anything.")))
     anchor = numbered_anchors("")
@@ -120,9 +122,12 @@ def _code(incident: Incident) -> str:
 
 def _incident(incident: Incident, anchor: str) -> Markup:
     finding, fault = incident.finding, incident.fault
-    done = "" if fault is None else fault_sentence(fault)
     if finding is not None:
         shown = replace(finding, severity=incident.severity)
+        done = ""
+        if fault is not None:  # its words are plainer than those of the rule about it
+            shown = replace(shown, cause=fault_cause(fault), measured=None, allowed=None)
+            done = fault_action(fault)
         return article(Cause(shown, ()), lambda _: anchor, when=incident.time, done=done)
     time = element("span", escaped(incident.time), class_="when")
     return element(
@@ -130,7 +135,7 @@ def _incident(incident: Incident, anchor: str) -> Markup:
         element(
             "h3", badge(incident.severity, incident.severity), SPACE, escaped(incident.title), SPACE, time, id=anchor
         ),
-        element("p", escaped(done), class_="message"),
+        element("p", escaped("" if fault is None else fault_sentence(fault)), class_="message"),
         class_=f"finding {incident.severity}",
     )
 
@@ -184,10 +189,11 @@ def _measurement(facts: RunFacts) -> Markup:
 def _conditions(facts: RunFacts) -> Iterator[str]:
     if not facts.readings:
         return
-    last = facts.readings[-1]
+    measured = [reading for reading in facts.readings if reading.is_measured] or facts.readings
+    last = measured[-1]
     yield say(
         "{count} recorded steps are shown, every {every} steps one was recorded.",
-        count=len(facts.readings),
+        count=len(measured),
         every=facts.every,
     )
     if last.rows:

@@ -54,23 +54,32 @@ def _loss_pictures(facts: RunFacts, metrics: Sequence[MetricCourse]) -> Iterator
         return
     means = stretches(points, MAX_POINTS)
     raw = tuple(_point(mean.last, mean.mean if mean.is_whole else None) for mean in means)
+    last, value = points[-1]
+    raw = (*raw[:-1], _point(last, value))  # what stands beside the end is the last loss, as everywhere else
     is_smoothed = len(means) >= LEAST_TO_SMOOTH
     curves = [
         *([Curve(say("training"), "second", raw, is_faint=True)] if is_smoothed else []),
         *(Curve(course.name, "first", _seen(course)) for course in metrics),
-        Curve(say("training"), "second", _smoothed(raw) if is_smoothed else raw),
+        Curve(say("training"), "second", raw),
     ]
-    values = [point.value for curve in curves for point in curve.points]
-    yield _picture(facts, "loss", say("Loss"), curves=curves, y_axis=loss_axis(values))
+    axis = loss_axis(_values(curves))
+    if is_smoothed:
+        smooth = replace(curves[-1], points=_smoothed(raw, is_logarithmic=axis.is_logarithmic))
+        curves = [*curves[:-1], smooth]
+    yield _picture(facts, "loss", say("Loss"), curves=curves, y_axis=axis)
 
 
-def _smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Return the mean around each point, nearer towards the ends; a gap stays a gap."""
+def _smoothed(points: Sequence[Point], *, is_logarithmic: bool) -> tuple[Point, ...]:
+    """Return the mean around each point as the axis shows it, nearer towards the ends; a gap stays a gap."""
 
     def mean(place: int) -> float | None:
         reach = min(SMOOTH_REACH, place, len(points) - 1 - place)
         values = [point.value for point in points[place - reach : place + reach + 1] if point.value is not None]
-        return None if points[place].value is None else math.fsum(value / len(values) for value in values)
+        if points[place].value is None:
+            return None
+        if is_logarithmic:
+            return math.exp(math.fsum(math.log(value) for value in values) / len(values))
+        return math.fsum(value / len(values) for value in values)
 
     return tuple(replace(point, value=mean(place)) for place, point in enumerate(points))
 

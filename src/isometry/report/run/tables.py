@@ -92,7 +92,10 @@ def layer_table(facts: RunFacts) -> Markup:
     kept = [kind for kind in kinds if any(kind[1](layer) is not None for layer in reading.layers)]
     columns = (Column(say("layer")), Column(say("kind")), *(Column(say(name), is_number=True) for name, _, _ in kept))
     body = [(layer.name, layer.kind, *(words(of(layer)) for _, of, words in kept)) for layer in reading.layers]
-    return table(say("Layers at step {step}, in the order of execution", step=reading.step), columns, body)
+    title = say("Layers at step {step}, in the order of execution", step=reading.step)
+    if any(heading in {"zeros", "saturated", "dead"} for heading, _, _ in kept):
+        title += f"; {say('shares are those of the activation function behind the layer')}"
+    return table(title, columns, body)
 
 
 def parameter_table(facts: RunFacts) -> Markup:
@@ -100,12 +103,17 @@ def parameter_table(facts: RunFacts) -> Markup:
     reading = _last(facts, lambda reading: reading.parameters)
     if reading is None:
         return EMPTY
-    headings = ("weight", "gradient", "update", "update/weight")
-    columns = (Column(say("parameter")), *(Column(say(heading), is_number=True) for heading in headings))
-    body = [
-        (each.name, *map(_size, (each.weight_rms, each.gradient_rms, each.update_rms, each.update_ratio)))
-        for each in reading.parameters
-    ]
+    kinds: tuple[tuple[str, Callable[[ParameterReading], float | None]], ...] = (
+        ("weight", lambda each: each.weight_rms),
+        ("gradient", lambda each: each.gradient_rms),
+        ("update", lambda each: each.update_rms),
+        ("update/weight", lambda each: each.update_ratio),
+        ("trust ratio", lambda each: each.trust_ratio),
+    )
+    is_trusted = any(each.trust_ratio is not None for each in reading.parameters)
+    kept = kinds if is_trusted else kinds[:-1]
+    columns = (Column(say("parameter")), *(Column(say(heading), is_number=True) for heading, _ in kept))
+    body = [(each.name, *(_size(of(each)) for _, of in kept)) for each in reading.parameters]
     return table(say("Parameters at step {step}; sizes are root mean squares", step=reading.step), columns, body)
 
 

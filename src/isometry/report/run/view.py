@@ -16,14 +16,15 @@ from isometry.report.run.course import layer_states, losses_of
 from isometry.report.run.facts import RunFacts
 from isometry.report.run.health import MAX_ROWS, health_table
 from isometry.report.run.words import (
-    SIGN_OF,
     Incident,
     fault_action,
+    fault_cause,
     fault_sentence,
     incidents,
     metric_rows,
     progress_words,
     setting_words,
+    sign_of,
     tally_words,
 )
 from isometry.report.terminal import plain_text
@@ -80,7 +81,7 @@ class RunView:
 
     def _headline(self, glyphs: Glyphs) -> list[RenderableType]:
         facts = self.facts
-        sign = SIGN_OF[facts.state]
+        sign = sign_of(facts)
         separator = f" {glyphs.dot} "
         lines: list[RenderableType] = [
             Text.assemble(
@@ -138,9 +139,12 @@ class RunView:
         if reading is None:
             return []
         states = layer_states(reading, self.facts.events)
+        has_shares = any(layer.dead_share is not None or layer.saturated_share is not None for layer in reading.layers)
         return [
             Text.assemble(
-                (say("Layers at step {step}", step=reading.step), "bold"), ", ", say("sizes are root mean squares")
+                (say("Layers at step {step}", step=reading.step), "bold"),
+                ", ",
+                say("RMS sizes, shares behind activations") if has_shares else say("sizes are root mean squares"),
             ),
             _indented(health_table(states, glyphs, width=width - INDENT, most=most)),
         ]
@@ -161,11 +165,26 @@ def run_text(facts: RunFacts, *, width: int = 80, encoding: str = "utf-8", lang:
     return plain_text(RunView(facts, lang), width=width, encoding=encoding)
 
 
+def print_run(facts: RunFacts, console: Console, *, lang: str = "en") -> None:
+    """Print a run whole; where there is no terminal, without trailing spaces.
+
+    Args:
+        facts: What to show.
+        console: Where to.
+        lang: The language, `en` or `vi`.
+    """
+    if console.is_terminal:
+        console.print(RunView(facts, lang))
+        return
+    text = run_text(facts, width=console.width, encoding=console.encoding, lang=lang)
+    console.print(Text(text), soft_wrap=True)
+
+
 def _incident_line(incident: Incident, glyphs: Glyphs, width: int) -> RenderableType:
     """Return an event or a fault on one line: its step, what it is, how much."""
     sign, style = _sign(incident, glyphs)
     finding = incident.finding
-    measured = "" if finding is None else measured_against(finding)
+    measured = "" if finding is None or incident.fault is not None else measured_against(finding)
     line = Text.assemble(
         (f"{sign} {incident.time}", style),
         "  ",
@@ -186,7 +205,7 @@ def _rows(incident: Incident) -> Iterator[tuple[str, str]]:
         yield "cause", "" if fault is None else fault_sentence(fault)
         return
     yield "where", places(finding.where)
-    yield "cause", say(finding.cause)
+    yield "cause", say(finding.cause) if fault is None else fault_cause(fault)
     yield "because", finding.because or ""
     yield "done", "" if fault is None else fault_action(fault)
     yield "remedy", say(finding.remedy.text)

@@ -89,6 +89,12 @@ def is_broken(facts: RunFacts) -> bool:
     return facts.state == "failed" or any(incident.severity == "error" for incident in incidents(facts))
 
 
+def sign_of(facts: RunFacts) -> str:
+    """Return the verdict or severity whose sign and colour a run has: no healthy one above an error."""
+    sign = SIGN_OF[facts.state]
+    return "error" if sign == "healthy" and is_broken(facts) else sign
+
+
 def headline_words(facts: RunFacts) -> Iterator[str]:
     """Yield how a run stands on one line: its state, its name, its progress."""
     yield say(facts.state)
@@ -117,6 +123,8 @@ def setting_words(facts: RunFacts) -> Iterator[str]:
         yield say("{count} processes", count=facts.num_ranks)
     if facts.snapshots:
         yield say("last snapshot at step {step}", step=str(facts.snapshots[-1]))
+    if facts.num_unread:
+        yield say("lines of the records that cannot be read: {count}", count=facts.num_unread)
 
 
 def tally_words(facts: RunFacts) -> Iterator[str]:
@@ -139,6 +147,11 @@ def fault_title(fault: Fault) -> str:
 
 def fault_sentence(fault: Fault) -> str:
     """Return where numbers ceased to be finite and what was done, in one sentence."""
+    return f"{fault_cause(fault)}; {fault_action(fault)}"
+
+
+def fault_cause(fault: Fault) -> str:
+    """Return where numbers ceased to be finite."""
     during = say(DURING.get(fault.during, fault.during))
     if fault.operation == FROM_DATA:
         found = say("the model was given them")
@@ -155,8 +168,7 @@ def fault_sentence(fault: Fault) -> str:
         found = say("first seen at {place}, {during}", place=fault.where, during=during)
     else:
         found = say("first seen {during}", during=during)
-    parts = [found, *([say(fault.reason)] if fault.reason else []), fault_action(fault)]
-    return "; ".join(parts)
+    return f"{found}; {say(fault.reason)}" if fault.reason else found
 
 
 def fault_action(fault: Fault) -> str:

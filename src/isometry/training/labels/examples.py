@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -39,6 +39,16 @@ class LabelledExamples:
         inputs = map_tensors(self.inputs, lambda tensor: tensor[rows.to(tensor.device)])
         targets = self.targets[rows.to(self.targets.device)]
         return Batch({**inputs, LABELS: targets}) if self.is_among_inputs else Batch(inputs, targets)
+
+    def targets_in(self, batch: Batch) -> Tensor:
+        """Return the targets of a batch that `take` returned."""
+        return cast("Any", batch.inputs)[LABELS] if self.is_among_inputs else cast("Tensor", batch.targets)
+
+    def with_targets(self, batch: Batch, targets: Tensor) -> Batch:
+        """Return a batch with other targets."""
+        if self.is_among_inputs:
+            return Batch({**cast("Any", batch.inputs), LABELS: targets})
+        return Batch(batch.inputs, targets)
 
     def relabelled(self, targets: Tensor) -> "LabelledExamples":
         """Return the same inputs with other targets."""
@@ -79,7 +89,8 @@ def _of_batch(task: Task, batch: object, rows: tuple[int, ...]) -> LabelledExamp
     if targets is None or not tensors or not is_paired:
         raise BuilderError(
             f"the task of {type(task.model).__name__} has no tensor of targets with one row for each row of its "
-            "inputs, and targets are to be exchanged. Give them apart: (model, inputs, targets, loss=...)."
+            f"inputs (found: {_told(batch)}), and targets are to be exchanged. Give both as tensors: (model, inputs, "
+            "targets, loss=...), or a DataLoader of pairs."
         )
     return LabelledExamples(inputs, targets, rows, isinstance(batch, Batch) and batch.targets is None)
 
@@ -94,3 +105,9 @@ def _parts(batch: object) -> tuple[Any, Tensor | None]:
         targets = parts.pop(LABELS, None)
         inputs = parts
     return inputs, targets if isinstance(targets, Tensor) and targets.ndim else None
+
+
+def _told(batch: object) -> str:
+    if not isinstance(batch, Batch):
+        return type(batch).__name__
+    return f"inputs {type(batch.inputs).__name__}, targets {type(batch.targets).__name__}"

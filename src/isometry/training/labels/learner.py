@@ -1,15 +1,47 @@
 """A copy of a model that learns a data set epoch by epoch, and is asked for its answers in between."""
 
+import math
+import statistics
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+from isometry._errors import BuilderError, DomainError
 from isometry.anatomy.preserve import Guard, seeded
-from isometry.anatomy.task import Task, call_model
+from isometry.anatomy.task import Batch, Task, call_model, tensors_in
 from isometry.probes.training import Training
 from isometry.training.labels.answers import answers_in
 from isometry.training.labels.examples import LabelledExamples
 
 MIN_BATCH = 2  # of a single example batch norm cannot take a deviation
+
+
+def require_counts(**counts: int) -> None:
+    """Refuse numbers of epochs, examples and the like that are below 1, by their names.
+
+    Raises:
+        DomainError: If one is.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise DomainError(f"{name}={count!r} was given, and at least 1 is needed. Leave it out for the usual one.")
+
+
+class _Uses(TorchFunctionMode):
+    """Sees whether an operation takes a tensor."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__()
+        self.found = False
+        self._tensor = tensor
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, *rest: Any) -> Any:
+        args, kwargs = rest[0], (rest[1] or {}) if len(rest) > 1 else {}
+        self.found = self.found or any(each is self._tensor for each in tensors_in((args, kwargs)))
+        return func(*args, **kwargs)
 
 
 class Learner:
@@ -50,15 +82,45 @@ class Learner:
         self._seed = seed
         self._epoch = 0
 
-    def learn(self) -> None:
-        """Go through the examples once, in a new order."""
+    def learn(self) -> float:
+        """Go through the examples once, in a new order.
+
+        Returns:
+            The mean loss.
+
+        Raises:
+            BuilderError: If the step does not use the targets.
+        """
+        begun = len(self.training.losses)
         order = torch.Generator().manual_seed(1_000_003 * self._seed + self._epoch)
         rows = self._rows[torch.randperm(len(self._rows), generator=order)]
         with seeded(self._task.model, 1_000_003 * self._seed + self._epoch):
             for part in rows.split(self._batch_size):
                 if len(part) >= min(MIN_BATCH, len(rows)):
-                    self.training.step(self._examples.take(part))
+                    self._step(self._examples.take(part))
         self._epoch += 1
+        return statistics.fmean(self.training.losses[begun:])
+
+    def _step(self, batch: Batch) -> None:
+        if self.training.losses:
+            self.training.step(batch)
+            return
+        with _Uses(self._examples.targets_in(batch)) as uses:
+            self.training.step(batch)
+        if not uses.found and math.isfinite(self.training.losses[0]) and self._is_blind(batch):
+            raise BuilderError(
+                f"the loss of {type(self._task.model).__name__} ({self._task.loss_in_use}) does not use the targets, "
+                "so that nothing can be learnt of them. Give loss=, such as F.cross_entropy."
+            )
+
+    def _is_blind(self, batch: Batch) -> bool:
+        """Say whether other targets leave the loss as it is; compiled code hides what it takes."""
+        flipped = self._examples.targets_in(batch).flip(0)
+        found: list[float] = []
+        for each in (batch, self._examples.with_targets(batch, flipped)):
+            with torch.no_grad(), seeded(self._task.model, self._seed):
+                found.append(float(self.training.loss(each)))
+        return found[0] == found[1]
 
     def answers(self, rows: Tensor | None = None) -> Tensor:
         """Return the copy's answers for some examples, in eval mode; without others for those it learns."""

@@ -72,6 +72,7 @@ class Memorisation:
         num_examples: Examples in each course, counts.
         max_epochs: Most epochs of each course, counts.
         optimizer: The optimiser and its settings, in words.
+        loss: The loss, by its name.
         seed: Seed of examples, order and deal.
         seconds: How long the test took.
     """
@@ -83,6 +84,7 @@ class Memorisation:
     num_examples: int
     max_epochs: int
     optimizer: str
+    loss: str
     seed: int
     seconds: float
 
@@ -125,10 +127,12 @@ class Memorisation:
                 )
             case "limited":
                 return Phrase(
-                    "fits its true targets in {true} epochs, and random ones never: after {random} epochs it stands "
-                    "still with {fit} of them fitted. So many it cannot memorise, which guards it against wrong ones.",
+                    "fits its true targets in {true} epochs, but random ones not within {random} of {optimizer}: with "
+                    "{fit} of them fitted neither the fit nor the loss moves on. Another rate or optimiser may get "
+                    "further: give optimizer_factory.",
                     true=true.epochs,
                     random=random.epochs,
+                    optimizer=self.optimizer,
                     fit=random.told,
                 )
             case "undecided":
@@ -197,11 +201,12 @@ def _cell(curve: FitCurve, epoch: int) -> str:
 def _conditions(found: Memorisation, glyphs: Glyphs) -> str:
     words = say(
         "share of the best constant answer's mistakes that are gone; {count} examples, {share} of the targets dealt "
-        "out anew, at most {epochs} of {optimizer}, seed {seed}, {time}",
+        "out anew, at most {epochs} of {optimizer} on {loss}, seed {seed}, {time}",
         count=found.num_examples,
         share=percentage(found.share),
         epochs=counted(found.max_epochs, "epoch"),
         optimizer=found.optimizer,
+        loss=say(found.loss),
         seed=found.seed,
         time=duration(found.seconds),
     )

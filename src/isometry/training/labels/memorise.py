@@ -15,13 +15,15 @@ from isometry.anatomy.task import Loss, OptimizerFactory, Task, as_task
 from isometry.probes.training import describe_optimizer
 from isometry.training.labels.answers import Kind, error_of, error_of_constant, kind_of
 from isometry.training.labels.examples import labelled_examples
-from isometry.training.labels.learner import Learner
+from isometry.training.labels.learner import Learner, require_counts
 from isometry.training.labels.memorisation import FITTED, End, FitCurve, Memorisation
 
 MAX_EXAMPLES = 1000  # that an MLP of width 512 memorises in 60 to 90 epochs: benchmarks/memorise.md
 MAX_EPOCHS = 500
-PATIENCE = 50  # epochs without a gain after which a course stands still
+PATIENCE = 50  # epochs without a gain after which a course stands still, if its loss does not fall either
 MIN_GAIN = 0.01  # of what there is to fit
+MIN_FALL = 0.01  # of the lowest loss before them
+MIN_DEALT = 2  # targets; one alone has none to change with
 BATCH_SIZE = 50  # examples
 MAX_SECONDS = 120.0  # for both fits together, at most half of it for the true targets
 
@@ -64,8 +66,9 @@ def can_memorise(
         Both curves, the ratio, and what they mean; printable.
 
     Raises:
-        DomainError: If the share is not in (0, 1], or there is nothing to tell apart in the targets.
-        BuilderError: If the task has no examples with a target each.
+        DomainError: If the share is not in (0, 1] or deals out nothing, a count is below 1, or there is nothing to tell
+            apart in the targets.
+        BuilderError: If the task has no examples with a target each, or its loss does not use them.
         ModelError: If the network cannot be copied, or its loss carries no gradient.
 
     Source:
@@ -73,10 +76,16 @@ def can_memorise(
     """
     if not 0 < share <= 1:
         raise DomainError(f"share={share!r} is not in (0, 1]. Give the share of targets that are dealt out anew.")
+    require_counts(max_examples=max_examples, max_epochs=max_epochs, batch_size=batch_size)
     start = time.perf_counter()
     task = as_task(model, inputs, targets, loss=loss, seed=seed)
     task = task if optimizer_factory is None else replace(task, optimizer_factory=optimizer_factory)
     examples = labelled_examples(task, most=max_examples, seed=seed)
+    if round(share * examples.count) < MIN_DEALT:
+        raise DomainError(
+            f"share={share!r} of {examples.count} examples is {round(share * examples.count)}, and to deal out targets "
+            f"anew takes at least {MIN_DEALT}. Give a larger share, or more examples."
+        )
     dealt = examples.relabelled(dealt_out(examples.targets, share, seed=seed))
     with preserved(task.model, seed=seed) as guard:
         learners = [Learner(task, guard, each, batch_size=batch_size, seed=seed) for each in (examples, dealt)]
@@ -94,6 +103,7 @@ def can_memorise(
         num_examples=examples.count,
         max_epochs=max_epochs,
         optimizer=describe_optimizer(learners[0].training.optimizer),
+        loss=task.loss_in_use,
         seed=seed,
         seconds=time.perf_counter() - start,
     )
@@ -133,11 +143,17 @@ class _Goal:
             return "fitted"
         if losses and not math.isfinite(losses[-1]):
             return "not finite"
-        if len(fits) > PATIENCE and max(fits[-PATIENCE:]) < max(fits[:-PATIENCE]) + MIN_GAIN:
+        has_gained = len(fits) <= PATIENCE or max(fits[-PATIENCE:]) >= max(fits[:-PATIENCE]) + MIN_GAIN
+        if not has_gained and not _is_falling(losses):
             return "standing still"
         if len(fits) > self.max_epochs:
             return "out of epochs"
         return "out of time" if time.perf_counter() > self.deadline else None
+
+
+def _is_falling(losses: Sequence[float]) -> bool:
+    lowest = min(losses[:-PATIENCE], default=math.inf)
+    return min(losses[-PATIENCE:]) < lowest - MIN_FALL * abs(lowest)
 
 
 def _fit(learner: Learner, goal: _Goal) -> FitCurve:
@@ -149,7 +165,8 @@ def _fit(learner: Learner, goal: _Goal) -> FitCurve:
             "Give examples with different targets."
         )
     fits = [1 - error_of(answers, goal.targets, goal.kind) / constant]
-    while (end := goal.end(fits, learner.training.losses)) is None:
-        learner.learn()
+    losses: list[float] = []
+    while (end := goal.end(fits, losses)) is None:
+        losses.append(learner.learn())
         fits.append(1 - error_of(learner.answers(), goal.targets, goal.kind) / constant)
     return FitCurve(fits=tuple(fits), end=end)

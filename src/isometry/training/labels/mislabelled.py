@@ -8,19 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isometry._errors import BuilderError, DomainError
+from isometry._errors import BuilderError, DomainError, ModelError
 from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import Loss, OptimizerFactory, Task, as_task
 from isometry.probes.training import describe_optimizer
 from isometry.training.labels.answers import CUTS, class_of, kind_of
 from isometry.training.labels.doubts import MIN_AGREEMENT, Doubts, agreement_beyond_chance, doubts_of
 from isometry.training.labels.examples import LabelledExamples, labelled_examples
-from isometry.training.labels.learner import Learner
+from isometry.training.labels.learner import Learner, require_counts
 from isometry.training.labels.suspects import Suspect, Suspects
 
 FOLDS = 5
 MAX_EPOCHS = 30
-PATIENCE = 5  # epochs without a better agreement after which the folds stop
+PATIENCE = 5  # epochs without a better agreement after which the folds stop, once there is one beyond chance
+LEARNT = 0.5  # kappa before any epoch; an untrained network reaches less, but by chance more than MIN_AGREEMENT
+MIN_GAIN = 0.05  # of kappa, by training; without it the network that was given had learned the labels
 BATCH_SIZE = 50  # examples
 
 
@@ -57,15 +59,16 @@ def find_mislabelled(
         Suspects, the most doubtful first, a ranking of all examples, and the estimated share of wrong labels.
 
     Raises:
-        DomainError: If there are fewer than two folds, or fewer examples than folds.
-        BuilderError: If the targets are no class for each example.
-        ModelError: If the network cannot be copied, or its loss carries no gradient.
+        DomainError: If there are fewer than two folds, fewer examples than folds, or a count is below 1.
+        BuilderError: If the targets are no class for each example, or the loss does not use them.
+        ModelError: If the network cannot be copied, its loss carries no gradient, or it has learned the labels already.
 
     Source:
         Clean labels first: Arpit et al. 2017, arXiv:1706.05394. Margins averaged over the epochs: Pleiss et al. 2020,
         arXiv:2001.10528. Answers of a network that has not learned the example: Northcutt et al. 2021,
         arXiv:1911.00068. Measured against each other in benchmarks/mislabelled.md.
     """
+    require_counts(max_epochs=max_epochs, batch_size=batch_size)
     start = time.perf_counter()
     task = as_task(model, inputs, targets, loss=loss, seed=seed)
     task = task if optimizer_factory is None else replace(task, optimizer_factory=optimizer_factory)
@@ -82,7 +85,7 @@ def find_mislabelled(
             Learner(task, guard, examples, batch_size=batch_size, seed=seed + fold, rows=_all_but(part, examples.count))
             for fold, part in enumerate(parts)
         ]
-        scores, labels, epochs = _learn(learners, parts, examples, max_epochs=max_epochs)
+        scores, labels, epochs, tried = _learn(learners, parts, examples, max_epochs=max_epochs)
     found = _judged(scores, labels)
     order = _order(scores, labels, found)
     return Suspects(
@@ -91,8 +94,10 @@ def find_mislabelled(
         noise_rate=None if found is None else found.num_wrong / len(labels),
         agreement=_agreement(scores, labels),
         epochs=epochs,
+        tried=tried,
         folds=folds,
         optimizer=describe_optimizer(learners[0].training.optimizer),
+        loss=task.loss_in_use,
         seconds=time.perf_counter() - start,
     )
 
@@ -105,22 +110,40 @@ def _all_but(part: Tensor, count: int) -> Tensor:
 
 def _learn(
     learners: Sequence[Learner], parts: Sequence[Tensor], examples: LabelledExamples, *, max_epochs: int
-) -> tuple[Tensor, Tensor, int]:
-    """Return the mean scores of the examples up to the epoch of best agreement, their labels and that epoch."""
-    total = best = labels = torch.empty(0)
-    best_agreement, best_epoch = -1.0, 0
-    for epoch in range(1, max_epochs + 1):
+) -> tuple[Tensor, Tensor, int, int]:
+    """Return the mean scores up to the epoch of best agreement, the labels, that epoch and the number of epochs."""
+    scores, labels = _answered(learners, parts, examples)
+    before, gained = _kappa(scores, labels), -1.0
+    best, total, best_epoch, epoch = scores, torch.zeros_like(scores), 0, 0
+    best_agreement = -1.0
+    while epoch < max_epochs and (epoch - best_epoch < PATIENCE or _kappa(best, labels) < MIN_AGREEMENT):
+        epoch += 1
         for learner in learners:
             learner.learn()
-        answers = torch.cat([learner.answers(part) for learner, part in zip(learners, parts, strict=True)])
-        scores, labels = _scores(answers[torch.cat([*parts]).argsort()], examples.targets.cpu())
-        total = scores if epoch == 1 else total + scores
+        scores, labels = _answered(learners, parts, examples)
+        total = total + scores
+        gained = max(gained, _kappa(scores, labels) - before)
         agreement = _agreement(scores, labels)
         if agreement > best_agreement:
             best, best_agreement, best_epoch = total / epoch, agreement, epoch
-        if epoch - best_epoch >= PATIENCE:
-            break
-    return best, labels, best_epoch
+    if before >= LEARNT and gained < MIN_GAIN:
+        raise ModelError(
+            f"before its copies train, the network agrees with {before:.0%} of the labels beyond chance, and after it "
+            "with hardly more: it has learned these labels, and may repeat wrong ones. Give the untrained network."
+        )
+    return best, labels, best_epoch, epoch
+
+
+def _answered(
+    learners: Sequence[Learner], parts: Sequence[Tensor], examples: LabelledExamples
+) -> tuple[Tensor, Tensor]:
+    """Return the scores of all examples, each by the copy that does not learn it, and the labels."""
+    answers = torch.cat([learner.answers(part) for learner, part in zip(learners, parts, strict=True)])
+    return _scores(answers[torch.cat([*parts]).argsort()], examples.targets.cpu())
+
+
+def _kappa(scores: Tensor, labels: Tensor) -> float:
+    return agreement_beyond_chance(scores.argmax(1), labels)
 
 
 def _scores(answers: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +165,7 @@ def _scores(answers: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 def _judged(scores: Tensor, labels: Tensor) -> Doubts | None:
     """Return what the scores say of the labels; None where they say nothing."""
-    if not bool(scores.isfinite().all()) or agreement_beyond_chance(scores.argmax(1), labels) < MIN_AGREEMENT:
+    if not bool(scores.isfinite().all()) or _kappa(scores, labels) < MIN_AGREEMENT:
         return None
     return doubts_of(scores, labels)
 

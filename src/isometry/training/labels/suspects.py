@@ -46,8 +46,10 @@ class Suspects:
         noise_rate: Estimated share of wrong labels, in [0, 1]; None if the networks learnt too little to judge.
         agreement: Share of the labels that the networks gave too, of examples they had not learned, in [0, 1].
         epochs: Epochs whose answers were averaged, counts.
+        tried: Epochs that were made, counts.
         folds: Copies that were trained, counts.
         optimizer: The optimiser and its settings, in words.
+        loss: The loss, by its name.
         seconds: How long it took.
     """
 
@@ -56,8 +58,10 @@ class Suspects:
     noise_rate: float | None
     agreement: float
     epochs: int
+    tried: int
     folds: int
     optimizer: str
+    loss: str
     seconds: float
 
     @property
@@ -72,8 +76,11 @@ class Suspects:
         if self.noise_rate is None:
             return Phrase(
                 "nothing can be said: on examples it has not learned the network agrees with {agreement} of the "
-                "labels, hardly more than by chance. Start with isometry check.",
+                "labels, hardly more than by chance, in {epochs} epochs of {optimizer}. Give max_epochs or an "
+                "optimiser with a higher rate, or start with isometry check.",
                 agreement=percentage(self.agreement),
+                epochs=self.tried,
+                optimizer=self.optimizer,
             )
         return Phrase(
             "{count} of {total} labels are more likely wrong than right; estimated share of wrong labels: {rate}",
@@ -130,10 +137,12 @@ def _most_frequent(found: Suspects) -> str:
 
 def _conditions(found: Suspects) -> str:
     return say(
-        "{folds} folds, answers of {epochs} epochs with {optimizer}; they agree with {agreement} of the labels; {time}",
+        "{folds} folds, answers of {epochs} epochs with {optimizer} on {loss}; they agree with {agreement} of the "
+        "labels; {time}",
         folds=found.folds,
         epochs=found.epochs,
         optimizer=found.optimizer,
+        loss=say(found.loss),
         agreement=percentage(found.agreement),
         time=duration(found.seconds),
     )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from isometry._errors import DomainError
-from isometry.training.optim.foreach import FOREACH, buckets, norms_of
+from isometry.training.optim.foreach import FOREACH, buckets, dense, listed, norms_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,8 @@ def clip_global_norm_(parameters: Iterable[Tensor], max_norm: float) -> Clipped:
         The norm before and the factor.
 
     Raises:
-        DomainError: If no norm is that small.
+        BuilderError: If a module was given.
+        DomainError: If no norm is that small, or a gradient is sparse.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(2))
@@ -107,9 +108,13 @@ def clip_global_norm_(parameters: Iterable[Tensor], max_norm: float) -> Clipped:
 
 
 def gradients_of(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Return the gradients that are there."""
-    given = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [parameter.grad for parameter in given if parameter.grad is not None]
+    """Return the gradients that are there.
+
+    Raises:
+        BuilderError: If a module was given.
+        DomainError: If a gradient is sparse.
+    """
+    return [dense(parameter, "the clipping") for parameter in listed(parameters) if parameter.grad is not None]
 
 
 @torch.no_grad()

@@ -7,14 +7,14 @@ from typing import Any, cast
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
-from isometry._errors import ShapeError
+from isometry._errors import BuilderError, ShapeError
 from isometry._phrases import Phrase
 from isometry.anatomy.names import canonical, names_of
 from isometry.anatomy.task import Task, make_task
 from isometry.planning import roles
 from isometry.planning.roles import Subject
 from isometry.planning.subject import subject_of
-from isometry.training.optim.structure import MATRIX, SHAPED, STACKED, VECTOR, Reading, by_structure, is_vector
+from isometry.training.optim.structure import LINE, MATRIX, SHAPED, STACKED, VECTOR, Reading, by_structure, is_vector
 
 MIXES = Phrase("it mixes units")
 ADDED = Phrase("it is added: decay would only shift it")
@@ -68,7 +68,7 @@ class Choice:
     @property
     def is_guess(self) -> bool:
         """Whether only the shape speaks for the role, so that nobody should be blamed for another reading."""
-        return self.reason in {SHAPED, STACKED}
+        return self.reason in {SHAPED, STACKED, LINE}
 
 
 def choices_of(model: nn.Module | Task, *, inputs: Any = None, decay_embeddings: bool = False) -> tuple[Choice, ...]:
@@ -87,9 +87,11 @@ def choices_of(model: nn.Module | Task, *, inputs: Any = None, decay_embeddings:
         One choice for each parameter, in the order of the model.
 
     Raises:
+        BuilderError: If the model is neither.
         ModelError: If the model fails on its batch.
         ShapeError: If a parameter has no shape yet.
     """
+    _require_model(model)
     module = model.model if isinstance(model, Task) else model
     parameters = list(module.named_parameters())
     for name, parameter in parameters:
@@ -107,6 +109,14 @@ def choices_of(model: nn.Module | Task, *, inputs: Any = None, decay_embeddings:
         is_declared = getattr(parameter, "_no_weight_decay", False) or name in declared
         found.append(replace(choice, decays=False, reason=DECLARED) if is_declared else choice)
     return tuple(found)
+
+
+def _require_model(given: object) -> None:
+    if not isinstance(given, nn.Module | Task):
+        raise BuilderError(
+            f"an object of the class {type(given).__name__} was given, and a module is needed, or a Task: its layers "
+            "tell what a parameter is for. Give the model itself."
+        )
 
 
 def _choice(name: str, parameter: nn.Parameter, reading: Reading) -> Choice:
@@ -140,6 +150,8 @@ def _by_forward_pass(subject: Subject) -> Callable[[nn.Parameter], Reading]:
             return read_structure(parameter)
         if slot.role == roles.OTHER and slot.name in looked_up and not is_vector(parameter):
             return (roles.BIAS if read_structure(parameter)[0] == roles.BIAS else roles.EMBEDDING), None
+        if slot.role in roles.BIASES and not is_vector(parameter) and read_structure(parameter)[0] == roles.HIDDEN:
+            return roles.POSITION, None  # a row for each place; those of torch's layers and of experts are known
         if slot.layer is None or slot.role in roles.BIASES:
             is_table = read_structure(parameter)[0] in _CLOAKS.get(slot.role, frozenset())
             return (read_structure(parameter)[0] if is_table else slot.role), None

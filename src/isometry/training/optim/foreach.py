@@ -4,8 +4,10 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
+
+from isometry._errors import BuilderError, DomainError
 
 FOREACH: Any = torch  # its foreach functions begin with an underscore, and have no public names
 Key = TypeVar("Key", bound=Hashable)
@@ -35,6 +37,38 @@ def norms_of(tensors: Sequence[Tensor]) -> Tensor:
     """
     wide = torch.promote_types(tensors[0].dtype, torch.float32)
     return whole(torch.stack(FOREACH._foreach_norm(list(tensors), 2, dtype=wide)))
+
+
+def listed(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Return the parameters that were given, of which one may come alone.
+
+    Raises:
+        BuilderError: If a module was given instead.
+    """
+    if isinstance(parameters, nn.Module):
+        name = type(parameters).__name__
+        raise BuilderError(f"the module {name} was given, and its parameters are needed. Give model.parameters().")
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
+def dense(parameter: Tensor, name: str) -> Tensor:
+    """Return the gradient of a parameter that has one.
+
+    Args:
+        parameter: The parameter.
+        name: Who asks, for the error.
+
+    Raises:
+        DomainError: If the gradient is sparse.
+    """
+    gradient = parameter.grad
+    assert gradient is not None
+    if gradient.layout != torch.strided:
+        raise DomainError(
+            f"{name} met a sparse gradient of shape {tuple(gradient.shape)}, and needs whole norms. "
+            "Make the embedding with sparse=False, or give its table to torch.optim.SparseAdam."
+        )
+    return gradient
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """`param_groups`: the parameters of a model sorted for any optimiser of torch, so that only what should decay does."""
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from torch import nn
@@ -40,7 +42,8 @@ def param_groups(
         values of the weights play no part, so that a resumed run gets the same groups.
 
     Raises:
-        DomainError: If a weight decay is negative.
+        BuilderError: If the model is neither a module nor a Task.
+        DomainError: If a weight decay is negative, infinite or no number.
         PlanError: If a key of `overrides` matches nothing.
         ModelError: If the model fails on its batch.
         ShapeError: If a parameter has no shape yet.
@@ -54,14 +57,14 @@ def param_groups(
         gains and biases 0.0 3
     """
     for decay in (weight_decay, *overrides.values()):
-        if not decay >= 0:
+        if not isinstance(decay, Real) or not 0 <= float(decay) < math.inf:
             raise DomainError(f"a weight decay of {decay!r} was given; give a number from 0 on.")
-    module = model.model if isinstance(model, Task) else model
     choices = [
         choice
         for choice in choices_of(model, inputs=inputs, decay_embeddings=decay_embeddings)
         if choice.parameter.requires_grad
     ]
+    module = model.model if isinstance(model, Task) else model
     usual = {WEIGHTS: weight_decay, TABLES: weight_decay if decay_embeddings else 0.0, GAINS: 0.0}
     decided = _overridden(module, choices, overrides)
     groups: dict[str, dict[str, Any]] = {}

@@ -10,6 +10,8 @@ from isometry._errors import DomainError
 from isometry.training.optim.foreach import FOREACH, norms_of
 from isometry.training.optim.trust import Bucket, Parameters, TrustRatioOptimizer, require
 
+PAIR = 2
+
 
 class LAMB(TrustRatioOptimizer):
     """Adam with decoupled decay, of which the direction is kept and the length is that of the weight.
@@ -29,7 +31,7 @@ class LAMB(TrustRatioOptimizer):
         maximize: Whether the objective is to rise.
 
     Raises:
-        DomainError: If a setting is out of its range, or a parameter is complex.
+        DomainError: If a setting is out of its range, or a parameter is complex or of float16.
 
     Source:
         You et al. 2020, arXiv:1904.00962, algorithm 2; φ from section 3.
@@ -50,6 +52,14 @@ class LAMB(TrustRatioOptimizer):
         super().__init__(params, {**settings, "norm_bounds": norm_bounds, "maximize": maximize})
 
     def _check(self, group: dict[str, Any]) -> None:
+        for name in ("betas", "norm_bounds"):
+            if not isinstance(group[name], tuple | list) or len(group[name]) != PAIR:
+                raise DomainError(f"{name}={group[name]!r} was given, and two numbers are needed.")
+        if any(parameter.dtype == torch.float16 for parameter in group["params"]):
+            raise DomainError(
+                "LAMB was given float16 parameters, and the squares of their gradients are too small for float16. "
+                "Keep them in float32 and run the forward pass under torch.autocast, or take bfloat16."
+            )
         first, second = group["betas"]
         require({"the first beta": first, "the second beta": second}, below=1)
         require({"eps": group["eps"]})
@@ -84,4 +94,4 @@ class LAMB(TrustRatioOptimizer):
 
 def _ratios(weights: Tensor, updates: Tensor, bounds: tuple[float, float]) -> Tensor:
     found = weights.clamp(*bounds) / updates
-    return torch.where((weights > 0) & (updates > 0), found, 1.0)
+    return torch.where((weights == 0) | (updates == 0), 1.0, found)  # NaN stays one

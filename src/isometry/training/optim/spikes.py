@@ -18,6 +18,10 @@ class ZClip:
     warm-up, in which nothing is cut. The larger a spike the smaller is what remains of it. Norms that are not finite
     are neither cut nor counted. Nothing waits for the device.
 
+    A lasting rise is a spike that never ends: what is learnt is the norm that was let through, so ten times the usual
+    norm, once there for good, is cut at every step from then on. Count with `ClipTally`; where `share_cut` comes near 1
+    begin anew with a fresh ZClip.
+
     Args:
         threshold: Deviations above the mean that are let through, dimensionless.
         memory: Share of the averages that is kept at each step, in [0, 1).

@@ -21,7 +21,8 @@ def metrics_of(optimizer: torch.optim.Optimizer) -> dict[int, Metric]:
     D^(1/2) H D^(1/2) + C is below 2
 
     with g = (1 - dampening) / (1 + beta) for heavy-ball momentum beta, (1 + 2 beta) / (1 + beta) for Nesterov's,
-    (1 - beta1) / (1 + beta1) for Adam's; and P = 1, or the root of the optimiser's running mean of squares plus eps.
+    (1 - beta1) / (1 + beta1) for Adam's; and P = 1, or the root of the optimiser's running mean of squares plus eps,
+    times 1 - beta1^t after t steps of Adam.
 
     Args:
         optimizer: The optimiser, in the state in which its next step is made.
@@ -51,8 +52,14 @@ def keeps_squares(optimizer: torch.optim.Optimizer) -> bool:
     return not isinstance(optimizer, torch.optim.SGD)
 
 
+def first_group(optimizer: torch.optim.Optimizer) -> Mapping[str, Any]:
+    """Return the first group that moves, whose rate is the one spoken of; the first of all if none does."""
+    groups = optimizer.param_groups
+    return next((group for group in groups if float(group["lr"])), groups[0])
+
+
 def gain_of(optimizer: torch.optim.Optimizer) -> float:
-    """Return rate times g of an optimiser's first group: what turns its curvature into the scale of `LIMIT`.
+    """Return rate times g of an optimiser's first group that moves: what turns its curvature into the scale of `LIMIT`.
 
     Args:
         optimizer: The optimiser.
@@ -60,7 +67,7 @@ def gain_of(optimizer: torch.optim.Optimizer) -> float:
     Raises:
         BuilderError: If no bound is known for this kind of optimiser.
     """
-    group = optimizer.param_groups[0]
+    group = first_group(optimizer)
     return float(group["lr"]) * _gain(optimizer, group)
 
 
@@ -102,8 +109,8 @@ def _divisor(
     match optimizer:
         case torch.optim.Adam():
             squares = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-            count = float(state["step"])
-            return squares.sqrt() / math.sqrt(1 - float(group["betas"][1]) ** count) + float(group["eps"])
+            first, second = (1 - float(beta) ** float(state["step"]) for beta in group["betas"])
+            return first * (squares.sqrt() / math.sqrt(second) + float(group["eps"]))
         case torch.optim.RMSprop():
             squares = state["square_avg"]
             variance = squares.addcmul(state["grad_avg"], state["grad_avg"], value=-1) if group["centered"] else squares

@@ -22,6 +22,7 @@ LAYERS = (
 MATRIX, STACK = 2, 3  # axes of a matrix, and of matrices one after the other
 
 VECTOR = Phrase("it is one vector, as gains and biases are")
+LINE = Phrase("it has the shape of one vector; a batch would show what it does")
 SPREAD = Phrase("its first axis has length 1: it is spread over the samples, not multiplied by them")
 STACKED = Phrase("it is as wide as the matrices stacked beside it: a bias for each")
 SHAPED = Phrase("it has the shape of a matrix; a batch would show what it does")
@@ -72,8 +73,8 @@ def _read(parameter: nn.Parameter, homes: list[_Home]) -> Reading:
 
 
 def _of_no_class(parameter: nn.Parameter, homes: list[_Home]) -> Reading:
-    if is_vector(parameter):
-        return roles.OTHER, VECTOR
+    if is_vector(parameter):  # a gain along channels, or a matrix of one row
+        return roles.OTHER, VECTOR if parameter.ndim < MATRIX else LINE
     if parameter.ndim >= STACK and parameter.shape[0] == 1:
         return roles.POSITION, SPREAD
     if any(_is_stacked_bias(parameter, home.module) for home in homes):
@@ -94,4 +95,4 @@ def _is_stacked_bias(parameter: nn.Parameter, module: nn.Module) -> bool:
         return False
     count, width = parameter.shape
     stacks = (tuple(each.shape) for _, each in module.named_parameters(recurse=False) if each.ndim == STACK)
-    return any(count == first > 1 and width in rest for first, *rest in stacks)
+    return any(count == first and width in rest for first, *rest in stacks)

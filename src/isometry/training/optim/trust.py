@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from isometry._errors import DomainError
-from isometry.training.optim.foreach import FOREACH, buckets
+from isometry.training.optim.foreach import FOREACH, buckets, dense
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
@@ -103,6 +104,14 @@ class TrustRatioOptimizer(Optimizer, ABC):
             for parameter, ratio in zip(parameters, ratios.tolist(), strict=True)
         }
 
+    def trust_ratio_tensors(self) -> dict[Tensor, Tensor]:
+        """Return what `trust_ratios` returns, each number on its device, without waiting for it."""
+        return {
+            parameter: ratio
+            for parameters, ratios in self._ratios
+            for parameter, ratio in zip(parameters, ratios.unbind(), strict=True)
+        }
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:  # torch overloads it: None without a closure
         """Update every parameter that has a gradient.
@@ -132,7 +141,7 @@ class TrustRatioOptimizer(Optimizer, ABC):
             state = self.state[parameter]
             state["step"] = state.get("step", 0) + 1
         for (*_, step), parameters in buckets((each, self.state[each]["step"]) for each in given).items():
-            gradients = [_dense(parameter, type(self).__name__) for parameter in parameters]
+            gradients = [dense(parameter, type(self).__name__) for parameter in parameters]
             if group["maximize"]:
                 gradients = FOREACH._foreach_neg(gradients)
             yield Bucket(group, step, parameters, gradients, [self.state[each] for each in parameters])
@@ -151,7 +160,7 @@ def require(values: Mapping[str, Any], *, below: float = math.inf) -> None:
     for name, value in values.items():
         if isinstance(value, Tensor):
             raise DomainError(f"{name} is a tensor, and a number is needed. Give float({name}).")
-        if not 0 <= value < below:
+        if not isinstance(value, Real) or not 0 <= float(value) < below:
             raise DomainError(f"{name}={value!r} is out of range; give a number in [0, {below:g}).")
 
 
@@ -161,14 +170,3 @@ def _refuse_complex(parameters: Iterable[Tensor], name: str) -> None:
             f"{name} was given complex parameters, and takes real ones. "
             "Give torch.view_as_real of them, or leave them to torch.optim.Adam."
         )
-
-
-def _dense(parameter: Tensor, name: str) -> Tensor:
-    gradient = parameter.grad
-    assert gradient is not None
-    if gradient.layout != torch.strided:
-        raise DomainError(
-            f"{name} met a sparse gradient of shape {tuple(gradient.shape)}, and needs whole norms. "
-            "Make the embedding with sparse=False, or give its table to torch.optim.SparseAdam."
-        )
-    return gradient

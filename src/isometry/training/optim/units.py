@@ -12,7 +12,8 @@ from isometry._errors import DomainError
 from isometry.anatomy.task import Task, make_task
 from isometry.planning.roles import Slot
 from isometry.planning.subject import subject_of
-from isometry.training.optim.foreach import FOREACH, buckets
+from isometry.training.optim.foreach import FOREACH, buckets, dense, listed
+from isometry.training.optim.structure import is_vector
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -53,7 +54,8 @@ def clip_by_unit_norm_(
             is wrong for transposed convolutions and for matrices stored by their inputs.
 
     Raises:
-        DomainError: If clipping or eps is not positive.
+        BuilderError: If a module was given.
+        DomainError: If clipping or eps is not positive, or a gradient is sparse.
 
     Source:
         Brock, De, Smith, Simonyan 2021, arXiv:2102.06171, eq. 3.
@@ -61,8 +63,7 @@ def clip_by_unit_norm_(
     if not (clipping > 0 and eps > 0):
         raise DomainError(f"clipping={clipping!r} and eps={eps!r} were given; both take a number above 0.")
     places = units or {}
-    given = [parameters] if isinstance(parameters, Tensor) else parameters
-    weights = [each for each in given if each.grad is not None]
+    weights = [each for each in listed(parameters) if each.grad is not None]
     for alike in buckets((weight, None) for weight in weights).values():
         _clip([(weight, places.get(weight) or _along_first_axis(weight.shape)) for weight in alike], clipping, eps)
 
@@ -76,26 +77,33 @@ def units_of(model: nn.Module | Task, inputs: Any = None) -> dict[Tensor, Units]
             also of matrices stored by their inputs and stacked experts; without, from the layers of torch alone.
 
     Returns:
-        The units of every weight whose units do not lie along axis 0 alone.
+        The units of every weight whose units do not lie along axis 0 alone; a vector is one unit, whatever its axes.
 
     Raises:
         ModelError: If the model fails on its batch.
     """
     if isinstance(model, nn.Module) and inputs is None:
-        transposed = (layer for layer in model.modules() if isinstance(layer, TRANSPOSED))
+        transposed = (
+            layer for layer in model.modules() if isinstance(layer, TRANSPOSED) and not is_vector(layer.weight)
+        )
         return {layer.weight: _of_transposed(tuple(layer.weight.shape), layer.groups) for layer in transposed}
     subject = subject_of(model if isinstance(model, Task) else make_task(model, inputs))
     found: dict[Tensor, Units] = {}
     for slot in subject.slots:
         tensors, units = subject.names.parameters[slot.name], _of_slot(slot)
-        if len(tensors) == 1 and units is not None and units != _along_first_axis(slot.shape):
+        if (
+            len(tensors) == 1
+            and not is_vector(tensors[0])
+            and units is not None
+            and units != _along_first_axis(slot.shape)
+        ):
             found[tensors[0]] = units
     return found
 
 
 def _clip(pairs: list[tuple[Tensor, Units]], clipping: float, eps: float) -> None:
     """Clip the gradients of parameters of one device and type; their norms are compared all at once."""
-    gradients = [weight.grad.view(units.shape) for weight, units in pairs if weight.grad is not None]
+    gradients = [dense(weight, "the clipping").view(units.shape) for weight, units in pairs]
     places = [units.inside for _, units in pairs]
     sizes = [_norms(weight.view(units.shape), units.inside) for weight, units in pairs]
     slopes = [_norms(gradient, inside) for gradient, inside in zip(gradients, places, strict=True)]
@@ -113,8 +121,8 @@ def _norms(tensor: Tensor, inside: tuple[int, ...]) -> Tensor:
 
 def _along_first_axis(shape: tuple[int, ...]) -> Units:
     """Return the units of torch's own linear maps, convolutions, tables and vectors."""
-    is_vector = math.prod(shape) == max(shape, default=1)
-    return Units(tuple(shape), tuple(range(0 if is_vector else 1, len(shape))))
+    is_one = math.prod(shape) == max(shape, default=1)
+    return Units(tuple(shape), tuple(range(0 if is_one else 1, len(shape))))
 
 
 def _of_transposed(shape: tuple[int, ...], groups: int) -> Units:

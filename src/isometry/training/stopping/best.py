@@ -44,8 +44,9 @@ class BestWeights:
             Whether there was a copy.
 
         Raises:
-            ShapeError: If a parameter has another shape than when it was kept.
+            ShapeError: If a parameter has another shape than when it was kept, or was not kept.
         """
+        self._require_all()
         with torch.no_grad():
             for name, path, tensor in _tensors(self._model) if self._copies else ():
                 self._write(name, path, tensor)
@@ -60,16 +61,37 @@ class BestWeights:
 
         Args:
             state: What `state_dict` gave; an empty one is no copy.
+
+        Raises:
+            ShapeError: If it lacks a parameter of the model; the copy before stays.
         """
-        self._copies = {name: self._copied(tensor) for name, tensor in state.items()}
+        copies, self._copies = self._copies, {name: self._copied(tensor) for name, tensor in state.items()}
+        try:
+            self._require_all()
+        except ShapeError:
+            self._copies = copies
+            raise
 
     def _copied(self, tensor: Tensor) -> Tensor:
         there = tensor.device if self._device is None else torch.device(self._device)
         return tensor.detach().to(device=there, copy=True)
 
+    def _require_all(self) -> None:
+        """Refuse copies that are of another model, or of this one before it was changed."""
+        tensors = [(name, tensor) for name, _, tensor in _tensors(self._model)] if self._copies else []
+        missing = [name for name, each in tensors if name not in self._copies and isinstance(each, nn.Parameter)]
+        if tensors and not any(name in self._copies for name, _ in tensors):
+            missing = [name for name, _ in tensors]
+        if missing:
+            raise ShapeError(
+                f"{len(missing)} of {len(tensors)} tensors of the model, such as {missing[0]!r}, are not among the "
+                f"{len(self._copies)} that were kept, such as {next(iter(self._copies))!r}. Give the state of this "
+                f"model's own weights, and change parameters before the training begins."
+            )
+
     def _write(self, name: str, path: str, tensor: Tensor) -> None:
         copy = self._copies.get(name)
-        if copy is None:  # registered since then; a state that was never evaluated is nobody's best
+        if copy is None:  # a buffer registered since then, such as a cache
             return
         if copy.shape == tensor.shape and copy.dtype == tensor.dtype and not _is_expanded(tensor):
             tensor.detach().copy_(copy)

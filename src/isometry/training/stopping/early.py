@@ -60,7 +60,7 @@ class EarlyStopping(StoppingRule):
             divergence: Stop at once where the metric is worse than this, or no finite number.
 
         Raises:
-            DomainError: If patience is not positive, or an amount is negative.
+            DomainError: If patience is not positive, an amount is negative, or a bound is no number.
             SettingsError: If the unit or the mode is unknown, or the name does not tell the mode.
         """
         super().__init__()
@@ -68,9 +68,13 @@ class EarlyStopping(StoppingRule):
             raise DomainError(
                 f"patience={patience!r}, and it must be positive. Give 1 to stop at the first that is worse."
             )
-        for name, value in {"min_delta": min_delta, "min_relative": min_relative, "warm_up": warm_up}.items():
+        amounts = {"min_delta": min_delta, "min_relative": min_relative, "warm_up": warm_up, "min_evals": min_evals}
+        for name, value in amounts.items():
             if not value >= 0:
                 raise DomainError(f"{name}={value!r}, and it must be at least 0. Leave it out to have none.")
+        for name, bound in {"baseline": baseline, "goal": goal, "divergence": divergence}.items():
+            if bound is not None and math.isnan(bound):
+                raise DomainError(f"{name}={bound!r}, and no value is better or worse than that. Give a number.")
         if unit not in UNITS:
             raise SettingsError(f"unit={unit!r} is not known. Patience counts in: {', '.join(UNITS)}.")
         self.monitor, self.patience, self.unit = monitor, patience, unit
@@ -79,6 +83,7 @@ class EarlyStopping(StoppingRule):
         self._baseline, self._goal, self._divergence = baseline, goal, divergence
         self._reference: float | None = None  # the value to be improved on, times the sign
         self._since: float | None = None  # where the patience began, in the unit
+        self._counts_steps = unit == "steps"
 
     def __repr__(self) -> str:
         return f"EarlyStopping({self.monitor!r}, patience={self.patience:g}, unit={self.unit!r})"
@@ -133,7 +138,11 @@ class EarlyStopping(StoppingRule):
             return False
         if self._reference is None:
             return True
-        return self._sign * value < self._reference - max(self.min_delta, self.min_relative * abs(self._reference))
+        return self._sign * value < self._reference - self._gap(self._reference)
+
+    def _gap(self, reference: float) -> float:
+        """Return by more than how much a value must be better than the reference."""
+        return max(self.min_delta, self.min_relative * abs(reference))
 
     def _at_once(self, value: float) -> Phrase | None:
         """Return why training ends here, whatever the patience."""
@@ -148,18 +157,34 @@ class EarlyStopping(StoppingRule):
         return Phrase("{monitor} improved to {value:.4g}", monitor=self.monitor, value=value)
 
     def _waiting(self, best: Evaluation | None, waited: float) -> Phrase:
+        """Return what has not come yet, and which bound an evaluation that is better did not meet."""
         told = Phrase("and no value of it was a finite number")
+        value = math.nan if best is None else metric_of(best, self.monitor)
         if best is not None:
-            value = metric_of(best, self.monitor)
             told = Phrase("the best being {value:.4g} at step {step}", value=value, step=best.step)
-        return Phrase(
-            "{monitor} has not improved for {waited:g} of {patience:g} {unit}, {best}",
-            monitor=self.monitor,
-            waited=max(waited, 0),
-            patience=self.patience,
-            unit=UNITS[self.unit],
-            best=told,
-        )
+        if self.count + 1 < self.min_evals and waited >= self.patience:
+            told = Phrase("and may not stop before evaluation {min_evals}, {best}", min_evals=self.min_evals, best=told)
+        values = {
+            "monitor": self.monitor,
+            "waited": max(waited, 0),
+            "patience": self.patience,
+            "unit": UNITS[self.unit],
+            "best": told,
+        }
+        if best is not None and self._reference is None:
+            return Phrase(
+                "{monitor} has not been better than the baseline {baseline:.4g} for {waited:g} of {patience:g} {unit}, "
+                "{best}",
+                baseline=self._baseline,
+                **values,
+            )
+        if self._reference is not None and self._sign * value < self._reference:
+            return Phrase(
+                "{monitor} has not improved by more than {gap:.4g} for {waited:g} of {patience:g} {unit}, {best}",
+                gap=self._gap(self._reference),
+                **values,
+            )
+        return Phrase("{monitor} has not improved for {waited:g} of {patience:g} {unit}, {best}", **values)
 
     def _state(self) -> dict[str, Any]:
         return {"unit": self.unit, "reference": self._reference, "since": self._since}

@@ -119,11 +119,16 @@ class PredictionChanges:
 
         Args:
             rows: Which examples of the training set, indices.
-            outputs: Their logits (rows, classes), or their predicted classes (rows).
+            outputs: Their logits (rows, classes), or their predicted classes (rows), whole numbers.
 
         Raises:
-            ShapeError: If there are not as many outputs as rows.
+            ShapeError: If there are not as many outputs as rows, or they are one logit each.
         """
+        if outputs.shape[1:] == (1,) or (outputs.shape == rows.shape and outputs.is_floating_point()):
+            raise ShapeError(
+                f"the outputs have shape {tuple(outputs.shape)} and type {outputs.dtype}: one number for each example "
+                f"is no row of logits and no class. Of one logit give the class, (outputs > 0).long().flatten()."
+            )
         predictions = outputs.detach().argmax(1) if outputs.ndim > 1 else outputs.detach()
         if predictions.shape != rows.shape:
             raise ShapeError(

@@ -59,16 +59,26 @@ class RandomLabelProbe(StoppingRule):
     def _judge(self, evaluation: Evaluation) -> Decision:
         score = self._score(evaluation)
         highest = -math.inf if self.best is None else self._score(self.best)
-        is_best = score > highest
+        is_best = math.isfinite(score) and score > highest
         self._waited = 0 if is_best else self._waited + 1
-        told = Phrase(
+        told = self._told(score if is_best else highest)
+        return Decision(should_stop=self._waited >= self.patience, reason=told, is_best=is_best)
+
+    def _told(self, highest: float) -> Phrase:
+        if math.isinf(highest):
+            return Phrase(
+                "training accuracy less that on random labels was no finite number for {waited} of {patience} "
+                "evaluations",
+                waited=self._waited,
+                patience=self.patience,
+            )
+        return Phrase(
             "training accuracy less that on random labels was highest at {score:.3g}, and not higher for "
             "{waited} of {patience} evaluations",
-            score=max(score, highest) if is_best else highest,
+            score=highest,
             waited=self._waited,
             patience=self.patience,
         )
-        return Decision(should_stop=self._waited >= self.patience, reason=told, is_best=is_best)
 
     def _score(self, evaluation: Evaluation) -> float:
         return metric_of(evaluation, self.train) - metric_of(evaluation, self.probe)
@@ -95,7 +105,7 @@ class ProbedLabels:
 
 @final
 class ProbedDataset(Dataset[Any]):
-    """A data set of (input, ..., label) with some labels random.
+    """A data set of (input, ..., label) with some labels random; all other items are its own, untouched.
 
     Attributes:
         is_probe: Whether an example belongs to the probe; `torch.utils.data.Subset` takes the indices of either part.
@@ -111,8 +121,10 @@ class ProbedDataset(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         item = self._dataset[index]
-        label = self._labels[index].to(item[-1]) if isinstance(item[-1], Tensor) else int(self._labels[index])
-        return (*item[:-1], label)
+        if not self.is_probe[index]:
+            return item
+        label, given = self._labels[index], item[-1]
+        return (*item[:-1], label.to(given).reshape(given.shape) if isinstance(given, Tensor) else int(label))
 
 
 def with_random_labels(
@@ -130,20 +142,26 @@ def with_random_labels(
         All labels, and which examples are the probe.
 
     Raises:
-        DomainError: If the share leaves no probe or nothing else, or there are fewer than two classes.
+        DomainError: If the share leaves no probe or nothing else, there are fewer than two classes, or a label is none.
         ShapeError: If there is not one class for each example.
     """
     given = torch.as_tensor(labels)
-    if given.ndim != 1 or given.is_floating_point():
+    if given.ndim != 1 or given.is_floating_point() or not len(given):
         raise ShapeError(
             f"the labels have shape {tuple(given.shape)} and type {given.dtype}. Give one class, a whole number, for "
             f"each example."
         )
-    count, classes = round(share * len(given)), num_classes or int(given.max()) + 1
+    lowest, highest = int(given.min()), int(given.max())
+    count, classes = round(share * len(given)), highest + 1 if num_classes is None else num_classes
     if not 0 < count < len(given) or classes <= 1:
         raise DomainError(
             f"share={share!r} of {len(given)} examples in {classes} classes leaves {count} for the probe. "
             f"Both parts need examples, and there must be two classes."
+        )
+    if lowest < 0 or highest >= classes:
+        raise DomainError(
+            f"the labels go from {lowest} to {highest}, and the {classes} classes are 0 to {classes - 1}. Leave out "
+            f"examples without a class, and give num_classes= if it is another number."
         )
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(given), generator=generator)[:count].to(given.device)
@@ -159,12 +177,14 @@ def probed(
     """Return a data set of (input, ..., label) in which a random share of the labels is random.
 
     Args:
-        dataset: With a length; every item is read once, unless it has its labels as `targets`.
+        dataset: With a length; every item is read once, for its label as training gets it.
         share: Of the examples whose labels are drawn, in (0, 1).
         seed: Of the draw.
         num_classes: Classes, counts; one more than the largest label if left out.
     """
     sized = cast(Any, dataset)
-    targets = getattr(dataset, "targets", None)
-    labels = [int(sized[row][-1]) for row in range(len(sized))] if targets is None else targets
+    labels = torch.tensor([])
+    if len(sized):
+        labels = torch.stack([torch.as_tensor(sized[row][-1]) for row in range(len(sized))])
+    labels = labels.flatten() if labels.numel() == len(labels) else labels  # each may be a tensor of one
     return ProbedDataset(dataset, with_random_labels(labels, share=share, seed=seed, num_classes=num_classes))

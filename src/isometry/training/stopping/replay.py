@@ -4,6 +4,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 from isometry._errors import RunError, SettingsError
 from isometry._phrases import Phrase
@@ -50,8 +51,8 @@ def replay(
             several of these, such as the same training from other seeds.
         rules: Rules that have seen nothing yet, their names in `STOPPING_RULES`, or functions that make them; in a
             mapping under the names that the table shows.
-        score: The metric that tells how good kept weights are; if left out, the first whose name begins with `test`,
-            else with `val`, accuracies before losses.
+        score: The metric that tells how good kept weights are; if left out, one whose name begins with `test`, else
+            with `val`: accuracies before losses, and of several the first in the alphabet.
         mode: Whether less or more of the score is better; `auto` reads it from the name.
 
     Returns:
@@ -59,7 +60,8 @@ def replay(
 
     Raises:
         RunError: If a recording holds no evaluations.
-        SettingsError: If a rule has seen evaluations before, or no metric is fit to be the score.
+        SettingsError: If a recording is none of these, a rule has seen evaluations before, or no metric is fit to be
+            the score.
         UnknownNameError: If a rule or metric is not known.
     """
     recordings = [_evaluations(each) for each in _each(records)]
@@ -75,21 +77,32 @@ def _each(records: Recording | Sequence[Recording]) -> list[Recording]:
     """Return the recordings, also where there is only one."""
     if isinstance(records, str | os.PathLike | RunFacts):
         return [records]
-    several = [each for each in records if not isinstance(each, Evaluation)]
-    return several if several else [[each for each in records if isinstance(each, Evaluation)]]
+    given: list[Any] = list(records)
+    return given if given and not any(isinstance(each, Evaluation) for each in given) else [given]
 
 
 def _evaluations(recording: Recording) -> tuple[Evaluation, ...]:
     if isinstance(recording, str | os.PathLike):
         evaluations, named = recorded_evaluations(recording), repr(os.fspath(recording))
     else:
-        evaluations = tuple(recording.evaluations if isinstance(recording, RunFacts) else recording)
+        evaluations = _checked(recording.evaluations if isinstance(recording, RunFacts) else recording)
         named = "a recording"
     if not evaluations:
         raise RunError(
             f"{named} holds no evaluations, and a rule decides on these. Call run.evaluate(...) in training."
         )
     return evaluations
+
+
+def _checked(recording: Any) -> tuple[Evaluation, ...]:
+    given = cast("Sequence[Any]", recording if isinstance(recording, Sequence) else [recording])
+    strays = [each for each in given if not isinstance(each, Evaluation)]
+    if strays:
+        raise SettingsError(
+            f"a recording holds {strays[0]!r:.60}, and a rule reads evaluations. Give the folder of a watched run, or "
+            f"a list of Evaluation(step=..., metrics={{...}}) of isometry.probes.running.readings."
+        )
+    return tuple(given)
 
 
 def _score_of(recordings: list[tuple[Evaluation, ...]]) -> str:

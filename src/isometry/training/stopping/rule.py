@@ -38,6 +38,8 @@ class StoppingRule(ABC):
     A decision is about all evaluations so far. A loop may go on after a stop and ask again.
     """
 
+    _counts_steps = False  # whether the number of evaluations cannot stand for that of steps
+
     def __init__(self) -> None:
         self._best: Evaluation | None = None
         self._count = 0
@@ -85,6 +87,10 @@ class StoppingRule(ABC):
             SettingsError: If it counts in epochs or steps, and is not told of them.
         """
         if evaluation is None:
+            if step is None and self._counts_steps:
+                raise SettingsError(
+                    "patience is in steps, and the evaluation does not say its step. Pass step=, or leave unit out."
+                )
             values = {name: number_of(value) for name, value in metrics.items()}
             evaluation = Evaluation(step=self._count + 1 if step is None else step, epoch=epoch, metrics=values)
         decision = self._judge(evaluation)

@@ -90,6 +90,11 @@ def load_checkpoint(
     weights, path = Path(folder) / WEIGHTS, Path(folder) / STATE
     whole = _state_of(weights, path)
     if whole is None:
+        if weights.exists():
+            raise RunError(
+                f"the checkpoint in {str(folder)!r} is torn: its weights and its state do not belong together, or "
+                "one of them cannot be read. Take both files from a copy, or start the training anew."
+            )
         raise RunError(
             f"{str(folder)!r} holds no checkpoint. One is written there by isometry.watch(..., to=[folder], "
             "snapshot_every=100) when the run begins, and after every so many steps."
@@ -103,6 +108,7 @@ def load_checkpoint(
             f"the checkpoint in {str(folder)!r} holds no {missing[0]}. Give {missing[0]}=None, "
             f"or give watch(..., {missing[0]}=...) when the run is recorded."
         )
+    _require_same_groups(folder, state, optimizer)
     try:
         load_model(unwrapped(model), str(weights))
     except RuntimeError as error:
@@ -115,6 +121,12 @@ def load_checkpoint(
             each.load_state_dict(state[name])
     _restore_random(state["random"])
     return int(state["step"])
+
+
+def checkpoint_step(folder: Path) -> int | None:
+    """Return after how many steps the checkpoint in a folder was written; None without one that is whole."""
+    whole = _state_of(folder / WEIGHTS, folder / STATE)
+    return None if whole is None else int(_step_of(whole) or 0)
 
 
 def best_weights_in(folder: Path) -> dict[str, Tensor]:
@@ -133,8 +145,13 @@ def _save(*place: Path, training: Training, step: int) -> None:
                 f"{name!r} of the model's state is a {type(value).__name__}, and a checkpoint holds tensors"
             )
     drafts = [path.with_name(path.name + NEXT) for path in place]
-    save_model(unwrapped(training.model), str(drafts[0]), metadata={"format": "pt", "step": str(step)})
-    torch.save(_states(training, step), drafts[1])
+    try:
+        save_model(unwrapped(training.model), str(drafts[0]), metadata={"format": "pt", "step": str(step)})
+        torch.save(_states(training, step), drafts[1])
+    except BaseException:
+        for draft in drafts:  # halves, which fill a disk that is full already
+            draft.unlink(missing_ok=True)
+        raise
     drafts[0].chmod(drafts[1].stat().st_mode)  # safetensors makes private files
     drafts[0].replace(weights)
     drafts[1].replace(state)
@@ -145,6 +162,7 @@ def _states(training: Training, step: int) -> dict[str, Any]:
     kind, words, *rest = now.numpy_state
     return {
         "step": step,
+        "optimizer_class": type(training.optimizer).__name__,
         "optimizer": training.optimizer.state_dict(),
         **{name: each.state_dict() for name, each in (training.stateful | training.beside).items()},
         "random": {
@@ -154,6 +172,24 @@ def _states(training: Training, step: int) -> dict[str, Any]:
             "python": now.python_state,
         },
     }
+
+
+def _require_same_groups(
+    folder: str | os.PathLike[str], state: dict[str, Any], optimizer: torch.optim.Optimizer | None
+) -> None:
+    """Refuse an optimiser of another kind or shape before anything is written."""
+    if optimizer is None:
+        return
+    held, given = (
+        [len(group["params"]) for group in groups]
+        for groups in (state["optimizer"]["param_groups"], optimizer.param_groups)
+    )
+    kinds = state.get("optimizer_class", type(optimizer).__name__), type(optimizer).__name__
+    if held != given or kinds[0] != kinds[1]:
+        raise RunError(
+            f"the checkpoint in {str(folder)!r} is of {kinds[0]} over groups of {held} parameters, and {kinds[1]} over "
+            f"groups of {given} was given. Make the optimiser as it was made for the run; nothing has been written."
+        )
 
 
 def _restore_random(state: dict[str, Any]) -> None:
@@ -170,8 +206,11 @@ def _state_of(weights: Path, state: Path) -> Path | None:
     """Return the file of the step whose weights are there; None if there is none."""
     if not weights.is_file():
         return None
-    with safe_open(str(weights), "pt") as opened:
-        step = (opened.metadata() or {}).get("step")
+    try:
+        with safe_open(str(weights), "pt") as opened:
+            step = (opened.metadata() or {}).get("step")
+    except SafetensorError:  # torn
+        return None
     for path in (state, state.with_name(state.name + NEXT)):
         if path.is_file() and _step_of(path) == step:
             return path

@@ -16,25 +16,33 @@ class GradientGuard:
     """Tests one device flag per step, and takes gradients that are not finite away from the optimiser.
 
     An optimiser leaves a parameter without gradient as it is, so that no weight and none of its states move.
+
+    Attributes:
+        is_left_out: Whether the optimiser leaves the step out that was tested last, since a scaler told it to.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, ranks: Ranks) -> None:
         self._names = names_of(model).of_tensor
         self._optimizer = optimizer
         self._ranks = ranks
+        self.is_left_out = False
 
     def test(self) -> tuple[str, ...]:
         """Return the parameters whose gradients are not finite, in the order of the optimiser, none if all are well.
 
         Gradients that overflowed because a scaler scaled the loss are its own business: it leaves the step out.
         """
+        self.is_left_out = False
         parameters = self._parameters()
         given = [each.grad for each in parameters if each.grad is not None]
         if not given or self._agreed(is_well=norms_are_finite([_numbers(each) for each in given])):
             return ()
         gradients = {id(each): _numbers(each.grad) for each in parameters if each.grad is not None}
         bad = tuple(self._names.get(key, "") for key, each in gradients.items() if not bool(each.isfinite().all()))
-        if self._agreed(is_well=not bad) or _is_left_out_by_scaler(self._optimizer):
+        if self._agreed(is_well=not bad):
+            return ()
+        self.is_left_out = _is_left_out_by_scaler(self._optimizer)
+        if self.is_left_out:
             return ()
         return bad or ("",)  # of another process
 
@@ -85,7 +93,7 @@ def _numbers(tensor: Tensor) -> Tensor:
         return tensor  # most of them, in less time
     tensor = tensor.detach()
     if _is_sharded(tensor):
-        tensor = cast("Tensor", tensor.to_local())  # type: ignore[attr-defined]
+        tensor = cast("Any", tensor).to_local()
     return tensor if tensor.layout == torch.strided else tensor.coalesce().values()
 
 

@@ -1,5 +1,7 @@
 """Whether the parts of a watched run fit together, said before its first step."""
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, get_args
@@ -70,6 +72,36 @@ def refuse_settings(settings: RunSettings, sinks: Sequence[Any]) -> None:
         _require(settings.stopping, StoppingRule, name="stopping", needed="a rule such as isometry.EarlyStopping(...)")
     for sink in sinks:
         _require(sink, Sink, name="to", needed="a folder, or a sink with start, write and close")
+
+
+def refuse_numbers(*, first_step: object, baseline: object, places: Sequence[Any]) -> None:
+    """Raise for a first step, a baseline or places that cannot be meant.
+
+    Args:
+        first_step: Steps that were made before.
+        baseline: Loss of the best constant predictor, or None.
+        places: Folders and sinks.
+
+    Raises:
+        RunError: With what was found and what to give.
+    """
+    if isinstance(first_step, bool) or not isinstance(first_step, int) or first_step < 0:
+        raise RunError(f"first_step is {first_step!r}, but it counts steps. Give what load_checkpoint returned, or 0.")
+    if baseline is not None and (not isinstance(baseline, int | float) or not math.isfinite(baseline)):
+        raise RunError(f"baseline is {baseline!r}, but it is a loss. Give a finite number such as ln(classes).")
+    if any(isinstance(place, str) and not place for place in places):
+        raise RunError("to holds an empty path. Name a folder, such as 'runs/one'.")
+
+
+def warn_of_a_lost_schedule(training: Training, on_nan: str) -> None:
+    """Warn where a rollback would take the learning rate back and leave its schedule ahead."""
+    is_scheduled = any("initial_lr" in group for group in training.optimizer.param_groups)
+    if on_nan == "rollback" and training.scheduler is None and is_scheduled:
+        warnings.warn(
+            "the optimiser has a schedule, and watch was not given it: a rollback would take the learning rate back "
+            "and leave the schedule ahead. Give scheduler=.",
+            stacklevel=3,
+        )
 
 
 def optimizer_in_words(optimizer: torch.optim.Optimizer) -> str:

@@ -9,7 +9,7 @@ from rich.live import Live
 
 from isometry._errors import RunError
 from isometry.report.run.facts import RunFacts
-from isometry.report.run.view import RunView
+from isometry.report.run.view import RunView, print_run
 from isometry.training.watching.merging import merge
 from isometry.training.watching.reader import RunReader
 
@@ -66,7 +66,7 @@ def follow(run: WholeRun, console: Console, *, lang: str = "en") -> RunFacts:
                 facts = run.read()
         except KeyboardInterrupt:  # the watcher has seen enough; the training goes on
             pass
-    console.print(RunView(facts, lang))
+    print_run(facts, console, lang=lang)
     return facts
 
 

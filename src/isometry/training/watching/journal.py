@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor
 
-from isometry._errors import describe
+from isometry._errors import OutputError, describe
 from isometry.findings.watched.judge import judge
 from isometry.probes.running.readings import History, Reading
 from isometry.report.finding import SEVERITIES, Finding
 from isometry.report.run.facts import Event, RunFacts
 from isometry.training.watching.account import Account, Start
 from isometry.training.watching.checkpoint import Checkpoint, best_weights_in
+from isometry.training.watching.earlier import make_room
 from isometry.training.watching.merging import merged_run
 from isometry.training.watching.records import Records
 from isometry.training.watching.sink import Entry, Sink
@@ -48,7 +50,8 @@ class _Active:
 class Journal:
     """The one place where entries of a run arrive.
 
-    A disk that fails, or another sink that raises an OSError, is given up with one warning; the training goes on.
+    Once a run has begun, what fails here is given up with one warning, and the training goes on: a full disk, a sink, a
+    rule, a report.
 
     Attributes:
         account: The run so far, for reports.
@@ -62,30 +65,39 @@ class Journal:
         self._records: list[Records] = []
         self._checkpoints = [Checkpoint(folder) for folder in folders] if start.rank == 0 else []
         self._sinks = list(sinks)
+        self._judges = [judge]
         self._active = dict[str, _Active]()
         self._judgements = 0
         self._judged_step = -JUDGE_STEPS
+        self._troubled = set[int]()  # records and checkpoints of which it was said that they cannot write
 
     def begin(self) -> None:
         """Open the records, and tell the sinks that the run begins."""
+        for folder in self._folders:
+            make_room(folder, self.account.start)
         self._records = [Records(folder, start=self.account.start) for folder in self._folders]
-        facts = self.facts()
-        for sink in tuple(self._sinks):
-            self._guarded(self._sinks, sink, lambda sink=sink: sink.start(facts))
+        for sink in self._sinks:
+            sink.start(self.facts())
 
     def add(self, entry: Entry) -> None:
         """Take an entry in; a reading or a fault is judged."""
-        self.account.add(entry)
-        for record in tuple(self._records):
-            self._guarded(self._records, record, lambda record=record: record.write(entry))
-        for sink in tuple(self._sinks):
-            self._guarded(self._sinks, sink, lambda sink=sink: sink.write(entry))
+        self._tell(entry)
         if isinstance(entry, Event):
             return
         self.history.add(entry)
         is_due = entry.step - self._judged_step >= JUDGE_STEPS
         if is_due or not isinstance(entry, Reading):
-            self._judge(entry.step)
+            self._ask(entry.step)
+
+    def add_losses(self, reading: Reading) -> None:
+        """Take in a reading that holds losses alone, which no rule can look at more closely."""
+        self._tell(reading)
+        self.history.add_losses(reading)
+
+    def add_scale(self, reading: Reading) -> None:
+        """Have a reading judged that holds a loss scale alone; it is no recorded step, so nobody else hears of it."""
+        self.history.add(reading)
+        self._ask(reading.step)
 
     def add_snapshot(self, training: Training, step: int) -> None:
         """Write the state of the training beside the records; of several processes the first one does."""
@@ -115,6 +127,17 @@ class Journal:
         for sink in tuple(self._sinks):
             self._guarded(self._sinks, sink, lambda sink=sink: sink.close(facts))
 
+    def _tell(self, entry: Entry) -> None:
+        self.account.add(entry)
+        for record in tuple(self._records):
+            self._guarded(self._records, record, lambda record=record: record.write(entry))
+        for sink in tuple(self._sinks):
+            self._guarded(self._sinks, sink, lambda sink=sink: sink.write(entry))
+
+    def _ask(self, step: int) -> None:
+        for judged in tuple(self._judges):
+            self._guarded(self._judges, judged, lambda: self._judge(step))
+
     def _judge(self, step: int) -> None:
         self._judged_step = step
         self._judgements += 1
@@ -130,13 +153,26 @@ class Journal:
     def _guarded(self, among: list[Any], one: object, act: Callable[[], None]) -> None:
         try:
             act()
-        except OSError as error:
-            among.remove(one)
-            warnings.warn(
-                f"{type(one).__name__} of the run {self.account.start.name!r} is given up: {describe(error)}. "
-                "The training goes on without it; free the place it writes to before the next run.",
-                stacklevel=4,
-            )
+        except Exception as error:  # noqa: BLE001 - whatever a report dies of, the training must not
+            name = getattr(one, "__name__", type(one).__name__)
+            is_for_now = isinstance(one, Records | Checkpoint) and _may_pass(error)
+            if not is_for_now:
+                among.remove(one)
+                told = (
+                    f"is given up: {describe(error)}. The training goes on without it; mend that before the next run."
+                )
+            elif id(one) in self._troubled:
+                return
+            else:  # a disk that is full may be emptied while the training runs
+                self._troubled.add(id(one))
+                told = f"cannot write: {describe(error)}. The training goes on, and every later entry is tried again."
+            warnings.warn(f"{name} of the run {self.account.start.name!r} {told}", stacklevel=4)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Say whether writing failed for want of room, and not for what was to be written."""
+    cause = error.__cause__ if isinstance(error, OutputError) else error
+    return isinstance(cause, OSError | RuntimeError | SafetensorError)
 
 
 def _summarise(folder: Path, facts: RunFacts) -> None:

@@ -18,8 +18,9 @@ from isometry.report.finding import Finding, Proof, Remedy
 from isometry.report.run.facts import Event
 from isometry.training.watching.sink import Entry
 
-LAYER_NUMBERS = tuple(each.name for each in fields(LayerReading) if each.name not in {"name", "kind"})
-PARAMETER_NUMBERS = tuple(each.name for each in fields(ParameterReading) if each.name != "name")
+NAMED = frozenset({"name", "kind", "is_output", "sampled"})  # what the layout line says
+LAYER_NUMBERS = tuple(each.name for each in fields(LayerReading) if each.name not in NAMED)
+PARAMETER_NUMBERS = tuple(each.name for each in fields(ParameterReading) if each.name not in NAMED)
 PLAIN = tuple(each.name for each in fields(Reading) if each.name not in {"layers", "parameters"})
 SEPARATOR = "\t"  # between the parts of a path; names of metrics and parameters may hold dots
 SPEAKING = frozenset(
@@ -32,29 +33,32 @@ class Layout:
     """The names that the columns of readings belong to.
 
     Attributes:
-        layers: Name and kind of each layer, in the order of execution.
-        parameters: Names, in the order of the model.
+        layers: Name and kind of each layer and whether it is an output, in the order of execution.
+        parameters: Name of each parameter and how many of its numbers are looked at, in the order of the model.
     """
 
-    layers: tuple[tuple[str, str], ...] = ()
-    parameters: tuple[str, ...] = ()
+    layers: tuple[tuple[str, str, bool], ...] = ()
+    parameters: tuple[tuple[str, int | None], ...] = ()
 
     @classmethod
     def of(cls, reading: Reading) -> "Layout":
         """Return the names of a reading."""
-        layers = tuple((layer.name, layer.kind) for layer in reading.layers)
-        return cls(layers, tuple(parameter.name for parameter in reading.parameters))
+        layers = tuple((layer.name, layer.kind, layer.is_output) for layer in reading.layers)
+        return cls(layers, tuple((parameter.name, parameter.sampled) for parameter in reading.parameters))
 
     @property
     def line(self) -> dict[str, Any]:
         """The line that says so."""
-        names, kinds = [name for name, _ in self.layers], [kind for _, kind in self.layers]
-        return {"kind": "layout", "layers": names, "layer_kinds": kinds, "parameters": list(self.parameters)}
+        names, kinds, outputs = ([layer[place] for layer in self.layers] for place in range(3))
+        layers = {"layers": names, "layer_kinds": kinds, "layer_is_output": outputs}
+        parameters, sampled = ([parameter[place] for parameter in self.parameters] for place in range(2))
+        return {"kind": "layout", **layers, "parameters": parameters, "parameter_sampled": sampled}
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> "Layout":
         """Return the layout of a line."""
-        return cls(tuple(zip(line["layers"], line["layer_kinds"], strict=True)), tuple(line["parameters"]))
+        layers = zip(line["layers"], line["layer_kinds"], line["layer_is_output"], strict=True)
+        return cls(tuple(layers), tuple(zip(line["parameters"], line["parameter_sampled"], strict=True)))
 
 
 def line_of(entry: Entry) -> dict[str, Any]:
@@ -160,12 +164,14 @@ def _reading(given: dict[str, Any], layout: Layout) -> Reading:
     return Reading(
         **(given | tuples),
         layers=tuple(
-            LayerReading(name=name, kind=kind, **{each: column[row] for each, column in layers.items()})
-            for row, (name, kind) in enumerate(layout.layers)
+            LayerReading(
+                name=name, kind=kind, is_output=is_output, **{each: column[row] for each, column in layers.items()}
+            )
+            for row, (name, kind, is_output) in enumerate(layout.layers)
         ),
         parameters=tuple(
-            ParameterReading(name=name, **{each: column[row] for each, column in parameters.items()})
-            for row, name in enumerate(layout.parameters)
+            ParameterReading(name=name, sampled=sampled, **{each: column[row] for each, column in parameters.items()})
+            for row, (name, sampled) in enumerate(layout.parameters)
         ),
     )
 

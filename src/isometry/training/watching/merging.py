@@ -70,6 +70,7 @@ def merge(runs: Sequence[RunFacts | None]) -> RunFacts:
         events=tuple(_events(known)),
         faults=tuple(_faults(known)),
         extremes=tuple(_extremes(known)),
+        num_unread=sum(facts.num_unread for facts in known.values()),
     )
 
 
@@ -147,6 +148,8 @@ def _layers(rows: Sequence[tuple[LayerReading, ...]]) -> tuple[LayerReading, ...
             saturated_share=_combined(each, "saturated_share", _mean),
             dead_share=_combined(each, "dead_share", min),  # a unit that lives on one process is not dead
             logit_max=_combined(each, "logit_max", max),
+            difference=_combined(each, "difference", max),  # rows are compared with those of the same process alone
+            is_output=any(layer.is_output for layer in each),
         )
         for each in alike
     )
@@ -161,6 +164,8 @@ def _parameters(rows: Sequence[tuple[ParameterReading, ...]]) -> tuple[Parameter
             weight_rms=_combined(each, "weight_rms", _root_mean_square),
             gradient_rms=_combined(each, "gradient_rms", _root_mean_square),
             update_rms=_combined(each, "update_rms", _root_mean_square),
+            trust_ratio=_combined(each, "trust_ratio", _mean),
+            sampled=each[0].sampled,
         )
         for each in alike
     )

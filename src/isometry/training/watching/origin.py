@@ -50,12 +50,17 @@ class Forward:
 
 
 class LastForwards:
-    """Holds the arguments of a step's forward passes, and the graph's nodes of their outputs, until the step ends."""
+    """Holds the arguments of a step's forward passes, and the graph's nodes of their outputs, until the step ends.
+
+    Attributes:
+        count: Forward passes of this step, those included that are not held any more.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._device = next((each.device.type for each in model.parameters()), "cpu")
         self._held = deque[Forward](maxlen=MAX_HELD)
         self._outputs = list[Any]()
+        self.count = 0
         self._handles = (
             model.register_forward_pre_hook(self._hold, with_kwargs=True),
             model.register_forward_hook(self._note_outputs),
@@ -73,12 +78,13 @@ class LastForwards:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of the model takes its hooks along, bound to a copy of this; that one holds nothing, ever."""
-        return {"_device": self._device, "_held": deque[Forward](maxlen=0), "_outputs": [], "_handles": ()}
+        return {"_device": self._device, "_held": deque[Forward](maxlen=0), "_outputs": [], "count": 0, "_handles": ()}
 
     def forget(self) -> None:
         """Let the arguments go."""
         self._held.clear()
         self._outputs.clear()
+        self.count = 0
 
     def remove(self) -> None:
         """Leave the model as it was."""
@@ -91,6 +97,7 @@ class LastForwards:
             return
         dtype = torch.get_autocast_dtype(self._device) if torch.is_autocast_enabled(self._device) else None
         self._held.append(Forward(args, kwargs, dtype))
+        self.count += 1
 
     def _note_outputs(self, model: nn.Module, _: object, output: object) -> None:
         if torch.compiler.is_compiling() or not (self._held and model.training and torch.is_grad_enabled()):
@@ -111,9 +118,31 @@ def find_cause(
         bad: Parameters whose gradient is not finite, in the order of the model.
         optimizer: The class of the optimiser, which made numbers in the weights that are not finite.
     """
+    try:
+        return _searched(model, forwards, loss=loss, bad=bad, optimizer=optimizer)
+    except Exception as error:  # noqa: BLE001 - as where there is no memory to run the model again
+        told = Phrase("the search for it failed: {error}", error=describe(error))
+        return Cause("backward" if bad else "loss", where=bad[-1] if bad else "", reason=told)
+
+
+def cause_of_earlier(model: nn.Module, optimizer: str) -> Cause:
+    """Return where a loss came from that was bad some steps ago; its batch is gone."""
+    told = Phrase("it was seen at the next recorded step, when its batch was gone")
+    return cause_in_weights(model, optimizer) or Cause("loss", reason=told)
+
+
+def cause_in_weights(model: nn.Module, optimizer: str) -> Cause | None:
+    """Return the update as the cause if a parameter holds numbers that are not finite; None if all are well."""
     broken = next((name for name, each in model.named_parameters() if not are_finite([each])), None)
+    return None if broken is None else Cause("update", optimizer, broken)
+
+
+def _searched(
+    model: nn.Module, forwards: LastForwards, *, loss: Tensor | float | None, bad: Sequence[str], optimizer: str
+) -> Cause:
+    broken = cause_in_weights(model, optimizer)
     if broken is not None:
-        return Cause("update", optimizer, broken)
+        return broken
     is_lost = loss is not None and not loss_is_finite(loss)
     if _is_run_together(model):
         told = Phrase("the processes run this model together, so it is not run again")
@@ -174,7 +203,7 @@ def _outputs_as_loss(model: nn.Module, batch: Any) -> Tensor:
 
 def _in_loss(loss: Tensor | float | None, outputs: Sequence[Any], reason: str) -> Cause:
     """Name the function between the outputs of the model and the loss that can leave the numbers."""
-    if not isinstance(loss, Tensor) or loss.grad_fn is None:
+    if not isinstance(loss, Tensor) or loss.grad_fn is None or not outputs:
         return Cause(
             "loss", reason=reason or Phrase("the model's outputs are finite, and the loss came without its graph")
         )

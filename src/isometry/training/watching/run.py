@@ -3,8 +3,8 @@
 import math
 import time
 import warnings
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Literal, Self, SupportsFloat, final
 
@@ -19,16 +19,20 @@ from isometry.training.stopping.best import BestWeights
 from isometry.training.stopping.metrics import number_of
 from isometry.training.stopping.rule import Decision, StoppingRule
 from isometry.training.watching.buffers import Buffers
-from isometry.training.watching.faults import GradientGuard, loss_is_finite
+from isometry.training.watching.current import CurrentStep
+from isometry.training.watching.faults import GradientGuard, are_finite, loss_is_finite
 from isometry.training.watching.journal import Journal
 from isometry.training.watching.keeper import Keeper
-from isometry.training.watching.messages import error_of
-from isometry.training.watching.origin import LastForwards, find_cause
+from isometry.training.watching.measuring import SafeMeter, losses_alone
+from isometry.training.watching.messages import ORDER, error_of
+from isometry.training.watching.origin import LastForwards, cause_in_weights, cause_of_earlier, find_cause
 from isometry.training.watching.ranks import Ranks
+from isometry.training.watching.scaling import ScalerEar
 from isometry.training.watching.snapshot import Training
 from isometry.training.watching.stepping import StepHooks
 
 OnNan = Literal["stop", "skip", "rollback"]
+STALLED_STEPS = 32  # that a gradient scaler left out, after each of which its scale is looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,31 +54,12 @@ class RunSettings:
     stopping: StoppingRule | None
 
 
-@dataclass(slots=True)
-class _Open:
-    """What has happened in the step that is being made.
-
-    Attributes:
-        is_recorded: Whether it is to be measured.
-        parts: Losses of this step's micro-batches.
-        bad: Parameters whose gradient is not finite.
-        is_updated: Whether the optimiser has made its step.
-        is_measured: Whether the meter has seen the gradients.
-    """
-
-    is_recorded: bool = False
-    parts: list[Tensor] = field(default_factory=list[Tensor])
-    bad: tuple[str, ...] = ()
-    is_updated: bool = False
-    is_measured: bool = False
-
-
 @final
 class Run:
     """A watched training; made by `isometry.watch` and used as a context, once.
 
     Attributes:
-        steps: The optimiser's steps that were made, counts.
+        steps: The optimiser's steps, those included whose update was not made since a gradient was not finite; counts.
         should_stop: Whether the stopping rule says so.
         best_weights: Those of the best evaluation, which come back at the end; None without a rule.
     """
@@ -87,17 +72,20 @@ class Run:
         self._journal = journal
         self._settings = settings
         self._ranks = ranks
-        self._meter = Meter(training.model, training.optimizer)
+        self._meter = SafeMeter(Meter(training.model, training.optimizer))
+        self._ear = ScalerEar(training.scaler, training.optimizer)
+        self._left_out = 0  # steps in a row, by the scaler
         is_kept = settings.on_nan == "rollback"
         self._keeper = Keeper(training, journal, every=settings.snapshot_every, in_memory=is_kept)
         self._guard = GradientGuard(training.model, training.optimizer, ranks=ranks)
         self._forwards: LastForwards | None = None
         self._buffers: Buffers | None = None
         self._stack = ExitStack()
-        self._open = _Open()
+        self._open = CurrentStep()
         self._losses: list[Tensor] = []  # of the steps since the last reading, on their device
         self._num_settled = 0  # of these: looked at after a fault
         self._last_read: int | None = None
+        self._last_heard = 0  # the step of the last of these losses
         self._faults_in_a_row = 0
         self._calls = 0
         self._started: float | None = None
@@ -138,17 +126,20 @@ class Run:
             RunError: If the run is not entered, or the loss is no scalar.
         """
         self._require_running()
+        self._open.hear(self._scalar(loss))
         self._calls += 1
-        self._open.parts.append(self._scalar(loss))
         if not self._open.is_updated:
-            if len(self._open.parts) == 1:
+            if self._ear.has_left_out():
+                self._leave_out()
+            elif self._open.count == 1:
                 self._meter.first_backward()
             return
-        count = len(self._open.parts)
-        self._losses.append(self._open.parts[0] if count == 1 else torch.stack(self._open.parts).mean())
+        count = self._open.count
+        self._losses.append(self._open.mean())
+        self._last_heard = self.steps
         reading = self._read(count) if self._open.is_measured else None
         if self._open.bad or not self._losses_are_well(reading):
-            self._settle(loss)
+            self._settle(loss, step=self._step_of_bad_loss(reading))
         else:
             self._go_on()
         self._begin_next()
@@ -194,6 +185,9 @@ class Run:
         account.steps, account.seconds = self.steps, self._seconds()
         try:
             self._stack.close()
+            self._write_losses()
+            if error is None:
+                self._look_at_the_end()
         finally:
             self._journal.close()
         if error is None:
@@ -201,8 +195,11 @@ class Run:
 
     def _gradients_are_well(self) -> bool:
         if self._open.is_updated and self._open.bad:  # nobody called run.step since
-            self._settle(None)
+            self._settle(None, step=self.steps)
             self._begin_next()
+        is_first = self.steps == self._journal.account.start.step
+        if is_first and self._forwards is not None and 0 < self._forwards.count == self._open.count:
+            raise RunError(ORDER)
         if self._open.is_recorded and not self._open.is_measured:
             self._open.is_measured = True
             self._meter.before_update()
@@ -212,6 +209,9 @@ class Run:
         return not self._open.bad
 
     def _updated(self) -> None:
+        if self._guard.is_left_out:  # by a scaler, from inside of the optimiser
+            return
+        self._left_out = 0
         if self._open.is_measured and not self._open.is_updated:
             self._meter.after_update()
         self._open.is_updated = True
@@ -231,6 +231,31 @@ class Run:
         self._journal.add(reading)
         return reading
 
+    def _leave_out(self) -> None:
+        """Forget the step that the gradient scaler left out, its losses and passes too, and begin it again.
+
+        Its scale is judged after many in a row: a scaler that skips every step leaves no reading.
+        """
+        self._meter.abandon()
+        self._open.is_measured = False
+        self._begin_next()
+        self._left_out += 1
+        scale = getattr(self._training.scaler, "_scale", None)
+        if isinstance(scale, Tensor) and self._left_out % STALLED_STEPS == 0:
+            reading = Reading(
+                step=self.steps, seconds=self._seconds(), losses=(), learning_rates=(), loss_scale=scale.item()
+            )
+            self._journal.add_scale(reading)
+
+    def _write_losses(self) -> None:
+        """Record the losses since the last recorded step, where no further one will come."""
+        if not self._losses or self._last_heard == self._last_read:
+            return
+        with suppress(RuntimeError):  # a broken device gives no number out; the error that is on its way says so
+            reading = losses_alone(self._losses, step=self._last_heard, seconds=self._seconds())
+            self._last_read = self._last_heard
+            self._journal.add_losses(reading)
+
     def _losses_are_well(self, reading: Reading | None) -> bool:
         """Look at the losses where that costs no wait: on the processor, and where they were brought to the host."""
         if reading is not None:
@@ -238,6 +263,14 @@ class Run:
             return self._agreed(is_well=is_well)
         is_alone = self._ranks.num_ranks == 1
         return not (is_alone and self._device.type == "cpu") or loss_is_finite(self._losses[-1])
+
+    def _step_of_bad_loss(self, reading: Reading | None) -> int:
+        """Return the step of the first loss that is not finite, which may have come before the one that is over."""
+        if reading is None or self._open.bad:
+            return self.steps
+        losses = reading.losses
+        bad = (place for place in range(self._num_settled, len(losses)) if not math.isfinite(losses[place]))
+        return self.steps - (len(losses) - 1 - next(bad, len(losses) - 1))
 
     def _go_on(self) -> None:
         """Count a step that went well, and keep its state if that is due."""
@@ -247,27 +280,46 @@ class Run:
                 self._buffers.look()
             self._buffers.keep()
         if self._keeper.is_due(self.steps):
-            is_well = loss_is_finite(self._losses[-1]) and self._keeper.is_well()
+            is_well = are_finite(self._losses[self._num_settled :]) and self._keeper.is_well()
             if self._agreed(is_well=is_well):
                 self._keeper.take(self.steps)
 
-    def _settle(self, loss: Tensor | float | None) -> None:
-        """Find out what went wrong in a step, and do what was asked for."""
+    def _settle(self, loss: Tensor | float | None, *, step: int) -> None:
+        """Find out what went wrong in a step, this one or one before, and do what was asked for."""
         assert self._forwards is not None
         bad, settings = self._open.bad, self._settings
         if self._buffers is not None:  # a batch norm has averaged what was not finite
             self._buffers.restore()
-        optimizer = type(self._training.optimizer).__name__
-        cause = find_cause(self._training.model, self._forwards, loss=loss, bad=bad, optimizer=optimizer)
+        model, optimizer = self._training.model, type(self._training.optimizer).__name__
+        if step < self.steps:
+            cause = cause_of_earlier(model, optimizer)
+        else:
+            cause = find_cause(model, self._forwards, loss=loss, bad=bad, optimizer=optimizer)
         self._faults_in_a_row += 1
         in_a_row = self._keeper.returns + 1 if settings.on_nan == "rollback" else self._faults_in_a_row
         action = settings.on_nan if in_a_row <= settings.max_faults else "stop"
         restored = self._keeper.go_back(self.steps) if action == "rollback" else None
-        fault = Fault(step=self.steps, action=action, restored=restored, rank=self._ranks.rank, **asdict(cause))
+        fault = Fault(step=step, action=action, restored=restored, rank=self._ranks.rank, **asdict(cause))
         self._num_settled = len(self._losses)
+        if action == "stop":
+            self._write_losses()
         self._journal.add(fault)
         if action == "stop":
             raise error_of(fault, is_left_out=bool(bad), in_a_row=in_a_row, on_nan=settings.on_nan)
+
+    def _look_at_the_end(self) -> None:
+        """Say so if the last update made weights that are not finite; no later step could have met them."""
+        cause = cause_in_weights(self._training.model, type(self._training.optimizer).__name__)
+        if cause is None or self.steps == self._journal.account.start.step:
+            return
+        can_return = self._settings.on_nan == "rollback" and self._ranks.num_ranks == 1
+        restored = self._keeper.go_back(self.steps) if can_return else None
+        action = "stop" if restored is None else "rollback"
+        fault = Fault(step=self.steps, action=action, restored=restored, rank=self._ranks.rank, **asdict(cause))
+        self._journal.add(fault)
+        if restored is None:
+            error = error_of(fault, is_left_out=False, in_a_row=1, on_nan="stop")
+            self._journal.account.state, self._journal.account.reason = "failed", str(error)
 
     def _begin_next(self) -> None:
         """Forget the step that is over, and open the meter for one that is to be measured."""
@@ -275,9 +327,10 @@ class Run:
             self._losses, self._num_settled = [], 0
         if self._forwards is not None:
             self._forwards.forget()
+        self._ear.begin()
         step, every = self.steps + 1, self._settings.every
         is_due = self._last_read is None or step % every == 0 or step - self._last_read >= every
-        self._open = _Open(is_recorded=is_due)
+        self._open = CurrentStep(is_recorded=is_due)
         if is_due:
             self._meter.open()
 
@@ -318,6 +371,13 @@ class Run:
             warnings.warn(
                 f"the optimiser made {self.steps} steps, but run.step(loss) was never called, so nothing was recorded. "
                 "Call it once after each optimizer.step().",
+                stacklevel=3,
+            )
+        elif self._calls and self.steps == self._journal.account.start.step:
+            warnings.warn(
+                f"run.step(loss) was called {self._calls} times, but the optimiser made no step, so nothing was "
+                "recorded. Either optimizer.step() is missing, or it is another optimiser's than the one that was "
+                "given, or a gradient scaler skipped every step. Call it before run.step(loss).",
                 stacklevel=3,
             )
         elif self._settings.stopping is not None and not self.history.evaluations:

@@ -13,7 +13,7 @@ class Sink(Protocol):
     """Takes a run in as it happens; called in the training's own thread, so it must be quick.
 
     A sink with an attribute `is_view` that is true shows events and faults to people itself; the run then prints none.
-    An OSError from a sink ends the sink with one warning and leaves the training alone.
+    A sink that raises an error after its start is given up with one warning, and the training goes on.
     """
 
     def start(self, facts: RunFacts) -> None:

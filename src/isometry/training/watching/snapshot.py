@@ -65,12 +65,18 @@ class Snapshot:
         self._random: RandomState | None = None
         self.step = 0
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether there is a state to go back to."""
+        return self._optimizer is not None
+
     def take(self, step: int) -> None:
-        """Copy everything as it is after a step."""
+        """Copy everything as it is after a step; where that fails, what was kept before stays whole."""
+        optimizer = OptimizerState.of(self._training.optimizer)
+        states = {name: copied(each.state_dict()) for name, each in self._training.stateful.items()}
+        random_state = RandomState.now(self._training.model)
         self._weights.keep()
-        self._optimizer = OptimizerState.of(self._training.optimizer)
-        self._states = {name: copied(each.state_dict()) for name, each in self._training.stateful.items()}
-        self._random = RandomState.now(self._training.model)
+        self._optimizer, self._states, self._random = optimizer, states, random_state
         self.step = step
 
     def restore(self) -> None:

@@ -9,10 +9,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from isometry._errors import RunError
 from isometry.training.stopping.rule import StoppingRule
 from isometry.training.watching.account import Start
 from isometry.training.watching.announce import Announcer
-from isometry.training.watching.fit import fitting, optimizer_in_words, refuse_settings
+from isometry.training.watching.fit import (
+    fitting,
+    optimizer_in_words,
+    refuse_numbers,
+    refuse_settings,
+    warn_of_a_lost_schedule,
+)
 from isometry.training.watching.journal import Journal
 from isometry.training.watching.ranks import Ranks
 from isometry.training.watching.run import OnNan, Run, RunSettings
@@ -81,7 +88,8 @@ def watch(
         >>> run.facts().state, run.steps
         ('finished', 3)
     """
-    places = (to,) if isinstance(to, str | os.PathLike | Sink) else tuple(to)
+    places = _places(to)
+    refuse_numbers(first_step=first_step, baseline=baseline, places=places)
     folders = [Path(place) for place in places if isinstance(place, str | os.PathLike)]
     sinks = [place for place in places if not isinstance(place, str | os.PathLike)]
     settings = RunSettings(
@@ -89,7 +97,8 @@ def watch(
     )
     training = fitting(Training(model, optimizer, scheduler, scaler))
     refuse_settings(settings, sinks)
-    ranks = Ranks.here()
+    warn_of_a_lost_schedule(training, on_nan)
+    ranks = Ranks.here(model)
     start = Start(
         name=name or (folders[0].resolve().name if folders else type(unwrapped(model)).__name__),
         model=type(unwrapped(model)).__name__,
@@ -107,6 +116,15 @@ def watch(
     return Run(
         training, Journal(start, folders=folders, sinks=sinks, baseline=baseline), settings=settings, ranks=ranks
     )
+
+
+def _places(to: Place | Iterable[Place]) -> tuple[Place, ...]:
+    if isinstance(to, str | os.PathLike | Sink):
+        return (to,)
+    try:
+        return tuple(to)
+    except TypeError as error:
+        raise RunError(f"to is {to!r}, and folders or sinks are needed. Give to=['runs/one'].") from error
 
 
 def _versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What the tests of LightningWatch train; imported by their fixture, since Lightning takes seconds to import."""
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from isometry import EarlyStopping
 from isometry.training import LightningWatch
 
 __all__ = ["Alternating", "Classifier", "LightningWatch", "loader", "trainer"]
@@ -75,3 +77,14 @@ def trainer(folder: Path, **settings: Any) -> Trainer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on this machine
         return Trainer(**(quiet | plain | settings))
+
+
+def fit_on_two_processes(folder: Path) -> None:
+    """Validate on data that differ from process to process, under metrics that nobody synchronises."""
+    watch = LightningWatch(every=2, to=[folder / "run"], stopping=EarlyStopping("val/loss", patience=1))
+    two = trainer(folder, max_epochs=9, devices=2, strategy="ddp_spawn", callbacks=[watch])
+    two.fit(Classifier(rate=5.0), loader(), loader(num_rows=16))
+
+
+if __name__ == "__main__":
+    fit_on_two_processes(Path(sys.argv[1]))

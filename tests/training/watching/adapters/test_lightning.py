@@ -3,6 +3,8 @@
 import importlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,9 @@ import torch
 from torch import Tensor
 
 import isometry
-from isometry import IsometryError
+from isometry import EarlyStopping, IsometryError
 from isometry._errors import NonFiniteError, RunError
 from isometry.training import read_run
-from isometry.training.stopping.early import EarlyStopping
 
 pytestmark = [
     pytest.mark.slow,  # Lightning takes seconds to import
@@ -289,3 +290,21 @@ def test_a_metric_that_nobody_logs_is_an_error_with_the_names_there_are(parts: A
 
     with pytest.raises(IsometryError, match="val/loss"):
         fitted(parts, tmp_path, max_epochs=1, watch=watch)
+
+
+def test_two_processes_stop_together_though_their_metrics_differ(parts: Any, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", parts.__name__, str(tmp_path)],
+        cwd=Path(__file__).parents[4],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    one, other = (read_run(tmp_path / "run", rank=rank) for rank in range(2))
+
+    assert one.state == other.state == "stopped"
+    assert one.evaluations == other.evaluations
+    assert one.steps == other.steps < 27

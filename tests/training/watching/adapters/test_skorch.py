@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from isometry import EarlyStopping
 from isometry.training import read_run
-from isometry.training.stopping.early import EarlyStopping
 
 pytestmark = pytest.mark.slow  # skorch takes seconds to import
 
@@ -134,7 +134,8 @@ def test_an_error_is_told_by_the_next_fit(skorch: Any, tmp_path: Path) -> None:
         net.partial_fit(inputs[:, :4], targets)
     state = net.callbacks_[-2][1].session_.run
 
-    net.fit(inputs, targets)
+    with pytest.warns(UserWarning, match="checkpoint of an earlier run"):
+        net.fit(inputs, targets)
 
     assert state is not None
     assert read_run(tmp_path / "run").state == "finished"

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from isometry import IsometryError
+from isometry import EarlyStopping, IsometryError
 from isometry.training import read_run
-from isometry.training.stopping.early import EarlyStopping
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
 

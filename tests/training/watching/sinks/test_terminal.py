@@ -1,11 +1,14 @@
 import io
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from isometry._errors import UnknownNameError
 from isometry.report.run.facts import Event
+from isometry.training.watching.sinks import terminal
 from isometry.training.watching.sinks.terminal import Terminal
 from tests.report.run.cases import BACK, DYING, blank, run, troubled
 
@@ -44,6 +47,18 @@ def test_it_is_drawn_seldom_however_often_it_is_written() -> None:
     sink.close(facts)
 
     assert 1 <= shown(console).count("running") <= 100
+
+
+def test_drawing_takes_no_more_than_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: 0.1 * next(ticks)))  # a view takes 0.1 s
+    console, facts = screen(is_terminal=True), run(steps=1000, every=1, depth=3)
+    sink = Terminal(console=console)
+    sink.start(blank())
+    for entry in facts.readings:
+        sink.write(entry)
+
+    assert 10 <= shown(console).count("running") <= 30
 
 
 def test_elsewhere_it_prints_plain_lines_for_what_is_worth_one() -> None:

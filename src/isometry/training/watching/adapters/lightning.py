@@ -77,10 +77,9 @@ class LightningWatch(Callback):
             self._session.best_weights.load_state_dict(self._saved_weights)
         self._saved_weights = None
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *ended: Any, **named: Any) -> None:
         """Hand the batch's loss on; `trainer.min_epochs` cannot keep a broken training going."""
+        outputs = ended[0] if ended else named["outputs"]
         fault = self._session.fault
         if fault is not None:
             raise fault
@@ -108,9 +107,11 @@ class LightningWatch(Callback):
     def _evaluate(self, trainer: Trainer) -> None:
         batches = trainer.num_training_batches
         done = trainer.fit_loop.epoch_loop.batch_progress.current.ready / batches if math.isfinite(batches) else 1.0
-        self._session.evaluate(trainer.callback_metrics, trainer.current_epoch + done)
-        should_stop = trainer.strategy.reduce_boolean_decision(self._session.should_stop, all=False)
-        trainer.should_stop = trainer.should_stop or should_stop  # metrics may differ from process to process
+        metrics: dict[str, Any] = dict(sorted(trainer.callback_metrics.items()))
+        if trainer.world_size > 1:  # the same for all processes, so that they stop, and keep the best, together
+            metrics = {name: trainer.strategy.reduce(value, reduce_op="mean") for name, value in metrics.items()}
+        self._session.evaluate(metrics, trainer.current_epoch + done)
+        trainer.should_stop = trainer.should_stop or self._session.should_stop
 
 
 def _chosen(trainer: Trainer, number: int | None) -> torch.optim.Optimizer:

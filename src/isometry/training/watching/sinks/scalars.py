@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from isometry.probes.running.readings import Evaluation, LayerReading, ParameterReading, Reading
 
-NAMED_APART = frozenset({"name", "kind"})
+NAMED_APART = frozenset({"name", "kind", "is_output", "sampled"})
 
 
 def scalars_of(reading: Reading) -> dict[str, float]:
