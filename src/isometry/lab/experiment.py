@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from isometry._phrases import Phrase
 from isometry._registry import Registry
+from isometry.anatomy.task import Task
 from isometry.lab.figure import Figure
 
 Settings = TypeVar("Settings")
@@ -63,4 +64,24 @@ class Experiment(Generic[Settings]):
     source: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnTask(Generic[Settings]):
+    """An experiment as it runs on somebody's own model, under the name of the experiment that it belongs to.
+
+    Attributes:
+        question: What it answers about the model, in one sentence.
+        settings: A frozen dataclass of numbers and strings.
+        measure: From settings, task, seed and progress to what was measured; the task is left as it was.
+        judge: From settings and what each seed measured to what a sound model would show.
+        draw: Likewise to the pictures, the one to show first first.
+    """
+
+    question: Phrase
+    settings: Settings
+    measure: Callable[[Settings, Task, int, Progress], Measured]
+    judge: Callable[[Settings, Sequence[Measured]], tuple[Claim, ...]]
+    draw: Callable[[Settings, Sequence[Measured]], tuple[Figure, ...]]
+
+
 EXPERIMENTS = Registry[Experiment[Any]]("experiment")
+ON_TASK = Registry[OnTask[Any]]("experiment on a model of one's own")
