@@ -9,6 +9,7 @@ IsometryError
 │   └── RefusedError   (RuntimeError)  for a reason that one of the rules names
 ├── PlanError          (ValueError)    a plan that does not fit the model
 ├── SettingsError      (ValueError)    a rule or threshold that is set to what it cannot be
+├── LabError           (RuntimeError)  an experiment or a sweep that cannot be run or read
 ├── OutputError        (OSError)       a file that cannot be written
 ├── RunError           (ValueError)    a watched run that is set up or used as it cannot be meant, or is no run
 ├── NonFiniteError     (ArithmeticError)  a training that came to a NaN or an infinity
@@ -88,6 +89,10 @@ class PlanError(IsometryError, ValueError):
 
 class SettingsError(IsometryError, ValueError):
     """A setting in pyproject.toml, on the command line or in a Settings that cannot be meant."""
+
+
+class LabError(IsometryError, RuntimeError):
+    """An experiment, a trial or a sweep that cannot be run or read."""
 
 
 class OutputError(IsometryError, OSError):

@@ -7,6 +7,7 @@ from isometry.cli.check import check
 from isometry.cli.explain import explain
 from isometry.cli.fix import demo, fix
 from isometry.cli.init import init
+from isometry.cli.lab import app as lab
 from isometry.cli.watch import watch
 
 app = typer.Typer(
@@ -17,3 +18,4 @@ app = typer.Typer(
 )
 for command in (check, fix, init, audit, explain, watch, demo):
     app.command()(command)
+app.add_typer(lab, name="lab")

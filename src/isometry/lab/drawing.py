@@ -1,0 +1,114 @@
+"""Draws the lab's pictures with matplotlib: as PNG for people, as SVG for pages."""
+
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isometry._errors import MissingExtraError
+from isometry._files import write_atomically
+from isometry.lab.figure import Figure, Map, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+# Colours that people with any kind of colour vision tell apart (Okabe and Ito 2008), and dashes besides.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+DASHES = ("-", "--", "-.", ":")
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "isometry",
+    "legend.frameon": False,
+}
+SIZE = (6.4, 4.0)  # inches
+DOTS = 160  # per inch
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Draw a picture into a file.
+
+    Args:
+        figure: The picture.
+        path: The file to write.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+        OutputError: If it cannot be written.
+    """
+    canvas = drawn(figure)
+    write_atomically(path, lambda place: canvas.savefig(place, format="png", dpi=DOTS))
+
+
+def as_svg(figure: Figure) -> str:
+    """Return a picture as an `svg` element, the same bytes for the same picture.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    stream = io.StringIO()
+    import matplotlib as mpl  # noqa: PLC0415 - an extra, and drawn() says how to install it
+
+    with mpl.rc_context(STYLE):
+        drawn(figure).savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def drawn(figure: Figure) -> "Canvas":
+    """Return a picture as a figure of matplotlib; no window is opened and no state of it is touched.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to import
+        from matplotlib.figure import Figure as Canvas  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError as error:
+        raise MissingExtraError("pictures need matplotlib. Install it: pip install 'isometry[plots]'.") from error
+    with mpl.rc_context(STYLE):
+        canvas = Canvas(figsize=SIZE, layout="constrained")
+        axes = canvas.add_subplot()
+        if figure.map is not None:
+            _draw_map(canvas, axes, figure.map)
+        _draw_series(axes, figure)
+        for place, word in figure.x_marks:
+            axes.axvline(place, color="0.4", linewidth=0.9, linestyle=":")
+            axes.annotate(word, (place, 1.0), xycoords=("data", "axes fraction"), fontsize=8, ha="center", va="bottom")
+        axes.set_title(figure.title, loc="left", fontsize=11, pad=14 if figure.x_marks else 6)
+        axes.set(xlabel=figure.x_axis, ylabel=figure.y_axis, xscale=figure.x_scale, yscale=figure.y_scale)
+        handles, labels = axes.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True))
+        if len(named) > 1 or figure.map is not None:
+            axes.legend(named.values(), named.keys(), fontsize=8)
+    return canvas
+
+
+def _draw_series(axes: "Axes", figure: Figure) -> None:
+    looks: dict[str, int] = {}
+    for series in figure.series:
+        number = looks.setdefault(series.name, len(looks))
+        colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+        _draw(axes, series, {"color": colour, "label": series.name, "linestyle": dash})
+
+
+def _draw(axes: "Axes", series: Series, look: Mapping[str, Any]) -> None:
+    x, y = list(series.x), list(series.y)
+    if series.mark == "band":
+        axes.fill_between(x, y, list(series.upper), alpha=0.2, linewidth=0, color=look["color"], label=series.name)
+    elif series.mark == "points":
+        axes.plot(x, y, "o", markersize=3.5, color=look["color"], label=series.name)
+    else:
+        axes.plot(x, y, linewidth=1.4, **look)
+
+
+def _draw_map(canvas: "Canvas", axes: "Axes", plane: Map) -> None:
+    finite = [[value if math.isfinite(value) else math.nan for value in row] for row in plane.values]
+    mesh = axes.pcolormesh(plane.x, plane.y, finite, shading="nearest", cmap="viridis", rasterized=True)
+    canvas.colorbar(mesh, ax=axes, label=plane.unit)

@@ -1,0 +1,164 @@
+"""Where trials run: here and now, in processes of this machine, or as tasks of a Ray cluster.
+
+All three are executors of `concurrent.futures`: `submit(function, *arguments)` returns a Future. Any other executor of
+that kind, of Dask or loky say, does as well.
+"""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+from isometry._errors import LabError, MissingExtraError
+
+PLACES = ("serial", "local", "ray")
+MAX_RETRIES = 3  # of a Ray task whose worker died; errors of the trial itself are recorded, not tried again
+
+
+class SerialExecutor(Executor):
+    """Runs each call at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Make the call and return its outcome as a future that is done."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - the future carries it
+            future.set_exception(error)
+        return future
+
+
+class ProcessExecutor(Executor):
+    """Runs calls in processes of this machine, each of which lives on, takes nothing over and uses one thread.
+
+    Where a process dies, the call that it was at ends with BrokenProcessPool, and no other call with it.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        """Start no process yet.
+
+        Args:
+            workers: Processes, counts; as many as this process may use processors without it.
+        """
+        self._threads = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
+        self._own = threading.local()
+        self._pools: set[ProcessPoolExecutor] = set()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Make the call in the next process that is free."""
+        return self._threads.submit(self._call, fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - Executor's
+        """End the processes when their calls have ended."""
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+        for pool in tuple(self._pools):
+            pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def _call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Make a call in the one process of this thread."""
+        pool = getattr(self._own, "pool", None)
+        if pool is None:
+            pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+            self._own.pool = pool
+            self._pools.add(pool)
+        try:
+            return pool.submit(fn, *args, **kwargs).result()
+        except BrokenProcessPool:
+            self._own.pool = None
+            self._pools.discard(pool)
+            raise
+
+
+class RayExecutor(Executor):
+    """Runs each call as a task of a Ray cluster; a task whose worker dies is run again elsewhere."""
+
+    def __init__(self, address: str | None = None) -> None:
+        """Join a cluster, or start one on this machine.
+
+        Args:
+            address: HOST:PORT of a cluster, or `auto`; without it one is started and ended here.
+
+        Raises:
+            MissingExtraError: If Ray is not installed.
+            LabError: If no cluster answers at the address.
+        """
+        try:
+            import ray  # noqa: PLC0415 - an extra, and slow to import
+        except ImportError as error:
+            raise MissingExtraError("trials on Ray need Ray. Install it: pip install 'isometry[ray]'.") from error
+        self._ray = ray
+        self._is_own = not ray.is_initialized()
+        if self._is_own:
+            try:
+                ray.init(address=address, log_to_driver=False, configure_logging=False, include_dashboard=False)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise LabError(
+                    f"no Ray cluster answers at {address!r} ({error}). Start one with `ray start --head`, or leave the "
+                    "address out."
+                ) from error
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Hand the call to the cluster."""
+        remote = self._ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(fn)
+        return remote.remote(*args, **kwargs).future()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - Executor's
+        """Leave the cluster, and end it if it was started here."""
+        if self._is_own:
+            self._ray.shutdown()
+
+
+@contextmanager
+def executor_on(place: str, *, workers: int | None = None, address: str | None = None) -> Generator[Executor]:
+    """Make the executor of a place, and close it after the block.
+
+    Args:
+        place: `serial`, `local` or `ray`.
+        workers: Processes of `local`, counts; as many as this process may use processors without it.
+        address: Of a Ray cluster.
+
+    Yields:
+        The executor.
+
+    Raises:
+        LabError: If the place is unknown, or an address is given for another place than Ray.
+        MissingExtraError: If Ray is not installed.
+    """
+    if place not in PLACES:
+        raise LabError(f"trials cannot run on {place!r}. Choose one of: {', '.join(PLACES)}.")
+    if address is not None and place != "ray":
+        raise LabError(f"--address names a Ray cluster, and trials run on {place!r}. Give --on ray as well.")
+    match place:
+        case "serial":
+            executor: Executor = SerialExecutor()
+        case "local":
+            executor = ProcessExecutor(workers)
+        case _:
+            executor = RayExecutor(address)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    executor.shutdown()
+
+
+def _begin() -> None:
+    """Set a new process up: one thread for tensors, and an end when the process that started it has died."""
+    import torch  # noqa: PLC0415 - in the new process
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker has a parent"
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)

@@ -1,0 +1,25 @@
+"""What a worker does with a trial: call it, and record what came of it."""
+
+import traceback
+from pathlib import Path
+
+from isometry.lab.engine.records import Folder
+from isometry.lab.engine.trial import Trial
+
+
+def perform(trial: Trial, root: Path) -> str:
+    """Make a trial's call and record it; a call that raises is recorded too, and ends nothing else.
+
+    Args:
+        trial: The trial.
+        root: The folder of all trials.
+
+    Returns:
+        The trial's id.
+    """
+    folder = Folder(root, trial)
+    try:
+        folder.finish(trial.call(folder.progress))
+    except Exception:  # noqa: BLE001 - whatever a trial raises is its result
+        folder.fail(traceback.format_exc())
+    return trial.id

@@ -1,0 +1,1 @@
+"""The experiments: a file each, which enters it into the table."""

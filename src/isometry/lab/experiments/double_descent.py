@@ -1,0 +1,160 @@
+"""The test error of random features has its peak where they are as many as the examples, and falls again after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from isometry._phrases import Phrase
+from isometry.lab.digits import CLASSES, NUM_TEST, mnist_5k, with_wrong_labels
+from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
+from isometry.lab.figure import Figure, Series
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubleDescentSettings:
+    """Settings.
+
+    Attributes:
+        num_train: Images, counts.
+        num_features: Random ReLU features, each count a model.
+        noise: Share of wrong labels, each a curve.
+    """
+
+    num_train: int = 1000
+    num_features: tuple[int, ...] = (50, 100, 200, 400, 600, 800, 950, 1000, 1050, 1200, 1500, 2000, 4000, 8000)
+    noise: tuple[float, ...] = (0.0, 0.2)
+
+
+def measure(settings: DoubleDescentSettings, seed: int, progress: Progress) -> Measured:
+    """Fit least squares of minimum norm on random features of growing number."""
+    digits = mnist_5k()
+    train, test = digits[: settings.num_train], digits[-NUM_TEST:]
+    generator = torch.Generator().manual_seed(seed)
+    most = max(settings.num_features)
+    directions = torch.randn(train.images.shape[1], most, generator=generator, dtype=torch.float64)
+    scale = train.images.shape[1] ** -0.5
+    features = [(each.images.double() @ directions * scale).relu() for each in (train, test)]
+    targets = [_one_hot(with_wrong_labels(train.labels, share, seed=seed).labels) for share in settings.noise]
+    train_error: list[list[float]] = []
+    test_error: list[list[float]] = []
+    for number, count in enumerate(settings.num_features):
+        fitted = _least_squares(features[0][:, :count], torch.cat(targets, 1)).split(CLASSES, 1)
+        train_error.append(
+            [_error(features[0][:, :count] @ each, goal.argmax(1)) for each, goal in zip(fitted, targets, strict=True)]
+        )
+        test_error.append([_error(features[1][:, :count] @ each, test.labels) for each in fitted])
+        progress((number + 1) / len(settings.num_features))
+    return {"train_error": train_error, "test_error": test_error}
+
+
+def judge(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    """Find the peak of each curve, and hold its two sides against it."""
+    claims: list[Claim] = []
+    for place, noise in enumerate(settings.noise):
+        curve = _mean_curve(measured, "test_error", place)
+        peak = max(range(len(curve)), key=curve.__getitem__)
+        before = min(curve[: peak + 1])
+        claims += [
+            Claim(
+                text=Phrase("with {noise:.0%} wrong labels the error peaks where features equal images", noise=noise),
+                measured=settings.num_features[peak] / settings.num_train,
+                low=0.9,
+                high=1.1,
+            ),
+            Claim(
+                text=Phrase("with {noise:.0%} wrong labels it falls again by more than half", noise=noise),
+                measured=curve[-1] / curve[peak],
+                high=0.5,
+            ),
+        ]
+        if noise == 0:
+            claims.append(
+                Claim(
+                    text=Phrase("with true labels the second descent ends below the first"),
+                    measured=curve[-1] / before,
+                    high=0.75,
+                )
+            )
+    return tuple(claims)
+
+
+def draw(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
+    """Draw test and training error over the number of features."""
+    curves = [
+        Series(
+            name=f"{kind}, {noise:.0%} wrong labels",
+            x=settings.num_features,
+            y=[100 * value for value in _mean_curve(measured, key, place)],
+        )
+        for key, kind in (("test_error", "test"), ("train_error", "training"))
+        for place, noise in enumerate(settings.noise)
+    ]
+    return (
+        Figure(
+            key="test-error",
+            title="Error of least squares on random features",
+            x_axis="features",
+            y_axis="error, %",
+            x_scale="log",
+            series=tuple(curves),
+            x_marks=((settings.num_train, "features = images"),),
+        ),
+    )
+
+
+def _mean_curve(measured: Sequence[Measured], key: str, place: int) -> list[float]:
+    return [fmean(values) for values in zip(*([row[place] for row in each[key]] for each in measured), strict=True)]
+
+
+def _least_squares(features: Tensor, targets: Tensor) -> Tensor:
+    """Return the solution of least norm."""
+    return torch.linalg.lstsq(features, targets, driver="gelsd").solution
+
+
+def _one_hot(labels: Tensor) -> Tensor:
+    return torch.nn.functional.one_hot(labels, CLASSES).double()
+
+
+def _error(outputs: Tensor, labels: Tensor) -> float:
+    return (outputs.argmax(1) != labels).double().mean().item()
+
+
+EXPERIMENTS.add("double-descent")(
+    Experiment(
+        name="double-descent",
+        question=Phrase("Does the test error fall a second time when a model grows past what fits the data exactly?"),
+        quick=DoubleDescentSettings(),
+        paper=DoubleDescentSettings(
+            num_features=(
+                50,
+                100,
+                200,
+                300,
+                400,
+                500,
+                600,
+                700,
+                800,
+                900,
+                950,
+                1000,
+                1050,
+                1100,
+                1200,
+                1500,
+                2000,
+                3000,
+                4000,
+                8000,
+                16000,
+            )
+        ),
+        measure=measure,
+        judge=judge,
+        draw=draw,
+        source="Belkin, Hsu, Ma, Mandal 2019, arXiv:1812.11118, figure 2.",
+    )
+)

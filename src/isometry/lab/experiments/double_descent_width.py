@@ -1,0 +1,128 @@
+"""The test error of trained networks over their width: with wrong labels it rises and falls a second time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from isometry._phrases import Phrase
+from isometry.lab.digits import CLASSES, NUM_TEST, mnist_5k, with_wrong_labels
+from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
+from isometry.lab.figure import Figure, Series
+from isometry.lab.members.member import Member
+from isometry.lab.members.training import Examples, SideBySide
+
+NARROW, PLATEAU = 8, (12, 20)  # widths of the first minimum and of the peak, as measured before
+FITTED = 0.01  # training error that counts as nearly none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WidthSettings:
+    """Settings.
+
+    Attributes:
+        num_train: Images, counts.
+        widths: Hidden units, each count a network.
+        noise: Share of wrong labels.
+        num_epochs: Passes over the images, counts.
+        batch_size: Images of a batch, counts.
+        learning_rate: Of Adam.
+    """
+
+    num_train: int = 1000
+    widths: tuple[int, ...] = (2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512)
+    noise: float = 0.2
+    num_epochs: int = 400
+    batch_size: int = 50
+    learning_rate: float = 1e-3
+
+
+def measure(settings: WidthSettings, seed: int, progress: Progress) -> Measured:
+    """Train all widths side by side on the same batches."""
+    digits = mnist_5k()
+    train, test = digits[: settings.num_train], digits[-NUM_TEST:]
+    noisy = with_wrong_labels(train.labels, settings.noise, seed=seed)
+    members = [
+        Member(hidden=(width,), learning_rate=settings.learning_rate, seed=seed * len(settings.widths) + place)
+        for place, width in enumerate(settings.widths)
+    ]
+    together = SideBySide(members, Examples(inputs=train.images, labels=noisy.labels, num_classes=CLASSES))
+    examined = Examples(inputs=test.images, labels=test.labels, num_classes=CLASSES)
+    best = [1.0] * len(members)
+    train_error, test_error = best, best
+    for epoch in together.epochs(settings.num_epochs, batch_size=settings.batch_size, test=examined, seed=seed):
+        train_error, test_error = epoch.train_error.tolist(), epoch.test_error.tolist()
+        best = list(map(min, best, test_error))
+        progress(epoch.number / settings.num_epochs)
+    return {"train_error": train_error, "test_error": test_error, "best_error": best}
+
+
+def judge(settings: WidthSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    """Hold the first minimum, the peak and the wide end against one another."""
+    last, best, train = (_mean(measured, key) for key in ("test_error", "best_error", "train_error"))
+    at = dict(zip(settings.widths, last, strict=True))
+    between = [value for width, value in at.items() if PLATEAU[0] <= width <= PLATEAU[1]]
+    if NARROW not in at or not between:
+        return ()
+    peak, end = max(between), last[-1]
+    threshold = next((width for width, error in zip(settings.widths, train, strict=True) if error < FITTED), None)
+    gained = max(best[place] - best[place - 1] for place in range(1, len(best)) if settings.widths[place] > NARROW)
+    return (
+        Claim(
+            text=Phrase("at the end of training the error rises from width {low} to the peak", low=NARROW),
+            measured=100 * (peak - at[NARROW]),
+            low=1.0,
+            unit="points",
+        ),
+        Claim(
+            text=Phrase("the widest network is far below the peak"),
+            measured=100 * (peak - end),
+            low=10.0,
+            unit="points",
+        ),
+        Claim(
+            text=Phrase("the training error first nears 0 behind the peak"),
+            measured=float("nan") if threshold is None else float(threshold),
+            low=PLATEAU[0],
+            high=32,
+            unit="units",
+        ),
+        Claim(
+            text=Phrase("stopped at its best epoch no width has a peak"), measured=100 * gained, high=3.0, unit="points"
+        ),
+    )
+
+
+def draw(settings: WidthSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
+    """Draw the three errors over the width."""
+    names = (("test_error", "test, last epoch"), ("best_error", "test, best epoch"), ("train_error", "training"))
+    curves = [
+        Series(name=name, x=settings.widths, y=[100 * value for value in _mean(measured, key)]) for key, name in names
+    ]
+    return (
+        Figure(
+            key="test-error",
+            title=f"Networks of one hidden layer, {settings.noise:.0%} wrong labels",
+            x_axis="hidden units",
+            y_axis="error, %",
+            x_scale="log",
+            series=tuple(curves),
+        ),
+    )
+
+
+def _mean(measured: Sequence[Measured], key: str) -> list[float]:
+    return [fmean(values) for values in zip(*(each[key] for each in measured), strict=True)]
+
+
+EXPERIMENTS.add("double-descent-width")(
+    Experiment(
+        name="double-descent-width",
+        question=Phrase("Does a trained network's test error fall a second time when it grows wider?"),
+        quick=WidthSettings(),
+        paper=WidthSettings(num_epochs=4000),
+        measure=measure,
+        judge=judge,
+        draw=draw,
+        source="Nakkiran et al. 2020, arXiv:1912.02292; Belkin et al. 2019, arXiv:1812.11118, figure 4.",
+    )
+)

@@ -1,0 +1,134 @@
+"""A network fits labels that mean nothing; it only takes longer, and says nothing on new data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+
+from isometry._phrases import Phrase
+from isometry.lab.digits import CLASSES, NUM_TEST, mnist_5k
+from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
+from isometry.lab.figure import Figure, Series
+from isometry.lab.members.member import Member
+from isometry.lab.members.training import Examples, SideBySide
+
+MIN_RATIO = 3.5  # of the epochs to fit random against true labels; 4.1 to 6.1 were seen
+CHANCE = (6.0, 14.0)  # per cent on 1,000 test images with all labels random: four standard errors around 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoriseSettings:
+    """Settings.
+
+    Attributes:
+        num_train: Images, counts.
+        width: Hidden units, counts.
+        shares: Of the labels that are drawn anew, each a network.
+        num_epochs: Passes over the images, counts.
+        batch_size: Images of a batch, counts.
+        learning_rate: Of Adam.
+    """
+
+    num_train: int = 1000
+    width: int = 512
+    shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    num_epochs: int = 120
+    batch_size: int = 50
+    learning_rate: float = 1e-3
+
+
+def measure(settings: MemoriseSettings, seed: int, progress: Progress) -> Measured:
+    """Train a network a share of random labels, side by side."""
+    digits = mnist_5k()
+    train, test = digits[: settings.num_train], digits[-NUM_TEST:]
+    labels = torch.stack([_redrawn(train.labels, share, seed=seed) for share in settings.shares])
+    member = Member(hidden=(settings.width,), learning_rate=settings.learning_rate, seed=seed)
+    together = SideBySide(
+        [member] * len(settings.shares), Examples(inputs=train.images, labels=labels, num_classes=CLASSES)
+    )
+    examined = Examples(inputs=test.images, labels=test.labels, num_classes=CLASSES)
+    train_error: list[list[float]] = []
+    test_error: list[list[float]] = []
+    for epoch in together.epochs(settings.num_epochs, batch_size=settings.batch_size, test=examined, seed=seed):
+        train_error.append(epoch.train_error.tolist())
+        test_error.append(epoch.test_error.tolist())
+        progress(epoch.number / settings.num_epochs)
+    fitted = [_first_zero([row[place] for row in train_error]) for place in range(len(settings.shares))]
+    return {"train_error": train_error, "test_error": test_error, "fitted": fitted}
+
+
+def judge(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    """Say whether all labels were fitted, how much longer random ones took, and what they teach."""
+    worst = max(max(each["train_error"][-1]) for each in measured)
+    never = settings.num_epochs + 1
+    ratios = [(each["fitted"][-1] or never) / (each["fitted"][0] or never) for each in measured]
+    accuracy = [100 * (1 - fmean(each["test_error"][-1][place] for each in measured)) for place in (0, -1)]
+    return (
+        Claim(
+            text=Phrase("labels are fitted whether they are true or random"), measured=100 * worst, high=0.5, unit="%"
+        ),
+        Claim(
+            text=Phrase("random labels take several times as many epochs"),
+            measured=min(ratios),
+            low=MIN_RATIO if settings.shares[0] == 0 and settings.shares[-1] == 1 else 1.0,
+        ),
+        Claim(text=Phrase("with true labels the network knows new images"), measured=accuracy[0], low=90.0, unit="%"),
+        Claim(
+            text=Phrase("with random labels it does not"),
+            measured=accuracy[-1],
+            low=CHANCE[0],
+            high=CHANCE[1],
+            unit="%",
+        ),
+    )
+
+
+def draw(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
+    """Draw how the training labels are fitted, and what is left on new images."""
+    epochs = range(1, settings.num_epochs + 1)
+
+    def series(key: str) -> tuple[Series, ...]:
+        return tuple(
+            Series(name=f"{share:.0%} random", x=epochs, y=[100 * row[place] for row in each[key]])
+            for place, share in enumerate(settings.shares)
+            for each in measured[:1]
+        )
+
+    return (
+        Figure(
+            key="train-error",
+            title="Random labels are fitted too, later",
+            x_axis="epoch",
+            y_axis="training error, %",
+            series=series("train_error"),
+        ),
+        Figure(
+            key="test-error", title="On new images", x_axis="epoch", y_axis="test error, %", series=series("test_error")
+        ),
+    )
+
+
+def _redrawn(labels: torch.Tensor, share: float, *, seed: int) -> torch.Tensor:
+    """Return labels of which an exact share is drawn anew from all classes."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
+    return labels.index_copy(0, rows, torch.randint(CLASSES, rows.shape, generator=generator))
+
+
+def _first_zero(errors: Sequence[float]) -> int | None:
+    return next((number for number, error in enumerate(errors, 1) if error == 0), None)
+
+
+EXPERIMENTS.add("memorise")(
+    Experiment(
+        name="memorise",
+        question=Phrase("Can a network fit labels that mean nothing?"),
+        quick=MemoriseSettings(),
+        paper=MemoriseSettings(num_train=4000, num_epochs=300),
+        measure=measure,
+        judge=judge,
+        draw=draw,
+        source="Zhang, Bengio, Hardt, Recht, Vinyals 2017, arXiv:1611.03530, figure 1.",
+    )
+)

@@ -1,0 +1,204 @@
+"""Xavier's variance keeps signal and gradient through linear units and nearly through tanh; ReLU halves both."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+
+from isometry._phrases import Phrase
+from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
+from isometry.lab.figure import Figure, Series
+from isometry.lab.plain_stacks import Shape, follow, predicted
+
+DIRECTIONS = {"signal": 1, "gradient": -1}  # with depth, and against it
+HALVING = ("relu", "xavier")
+KINDS = (("linear", "xavier"), ("tanh", "xavier"), ("relu", "xavier"), ("tanh", "he"), ("relu", "he"))
+
+# Decades of the mean square. At width 256 its logarithm strays by 0.26 over 20 layers of one ReLU network (5/n a layer
+# in nats squared) and lies 0.08 too low in the mean; of four draws that is three times 0.13, and 0.08.
+MAX_ERROR = 0.5
+MAX_RATE_ERROR = 0.03  # decades a layer: the same over 19 layers
+MAX_RATIO_ERROR = 0.05  # of one layer's factor, a mean over 40,000 weights
+HALVED = math.log10(0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XavierSettings:
+    """Settings.
+
+    Attributes:
+        width: Units of each layer, counts.
+        depth: Hidden layers, counts.
+        num_examples: Of a batch, counts.
+        num_draws: Networks of each kind, counts.
+        fan_in: Of the single linear layer whose sides differ, counts.
+        fan_out: Likewise.
+    """
+
+    width: int = 256
+    depth: int = 20
+    num_examples: int = 64
+    num_draws: int = 4
+    fan_in: int = 400
+    fan_out: int = 100
+
+    @property
+    def shape(self) -> Shape:
+        """Width and depth."""
+        return Shape(width=self.width, depth=self.depth)
+
+
+def measure(settings: XavierSettings, seed: int, progress: Progress) -> Measured:
+    """Follow variance forward and backward through networks of each kind, and through one linear layer."""
+    found: dict[str, list[list[float]]] = {direction: [] for direction in DIRECTIONS}
+    for number, (activation, start) in enumerate(KINDS):
+        courses = [
+            follow(activation, start, settings.shape, num_examples=settings.num_examples, seed=draw)
+            for draw in range(seed * settings.num_draws, (seed + 1) * settings.num_draws)
+        ]
+        for direction in DIRECTIONS:
+            rows = [course.signal if direction == "signal" else course.gradient for course in courses]
+            found[direction].append([fmean(values) for values in zip(*rows, strict=True)])
+        progress((number + 1) / len(KINDS))
+    return {**found, **_one_layer(settings, seed)}
+
+
+def judge(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    """Hold the book's formulas on one layer, and deep networks against theory."""
+    return (*_claims_on_one_layer(settings, measured), *_claims_on_depth(settings, measured))
+
+
+def draw(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
+    """Draw variance by layer, forward and backward."""
+    layers = range(1, settings.depth + 1)
+    titles = {"signal": "Signal on its way forward", "gradient": "Gradient on its way back"}
+    figures: list[Figure] = []
+    for direction in DIRECTIONS:
+        seen = [
+            Series(name=f"{activation}, {start}", x=layers, y=each[direction][place], mark="points")
+            for place, (activation, start) in enumerate(KINDS)
+            for each in measured
+        ]
+        lines = [Series(name="theory", x=layers, y=_course(settings, kind, direction)) for kind in KINDS]
+        figures.append(
+            Figure(
+                key=f"xavier-{direction}",
+                title=titles[direction],
+                x_axis="layer, the first is at the input",
+                y_axis="mean square, decades",
+                series=(*seen, *lines),
+            )
+        )
+    return tuple(figures)
+
+
+def _one_layer(settings: XavierSettings, seed: int) -> dict[str, float]:
+    """Return what one linear layer does to the mean square of its input and of a gradient, and a uniform's variance."""
+    generator = torch.Generator().manual_seed(seed)
+    fan_in, fan_out = settings.fan_in, settings.fan_out
+
+    def normal(*sizes: int) -> torch.Tensor:
+        return torch.randn(sizes, generator=generator, dtype=torch.float64)
+
+    weight = math.sqrt(2 / (fan_in + fan_out)) * normal(fan_out, fan_in)
+    inputs, gradient = normal(settings.num_examples, fan_in), normal(settings.num_examples, fan_out)
+    reach = math.sqrt(6 / (fan_in + fan_out))
+    uniform = reach * (2 * torch.rand(fan_out, fan_in, generator=generator, dtype=torch.float64) - 1)
+    return {
+        "forward_factor": float((inputs @ weight.T).square().mean() / inputs.square().mean()),
+        "backward_factor": float((gradient @ weight).square().mean() / gradient.square().mean()),
+        "uniform_variance": float(uniform.square().mean()) * (fan_in + fan_out) / 2,
+    }
+
+
+def _claims_on_one_layer(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    both = settings.fan_in + settings.fan_out
+    expected = {"forward_factor": 2 * settings.fan_in / both, "backward_factor": 2 * settings.fan_out / both}
+    low, high = 1 - MAX_RATIO_ERROR, 1 + MAX_RATIO_ERROR
+    forward, backward = (fmean(each[key] for each in measured) / value for key, value in expected.items())
+    return (
+        Claim(
+            text=Phrase("one linear layer gives fan-in · σ² of its input's square"),
+            measured=forward,
+            low=low,
+            high=high,
+        ),
+        Claim(
+            text=Phrase("on the way back it gives fan-out · σ², so σ is a compromise"),
+            measured=backward,
+            low=low,
+            high=high,
+        ),
+        Claim(
+            text=Phrase("a uniform draw within the root of 6 over both fans has the same variance"),
+            measured=fmean(each["uniform_variance"] for each in measured),
+            low=low,
+            high=high,
+        ),
+    )
+
+
+def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    seen = {(kind, way): _mean(measured, way, place) for place, kind in enumerate(KINDS) for way in DIRECTIONS}
+    error = max(
+        abs(value - exact)
+        for (kind, way), values in seen.items()
+        for value, exact in zip(values, _course(settings, kind, way), strict=True)
+    )
+    # On its way: the signal from the first layer to the last, the gradient from the last to the first.
+    change = {(kind, way): (values[-1] - values[0]) * DIRECTIONS[way] for (kind, way), values in seen.items()}
+    rate = {key: value / (settings.depth - 1) for key, value in change.items()}
+    linear, he = (max(abs(rate[kind, way]) for way in DIRECTIONS) for kind in (("linear", "xavier"), ("relu", "he")))
+    return (
+        Claim(
+            text=Phrase("variance by layer is that of theory, forward and backward"),
+            measured=error,
+            high=MAX_ERROR,
+            unit="decades",
+        ),
+        Claim(
+            text=Phrase("through tanh Xavier leaves more than a hundredth of the gradient's square"),
+            measured=change[("tanh", "xavier"), "gradient"],
+            low=-2.0,
+            unit="decades",
+        ),
+        _rate(Phrase("Xavier keeps signal and gradient through linear units"), linear),
+        _rate(Phrase("under Xavier each ReLU layer halves the signal's square"), rate[HALVING, "signal"], HALVED),
+        _rate(Phrase("and the gradient's square likewise"), rate[HALVING, "gradient"], HALVED),
+        _rate(Phrase("He keeps both through ReLU"), he),
+    )
+
+
+def _rate(text: Phrase, measured: float, expected: float = 0.0) -> Claim:
+    low, high = expected - MAX_RATE_ERROR, expected + MAX_RATE_ERROR
+    return Claim(text=text, measured=measured, low=low, high=high, unit="decades a layer")
+
+
+def _mean(measured: Sequence[Measured], direction: str, place: int) -> list[float]:
+    return [fmean(values) for values in zip(*(each[direction][place] for each in measured), strict=True)]
+
+
+def _course(settings: XavierSettings, kind: tuple[str, str], direction: str) -> list[float]:
+    course = predicted(*kind, settings.shape)
+    return course.signal if direction == "signal" else course.gradient
+
+
+EXPERIMENTS.add("xavier")(
+    Experiment(
+        name="xavier",
+        question=Phrase(
+            "Which variance of the weights keeps signal and gradient from layer to layer, and for which units?"
+        ),
+        quick=XavierSettings(),
+        paper=XavierSettings(width=1000, depth=50, num_draws=4, fan_in=1600),
+        measure=measure,
+        judge=judge,
+        draw=draw,
+        source=(
+            "Glorot, Bengio 2010, Understanding the difficulty of training deep feedforward neural networks, "
+            "eqs. 10 to 12; He, Zhang, Ren, Sun 2015, arXiv:1502.01852, section 2.2."
+        ),
+    )
+)

@@ -1,0 +1,1 @@
+"""Many small networks trained side by side in one process, as batched matrix products."""

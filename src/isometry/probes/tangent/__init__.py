@@ -1,0 +1,1 @@
+"""The empirical neural tangent kernel of a module: inner products of its outputs' gradients over all parameters."""

@@ -1,0 +1,101 @@
+"""What the gradients of a block of examples are made of, layer by layer, and the inner products of two blocks.
+
+The gradient of output c of example i with respect to the weight of a linear layer is the sum over its rows t of
+g_ict ⊗ a_it, with a the layer's input and g the gradient at its output. With one row an example the inner product of
+two such gradients is (a_i · a_j) (g_ic · g_jd): a product of two small kernels, without the gradient itself.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factors:
+    """The weight of a linear layer that meets one row an example; with its bias, a has a column of ones.
+
+    Attributes:
+        inputs: a, (examples, fan_in).
+        slopes: g, (examples, outputs, fan_out).
+    """
+
+    inputs: Tensor
+    slopes: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Gradients as they are, of one or several parameters side by side.
+
+    Attributes:
+        gradients: (examples, outputs, parameters).
+    """
+
+    gradients: Tensor
+
+
+Part = Factors | Rows
+
+
+def add_products(kernel: Tensor, first: Part, second: Part) -> None:
+    """Add the inner products of all outputs' gradients.
+
+    Args:
+        kernel: (examples, outputs, other examples, outputs), added to in place.
+        first: Of some examples.
+        second: Of other examples, the same part.
+    """
+    rows, num_outputs, columns, _ = kernel.shape
+    match first, second:
+        case Factors(), Factors():
+            slopes = first.slopes.reshape(rows * num_outputs, -1) @ second.slopes.reshape(columns * num_outputs, -1).T
+            inputs = (first.inputs @ second.inputs.T)[:, None, :, None]
+            kernel.addcmul_(slopes.view(kernel.shape), inputs.expand(kernel.shape))
+        case Rows(), Rows():
+            left, right = (each.gradients.flatten(0, 1) for each in (first, second))
+            kernel.view(rows * num_outputs, columns * num_outputs).addmm_(left, right.T)
+        case _:
+            raise AssertionError("both blocks have the same parts")
+
+
+def add_mean_products(kernel: Tensor, first: Part, second: Part) -> None:
+    """Add the inner products of like outputs' gradients, their mean over the outputs.
+
+    Args:
+        kernel: (examples, other examples), added to in place.
+        first: Of some examples.
+        second: Of other examples, the same part.
+    """
+    match first, second:
+        case Factors(), Factors():
+            slopes = first.slopes.flatten(1) @ second.slopes.flatten(1).T
+            kernel.addcmul_(slopes, first.inputs @ second.inputs.T, value=1 / first.slopes.shape[1])
+        case Rows(), Rows():
+            share = 1 / first.gradients.shape[1]
+            kernel.addmm_(first.gradients.flatten(1), second.gradients.flatten(1).T, alpha=share)
+        case _:
+            raise AssertionError("both blocks have the same parts")
+
+
+def part_of_linear(inputs: Tensor, slopes: Tensor, *, has_bias: bool) -> Part:
+    """Return what a linear layer adds, in the form that takes less.
+
+    Args:
+        inputs: (examples, …, fan_in).
+        slopes: (examples, outputs, …, fan_out).
+        has_bias: Whether it has a bias whose gradients count.
+
+    Returns:
+        Factors where the layer meets one row an example, else the gradients themselves.
+    """
+    count, num_outputs = slopes.shape[:2]
+    inputs, slopes = (
+        inputs.reshape(count, -1, inputs.shape[-1]),
+        slopes.reshape(count, num_outputs, -1, slopes.shape[-1]),
+    )
+    if has_bias:
+        inputs = torch.cat((inputs, inputs.new_ones(*inputs.shape[:-1], 1)), -1)
+    if inputs.shape[1] == 1:
+        return Factors(inputs[:, 0], slopes[:, :, 0])
+    return Rows(torch.einsum("icto,itd->icod", slopes, inputs).flatten(2))

@@ -1,0 +1,166 @@
+"""Products of random matrices: how fast they grow, how far single draws stray, and what bounds any product.
+
+A product of L square matrices with independent entries N(0, σ²) multiplies the length of a vector by factors that are
+independent of one another: |W v|² is σ² |v|² times a chi-squared number, whatever the direction of v.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry._errors import DomainError, ShapeError
+
+FloatArray = NDArray[np.float64]
+
+SERIES_FROM = 12.0  # arguments from which the asymptotic series of ψ and ψ₁ are exact to 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """How the length of a vector grows through a product of random matrices.
+
+    Attributes:
+        rate: Largest Lyapunov exponent: mean of ln |W v| / |v| a layer, nats.
+        deviation: Standard deviation of it a layer, nats; over L layers it grows like √L.
+    """
+
+    rate: float
+    deviation: float
+
+    def after(self, num_layers: int) -> tuple[float, float]:
+        """Return mean and standard deviation of ln |W_L ⋯ W_1 v| / |v|, nats."""
+        return self.rate * num_layers, self.deviation * math.sqrt(num_layers)
+
+
+def growth(width: int, *, variance: float) -> Growth:
+    """Return how a product of Gaussian matrices stretches a vector, exactly and at any width.
+
+    λ₁ = ½ (ln 2σ² + ψ(n/2)), and the variance of ln |W v| is ψ₁(n/2) / 4
+
+    Args:
+        width: n, rows and columns, counts.
+        variance: σ² of an entry, dimensionless, positive.
+
+    Returns:
+        Rate and deviation.
+
+    Raises:
+        DomainError: If width or variance is not positive.
+
+    Example:
+        >>> found = growth(4, variance=1.0)  # the book's 4 x 4 matrices
+        >>> round(found.rate, 4), round(math.exp(100 * found.rate) / 1e24, 2)
+        (0.558, 1.71)
+
+    Source:
+        Newman 1986, The distribution of Lyapunov exponents: exact results for random matrices, eq. 9.
+    """
+    _require_size(width, variance)
+    rate = (math.log(2 * variance) + digamma(width / 2)) / 2
+    return Growth(rate=rate, deviation=math.sqrt(trigamma(width / 2)) / 2)
+
+
+def lyapunov_exponents(width: int, *, variance: float) -> FloatArray:
+    """Return all Lyapunov exponents of products of Gaussian matrices.
+
+    λ_i = ½ (ln 2σ² + ψ((n - i + 1)/2)), i = 1 … n
+
+    The i-th singular value of a long product grows like exp(λ_i L): all of them part, so that no scale suits all, and
+    the condition number grows like exp((λ₁ - λ_n) L).
+
+    Args:
+        width: n, rows and columns, counts.
+        variance: σ² of an entry, dimensionless, positive.
+
+    Returns:
+        The exponents in nats a layer, largest first, (n,).
+
+    Raises:
+        DomainError: If width or variance is not positive.
+
+    Source:
+        Newman 1986, eq. 9.
+    """
+    _require_size(width, variance)
+    return np.array([(math.log(2 * variance) + digamma((width - index) / 2)) / 2 for index in range(width)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What holds for the product of any matrices with given singular values.
+
+    Attributes:
+        largest: The product's largest singular value is at most this, and no eigenvalue is larger in size.
+        smallest: Its smallest singular value is at least this, and no eigenvalue is smaller in size.
+        partial: For k = 1 … n the product of its k largest singular values is at most this.
+    """
+
+    largest: float
+    smallest: float
+    partial: FloatArray
+
+
+def bounds(singular_values: Sequence[FloatArray]) -> Bounds:
+    """Return what the singular values of square factors say of their product.
+
+    σ_1(AB) ≤ σ_1(A) σ_1(B), σ_n(AB) ≥ σ_n(A) σ_n(B), ∏_{i≤k} σ_i(AB) ≤ ∏_{i≤k} σ_i(A) σ_i(B)
+
+    Eigenvalues allow no such bound: those of [[0, 1], [0, 0]] and of its transpose are all 0, and their product has the
+    eigenvalue 1. They lie between the singular values of the product itself, and that is all (Weyl).
+
+    Args:
+        singular_values: Of each factor, all of one length n, none negative.
+
+    Returns:
+        The bounds, in units of the product's entries.
+
+    Raises:
+        ShapeError: If there are no factors, or not all of one size.
+        DomainError: If a value is negative.
+
+    Example:
+        >>> found = bounds([np.array([2.0, 0.5]), np.array([3.0, 0.1])])
+        >>> found.largest, round(found.smallest, 3), found.partial.round(3).tolist()
+        (6.0, 0.05, [6.0, 0.3])
+
+    Source:
+        Horn 1950; Horn and Johnson 1991, Topics in matrix analysis, theorems 3.3.2 and 3.3.4.
+    """
+    if not singular_values or len({len(each) for each in singular_values}) != 1:
+        sizes = [len(each) for each in singular_values]
+        raise ShapeError(f"factors with {sizes} singular values were given; all must have as many, and at least one.")
+    ordered = np.sort(np.stack(singular_values), axis=1)[:, ::-1]
+    if ordered.min() < 0:
+        raise DomainError("a singular value below 0 was given; they are lengths. Take the square roots of eig(AᵀA).")
+    each = ordered.prod(axis=0)
+    return Bounds(largest=float(each[0]), smallest=float(each[-1]), partial=each.cumprod())
+
+
+def digamma(x: float) -> float:
+    """Return ψ(x), the slope of ln Γ, for x > 0, to 1e-12."""
+    shift = 0.0
+    while x < SERIES_FROM:
+        shift, x = shift - 1 / x, x + 1
+    square = 1 / x**2
+    series = square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square * (1 / 240 - square / 132))))
+    return shift + math.log(x) - 1 / (2 * x) - series
+
+
+def trigamma(x: float) -> float:
+    """Return ψ₁(x), the slope of ψ, for x > 0, to 1e-12."""
+    shift = 0.0
+    while x < SERIES_FROM:
+        shift, x = shift + 1 / x**2, x + 1
+    square = 1 / x**2
+    series = 1 / 6 - square * (1 / 30 - square * (1 / 42 - square * (1 / 30 - square * 5 / 66)))
+    return shift + 1 / x + square / 2 + square / x * series
+
+
+def _require_size(width: int, variance: float) -> None:
+    if width < 1 or not variance > 0:
+        raise DomainError(
+            f"width={width}, variance={variance}: a random matrix has at least one row and a positive variance."
+        )

@@ -1,0 +1,170 @@
+"""Sweeps over trials that finish, fail, kill their worker, or are interrupted."""
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isometry._errors import LabError
+from isometry.lab.engine.executors import SerialExecutor, executor_on
+from isometry.lab.engine.records import Folder, read_record, read_records, share_done
+from isometry.lab.engine.sweep import MAX_DEATHS, sweep
+from isometry.lab.engine.trial import Trial
+
+MODULE = "tests.lab.engine.trials"
+
+
+def trial(name: str, **config: Any) -> Trial:
+    return Trial(function=f"{MODULE}:{name}", config=config, name=name)
+
+
+@given(config=st.dictionaries(st.text(max_size=5), st.integers() | st.floats(allow_nan=False, allow_infinity=False)))
+def test_the_id_depends_on_the_configuration_and_not_on_its_order(config: Mapping[str, float]) -> None:
+    turned = dict(reversed(list(config.items())))
+
+    assert trial("square", x=1).id != trial("square", x=2).id
+    assert Trial(function="a:b", config=config).id == Trial(function="a:b", config=turned).id
+    assert Trial(function="a:b", config=config, name="other").id == Trial(function="a:b", config=config).id
+    assert Trial(function="a:c", config=config).id != Trial(function="a:b", config=config).id
+
+
+def test_an_id_is_the_same_for_ever() -> None:
+    assert Trial(function="a:b", config={"x": 1, "y": [0.5, "z"]}).id == "d15f01997e7a07cb"
+
+
+def test_a_sweep_runs_each_trial_once_and_a_second_one_repeats_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    trials = [trial("square", x=x, log=str(log)) for x in (1, 2, 3, 2)]
+    shares: list[float] = []
+    records = sweep(trials, tmp_path / "trials", executor=SerialExecutor(), watcher=shares.append)
+    again = sweep(trials, tmp_path / "trials", executor=SerialExecutor())
+
+    assert [record.result for record in records] == [{"square": x**2} for x in (1, 2, 3, 2)]
+    assert log.read_text() == "1\n2\n3\n"
+    assert records == again
+    assert shares[-1] == 1.0
+
+
+def test_a_trial_that_raises_is_recorded_with_its_traceback_and_ends_nothing(tmp_path: Path) -> None:
+    refused, squared = sweep([trial("refuse", x=7), trial("square", x=7)], tmp_path, executor=SerialExecutor())
+
+    assert refused.state == "failed"
+    assert "ValueError: x = 7 is refused" in refused.error
+    assert "trials.py" in refused.error
+    assert squared.result == {"square": 49}
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_its_own_trial_alone_and_that_is_run_again(tmp_path: Path) -> None:
+    trials = [trial("die_once", x=x, mark=str(tmp_path / f"mark{x}")) for x in range(2)]
+    trials += [trial("square", x=x, log=str(tmp_path / "log")) for x in range(6)]
+    with executor_on("local", workers=2) as executor:
+        records = sweep(trials, tmp_path / "trials", executor=executor)
+
+    assert {record.state for record in records} == {"finished"}
+
+
+@pytest.mark.slow
+def test_a_trial_that_always_kills_its_worker_is_given_up(tmp_path: Path) -> None:
+    with executor_on("local", workers=2) as executor:
+        died, squared = sweep([trial("die_always"), trial("square", x=3)], tmp_path, executor=executor)
+
+    assert died.state == "failed"
+    assert f"died {MAX_DEATHS} times" in died.error
+    assert squared.result == {"square": 9}
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from isometry.lab.engine.executors import executor_on
+from isometry.lab.engine.sweep import sweep
+from isometry.lab.engine.trial import Trial
+
+root = Path(sys.argv[1])
+trials = [Trial(function="tests.lab.engine.trials:square", config={"x": x, "log": str(root / "log")}) for x in range(3)]
+trials.append(Trial(function="tests.lab.engine.trials:wait_for", config={"mark": str(root / "mark")}))
+if __name__ == "__main__":
+    with executor_on("local", workers=1) as executor:
+        sweep(trials, root / "trials", executor=executor)
+"""
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_killed_is_taken_up_where_it_was(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(tmp_path)]
+    root = Path(__file__).parents[3]  # the project's, for the functions of the tests
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"})
+    log, deadline = tmp_path / "log", time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and log.read_text() == "0\n1\n2\n"):
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    (tmp_path / "mark").touch()
+    before = {record.id: record.state for record in read_records(tmp_path / "trials")}
+    trials = [trial("square", x=x, log=str(log)) for x in range(3)] + [trial("wait_for", mark=str(tmp_path / "mark"))]
+    records = sweep(trials, tmp_path / "trials", executor=SerialExecutor())
+
+    assert sorted(before.values()) == ["finished"] * 3 + ["unfinished"]
+    assert [record.state for record in records] == ["finished"] * 4
+    assert log.read_text() == "0\n1\n2\n"
+
+
+def test_arrays_and_numbers_that_are_not_finite_survive_the_record(tmp_path: Path) -> None:
+    one = trial("square", x=1)
+    folder = Folder(tmp_path, one)
+    folder.progress(0.25)
+    unfinished, share = read_record(tmp_path / one.id), share_done(tmp_path / one.id)
+    folder.finish({"curve": np.array([1.0, math.inf]), "tensor": torch.ones(2), "of": {"x": (1, None, True)}})
+    finished = read_record(tmp_path / one.id)
+
+    assert (unfinished.state, share, share_done(tmp_path / one.id)) == ("unfinished", 0.25, 1.0)
+    assert finished.result == {"curve": [1.0, math.inf], "tensor": [1.0, 1.0], "of": {"x": [1, None, True]}}
+    assert finished.trial == one
+
+
+def test_a_line_of_progress_that_is_half_written_does_not_count(tmp_path: Path) -> None:
+    one = trial("square", x=1)
+    Folder(tmp_path, one).progress(0.25)
+    with (tmp_path / one.id / "progress.jsonl").open("a") as stream:
+        stream.write('{"share": 0.')
+
+    assert share_done(tmp_path / one.id) == 0.25
+
+
+def test_a_configuration_that_json_cannot_hold_is_refused() -> None:
+    with pytest.raises(LabError, match="cannot be written as JSON"):
+        trial("square", x=math.nan)
+
+
+def test_a_folder_without_a_trial_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="holds no trial"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "address", "words"),
+    [("moon", None, "Choose one of: serial, local, ray"), ("local", "a:1", "Give --on ray as well")],
+)
+def test_a_place_that_is_none_is_refused(place: str, address: str | None, words: str) -> None:
+    with pytest.raises(LabError, match=words), executor_on(place, address=address):
+        pass
+
+
+def test_a_function_that_is_not_there_fails_its_trial_alone(tmp_path: Path) -> None:
+    [record] = sweep([trial("nothing")], tmp_path, executor=SerialExecutor())
+
+    assert record.state == "failed"
+    assert "leads to no function" in record.error

@@ -1,0 +1,41 @@
+"""Functions that trials of the tests call, in this process or in others."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def square(config: Mapping[str, Any], progress: Callable[[float], None]) -> Mapping[str, Any]:
+    progress(0.5)
+    if log := config.get("log"):
+        with Path(log).open("a", encoding="utf-8") as stream:
+            stream.write(f"{config['x']}\n")
+    return {"square": config["x"] ** 2}
+
+
+def refuse(config: Mapping[str, Any], _: Callable[[float], None]) -> Mapping[str, Any]:
+    raise ValueError(f"x = {config['x']} is refused")
+
+
+def die_once(config: Mapping[str, Any], _: Callable[[float], None]) -> Mapping[str, Any]:
+    """Kill the own process the first time, and return the second."""
+    mark = Path(config["mark"])
+    if not mark.exists():
+        mark.touch()
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"x": config["x"]}
+
+
+def die_always(_: Mapping[str, Any], __: Callable[[float], None]) -> Mapping[str, Any]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def wait_for(config: Mapping[str, Any], _: Callable[[float], None]) -> Mapping[str, Any]:
+    while not Path(config["mark"]).exists():
+        time.sleep(0.05)
+    return {"seen": True}

@@ -1,0 +1,67 @@
+import math
+
+import pytest
+
+from isometry.lab.experiments.same_start_is_fine import SameStartSettings
+from isometry.lab.runner import find_experiment
+from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
+
+EXPERIMENT = find_experiment("same-start-is-fine")
+TINY = SameStartSettings(num_examples=60, num_features=4, num_classes=3, num_units=4, num_steps=400)
+
+
+def outcome(
+    *, linear: float = 0.5, softmax: float = 0.4, ones: float = 1.38, random: float = 0.1
+) -> list[dict[str, object]]:
+    """Return what a run measures, with the last losses of the starts that matter."""
+    loss = {
+        "linear": {"zeros": [5.0, 0.5], "ones": [6.0, linear], "random": [7.0, 0.5]},
+        "softmax": {"zeros": [1.4, 0.4], "ones": [1.4, softmax], "random": [3.0, 0.4]},
+        "hidden layer": {"zeros": [1.4, 1.386], "ones": [1.4, ones], "random": [3.0, random]},
+    }
+    return [{"loss": loss, "least": {"linear": 0.5, "softmax": 0.4}}]
+
+
+def test_a_small_run_reaches_the_least_and_is_drawn() -> None:
+    found = measured(EXPERIMENT, TINY, 0)
+    linear, softmax, _ = EXPERIMENT.judge(TINY, found)
+
+    assert linear.is_held
+    assert softmax.is_held
+    require_drawable(EXPERIMENT, TINY, found)
+
+
+def test_a_hidden_layer_of_zeros_does_not_move() -> None:
+    (found,) = measured(EXPERIMENT, TINY, 0)
+
+    assert found["loss"]["hidden layer"]["zeros"] == pytest.approx([math.log(4)] * len(TINY.recorded))
+
+
+def test_the_first_and_the_last_loss_are_noted() -> None:
+    assert TINY.recorded[:3] == [0, 1, 2]
+    assert TINY.recorded[-1] == 400
+    assert len(SameStartSettings().recorded) <= 200
+
+
+def test_sound_numbers_hold_every_claim() -> None:
+    assert not_held(claims_of("same-start-is-fine", outcome())) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        pytest.param(outcome(linear=0.501), "linear regression", id="linear stays above"),
+        pytest.param(outcome(linear=0.4), "linear regression", id="below the least there is"),
+        pytest.param(outcome(softmax=0.41), "softmax regression", id="softmax stays above"),
+        pytest.param(outcome(ones=0.12), "hidden layer", id="constant as good as random"),
+    ],
+)
+def test_a_claim_that_the_numbers_refute_is_not_held(found: list[dict[str, object]], word: str) -> None:
+    (refuted,) = not_held(claims_of("same-start-is-fine", found))
+
+    assert word in refuted
+
+
+@pytest.mark.slow
+def test_the_quick_preset_holds() -> None:
+    require_held("same-start-is-fine", 0)

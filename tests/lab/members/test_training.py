@@ -1,0 +1,125 @@
+"""Members side by side against the plain loop over modules with torch's own AdamW."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from isometry._errors import DomainError, ShapeError
+from isometry.lab.members.member import Member, as_module, initial_weights
+from isometry.lab.members.training import Examples, Loss, Order, SideBySide
+
+
+def digits(count: int, *, seed: int, num_members: int | None = None) -> Examples:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (count,) if num_members is None else (num_members, count)
+    inputs = torch.randn(count, 12, generator=generator, dtype=torch.float64)
+    return Examples(inputs=inputs, labels=torch.randint(4, shape, generator=generator), num_classes=4)
+
+
+def in_a_loop(
+    members: list[Member], examples: Examples, *, epochs: int, batch_size: int, loss: Loss, order: Order
+) -> list[list[Tensor]]:
+    """Train each member on its own, as one would without this module."""
+    trained: list[list[Tensor]] = []
+    for index, member in enumerate(members):
+        model = as_module(initial_weights(member, 12, 4, dtype=torch.float64))
+        optimizer = torch.optim.AdamW(model.parameters(), member.learning_rate, weight_decay=member.weight_decay)
+        generator = torch.Generator().manual_seed(member.seed if order == "own" else 0)
+        labels = examples.labels_of(index)
+        for _ in range(epochs):
+            shuffled = torch.randperm(len(labels), generator=generator)
+            for rows in shuffled[: len(labels) // batch_size * batch_size].split(batch_size):
+                optimizer.zero_grad()
+                outputs = model(examples.inputs[rows])
+                if loss == "squared":
+                    functional.mse_loss(outputs, functional.one_hot(labels[rows], 4).double()).backward()
+                else:
+                    functional.cross_entropy(outputs, labels[rows]).backward()
+                optimizer.step()
+        trained.append([parameter.detach() for parameter in model.parameters()])
+    return trained
+
+
+MEMBERS = [
+    Member(hidden=(5,), seed=1),
+    Member(hidden=(9,), learning_rate=3e-3, seed=2),
+    Member(hidden=(8,), weight_decay=0.5, seed=3),
+    Member(hidden=(6, 7), seed=4),
+    Member(hidden=(40,), learning_rate=3e-4, weight_decay=0.1, seed=5),
+]
+
+
+@pytest.mark.parametrize(
+    ("loss", "order", "own_labels", "epochs"),
+    [
+        pytest.param("cross-entropy", "shared", False, 5, id="shared batches"),
+        pytest.param("cross-entropy", "own", True, 5, id="own batches and labels"),
+        pytest.param("squared", "own", False, 5, id="squared error"),
+        pytest.param("cross-entropy", "shared", True, 167, id="a thousand steps", marks=pytest.mark.slow),
+    ],
+)
+def test_members_end_where_a_plain_loop_ends(loss: Loss, order: Order, own_labels: bool, epochs: int) -> None:
+    examples = digits(60, seed=0, num_members=len(MEMBERS) if own_labels else None)
+    together = SideBySide(MEMBERS, examples, loss=loss, order=order)
+    for _ in together.epochs(epochs, batch_size=10, test=examples):
+        pass
+    alone = in_a_loop(MEMBERS, examples, epochs=epochs, batch_size=10, loss=loss, order=order)
+
+    for index, weights in enumerate(alone):
+        for found, expected in zip(together.weights_of(index), weights, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+def test_losses_and_errors_are_those_of_the_members_as_modules() -> None:
+    examples, test = digits(50, seed=0, num_members=len(MEMBERS)), digits(30, seed=1)
+    together = SideBySide(MEMBERS, examples)
+    [epoch] = together.epochs(1, batch_size=10, test=test)
+
+    for index in range(len(MEMBERS)):
+        model = as_module(together.weights_of(index))
+        labels = examples.labels_of(index)
+        assert epoch.train_loss[index].item() == pytest.approx(
+            functional.cross_entropy(model(examples.inputs), labels).item()
+        )
+        wrong = (model(test.inputs).argmax(1) != test.labels).double().mean().item()
+        assert epoch.test_error[index].item() == pytest.approx(wrong)
+
+
+@settings(max_examples=20)
+@given(widths=st.lists(st.integers(1, 60), min_size=1, max_size=12))
+def test_every_member_is_in_one_bucket_and_padding_stays_zero(widths: list[int]) -> None:
+    members = [Member(hidden=(width,), seed=seed) for seed, width in enumerate(widths)]
+    together = SideBySide(members, digits(20, seed=0))
+    list(together.epochs(1, batch_size=10, test=digits(5, seed=1)))
+
+    assert sorted(len(bucket.members) for bucket in together.buckets) != []
+    assert sum(len(bucket.members) for bucket in together.buckets) == len(members)
+    for bucket in together.buckets:
+        for index, member in enumerate(bucket.members):
+            width = member.hidden[0]
+            assert not bucket.parameters[0][index, :, width:].any()
+            assert not bucket.parameters[2][index, width:].any()
+
+
+def test_members_of_one_size_share_a_bucket_and_far_sizes_do_not() -> None:
+    members = [Member(hidden=(8,), seed=seed) for seed in range(6)] + [Member(hidden=(512,))]
+    together = SideBySide(members, digits(20, seed=0))
+
+    assert [len(bucket.members) for bucket in together.buckets] == [6, 1]
+    assert all(first.sizes[1] <= second.sizes[1] for first, second in pairwise(together.buckets))
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(DomainError, match="at least one unit"):
+        Member(hidden=())
+    with pytest.raises(DomainError, match="a rate is positive"):
+        Member(hidden=(3,), learning_rate=0.0)
+    with pytest.raises(ShapeError, match="as many as its rows"):
+        Examples(inputs=torch.ones(3, 2), labels=torch.zeros(4, dtype=torch.long), num_classes=2)
+    with pytest.raises(ShapeError, match="labels for 2 members"):
+        SideBySide([Member(hidden=(3,))], digits(10, seed=0, num_members=2))
