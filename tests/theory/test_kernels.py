@@ -14,7 +14,7 @@ from scipy.stats import norm
 from isometry._errors import DomainError, ShapeError
 from isometry.theory.duals import Dual, dual_of, erf, gelu, leaky_relu
 from isometry.theory.kernel_flow import flow_weights, spectrum_of
-from isometry.theory.kernels import WideNetwork, kernels
+from isometry.theory.kernels import WideNetwork, kernels_of
 
 Array = NDArray[np.float64]
 FORMULAS: dict[str, tuple[Dual, Callable[[Array], Array]]] = {
@@ -88,8 +88,8 @@ def test_kernels_of_two_sets_are_a_block_of_those_of_both_together() -> None:
     generator = np.random.default_rng(0)
     first, second = generator.standard_normal((5, 7)), generator.standard_normal((3, 7))
     network = WideNetwork(activation=gelu(), num_hidden=3, weight_variance=1.7, bias_variance=0.2)
-    whole = kernels(network, np.concatenate((first, second)))
-    block = kernels(network, first, second)
+    whole = kernels_of(network, np.concatenate((first, second)))
+    block = kernels_of(network, first, second)
 
     assert block.nngp == pytest.approx(whole.nngp[:5, 5:], abs=1e-12)
     assert block.ntk == pytest.approx(whole.ntk[:5, 5:], abs=1e-12)
@@ -97,7 +97,7 @@ def test_kernels_of_two_sets_are_a_block_of_those_of_both_together() -> None:
 
 def test_a_network_without_hidden_layers_is_linear() -> None:
     inputs = np.random.default_rng(1).standard_normal((4, 3))
-    found = kernels(WideNetwork(activation=erf(), num_hidden=0, weight_variance=1.0, bias_variance=0.5), inputs)
+    found = kernels_of(WideNetwork(activation=erf(), num_hidden=0, weight_variance=1.0, bias_variance=0.5), inputs)
 
     assert found.nngp == pytest.approx(inputs @ inputs.T / 3 + 0.5)
     assert found.ntk == pytest.approx(found.nngp)
@@ -106,7 +106,7 @@ def test_a_network_without_hidden_layers_is_linear() -> None:
 def test_the_ntk_of_relu_on_one_input_counts_the_layers() -> None:
     # On the diagonal every layer at σ_w² = 2 keeps K, and its slopes' mean square times 2 is 1.
     inputs = np.array([[1.0, 2.0, 2.0]])
-    found = kernels(WideNetwork(activation=leaky_relu(), num_hidden=4), inputs)
+    found = kernels_of(WideNetwork(activation=leaky_relu(), num_hidden=4), inputs)
 
     assert found.nngp[0, 0] == pytest.approx(6.0)
     assert found.ntk[0, 0] == pytest.approx(5 * 6.0)
@@ -147,14 +147,14 @@ def test_a_step_at_the_largest_rate_neither_grows_nor_shrinks() -> None:
 @pytest.mark.parametrize(
     ("act", "error", "words"),
     [
-        (lambda: kernels(WideNetwork(activation=erf()), np.ones(3)), ShapeError, "Flatten each example"),
+        (lambda: kernels_of(WideNetwork(activation=erf()), np.ones(3)), ShapeError, "Flatten each example"),
         (lambda: WideNetwork(activation=erf(), weight_variance=0.0), DomainError, "weight_variance=0.0"),
         (lambda: spectrum_of(np.ones((2, 3))), ShapeError, "square"),
         (lambda: spectrum_of(np.array([[1.0, 0.5], [0.0, 1.0]])), DomainError, "not symmetric"),
         (lambda: spectrum_of(-np.eye(2)), DomainError, "none below 0"),
         (lambda: flow_weights(spectrum_of(np.eye(2)), np.ones((2, 1)), time=1.0, ridge=1.0), DomainError, "ridge=1.0"),
         (
-            lambda: kernels(WideNetwork(activation=dual_of(np.tanh)), np.zeros((1, 2))),
+            lambda: kernels_of(WideNetwork(activation=dual_of(np.tanh)), np.zeros((1, 2))),
             DomainError,
             "mean square of 0.0",
         ),

@@ -53,7 +53,7 @@ class Kernels:
     ntk: FloatArray
 
 
-def kernels(network: WideNetwork, first: FloatArray, second: FloatArray | None = None) -> Kernels:
+def kernels_of(network: WideNetwork, first: FloatArray, second: FloatArray | None = None) -> Kernels:
     """Return NNGP and NTK of a wide network between two sets of inputs.
 
     K¹ = σ_w² x·x'/d + σ_b², K^{l+1} = σ_w² E[φ(u) φ(v)] + σ_b²
@@ -72,7 +72,7 @@ def kernels(network: WideNetwork, first: FloatArray, second: FloatArray | None =
 
     Example:
         >>> from isometry.theory.duals import leaky_relu
-        >>> found = kernels(WideNetwork(activation=leaky_relu()), np.array([[3.0, 4.0]]))
+        >>> found = kernels_of(WideNetwork(activation=leaky_relu()), np.array([[3.0, 4.0]]))
         >>> found.nngp.round(6).tolist(), found.ntk.round(6).tolist()
         ([[25.0]], [[50.0]])
 
