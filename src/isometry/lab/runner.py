@@ -12,7 +12,7 @@ from typing import Any
 from isometry._errors import LabError
 from isometry.lab import experiments
 from isometry.lab.engine.records import Record, read_records
-from isometry.lab.engine.sweep import sweep
+from isometry.lab.engine.sweep import run_trials
 from isometry.lab.engine.trial import Trial
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured
 from isometry.lab.figure import Figure
@@ -114,7 +114,7 @@ def run(
         LabError: If nothing can be recorded.
     """
     trials = [_trial(experiment, settings, seed) for seed in seeds]
-    return judged(experiment, settings, sweep(trials, root, executor=executor, watcher=watcher))
+    return judged(experiment, settings, run_trials(trials, root, executor=executor, watcher=watcher))
 
 
 def judged(experiment: Experiment[Any], settings: Any, records: Sequence[Record]) -> Outcome:

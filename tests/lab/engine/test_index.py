@@ -9,7 +9,7 @@ import pytest
 from isometry._errors import LabError
 from isometry.lab.engine.executors import SerialExecutor
 from isometry.lab.engine.index import build_index, export_parquet
-from isometry.lab.engine.sweep import sweep
+from isometry.lab.engine.sweep import run_trials
 from isometry.lab.engine.trial import Trial
 
 MODULE = "tests.lab.engine.trials"
@@ -19,7 +19,7 @@ MODULE = "tests.lab.engine.trials"
 def root(tmp_path: Path) -> Path:
     trials = [Trial(function=f"{MODULE}:square", config={"x": x, "of": {"rate": 0.5}, "sizes": [1, x]}) for x in (2, 3)]
     trials.append(Trial(function=f"{MODULE}:refuse", config={"x": 4}))
-    sweep(trials, tmp_path / "trials", executor=SerialExecutor())
+    run_trials(trials, tmp_path / "trials", executor=SerialExecutor())
     return tmp_path / "trials"
 
 

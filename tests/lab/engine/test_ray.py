@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from isometry.lab.engine.executors import executor_on
-from isometry.lab.engine.sweep import sweep
+from isometry.lab.engine.sweep import run_trials
 from isometry.lab.engine.trial import Trial
 
 pytest.importorskip("ray", reason="needs the extra: pip install 'isometry[ray]'")
@@ -19,7 +19,7 @@ def test_a_cluster_finishes_all_trials_though_a_worker_is_killed(tmp_path: Path)
     trials += [Trial(function=f"{MODULE}:square", config={"x": x, "log": str(tmp_path / "log")}) for x in range(4)]
     trials += [Trial(function=f"{MODULE}:refuse", config={"x": 1})]
     with executor_on("ray") as executor:
-        records = sweep(trials, tmp_path / "trials", executor=executor)
+        records = run_trials(trials, tmp_path / "trials", executor=executor)
 
     assert [record.state for record in records] == ["finished"] * 5 + ["failed"]
     assert sorted((tmp_path / "log").read_text().split()) == ["0", "1", "2", "3"]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from isometry._errors import LabError
 from isometry.lab.engine.executors import SerialExecutor, executor_on
 from isometry.lab.engine.records import Folder, read_record, read_records, share_done
-from isometry.lab.engine.sweep import MAX_DEATHS, sweep
+from isometry.lab.engine.sweep import MAX_DEATHS, run_trials
 from isometry.lab.engine.trial import Trial
 
 MODULE = "tests.lab.engine.trials"
@@ -46,8 +46,8 @@ def test_a_sweep_runs_each_trial_once_and_a_second_one_repeats_nothing(tmp_path:
     log = tmp_path / "log"
     trials = [trial("square", x=x, log=str(log)) for x in (1, 2, 3, 2)]
     shares: list[float] = []
-    records = sweep(trials, tmp_path / "trials", executor=SerialExecutor(), watcher=shares.append)
-    again = sweep(trials, tmp_path / "trials", executor=SerialExecutor())
+    records = run_trials(trials, tmp_path / "trials", executor=SerialExecutor(), watcher=shares.append)
+    again = run_trials(trials, tmp_path / "trials", executor=SerialExecutor())
 
     assert [record.result for record in records] == [{"square": x**2} for x in (1, 2, 3, 2)]
     assert log.read_text() == "1\n2\n3\n"
@@ -56,7 +56,7 @@ def test_a_sweep_runs_each_trial_once_and_a_second_one_repeats_nothing(tmp_path:
 
 
 def test_a_trial_that_raises_is_recorded_with_its_traceback_and_ends_nothing(tmp_path: Path) -> None:
-    refused, squared = sweep([trial("refuse", x=7), trial("square", x=7)], tmp_path, executor=SerialExecutor())
+    refused, squared = run_trials([trial("refuse", x=7), trial("square", x=7)], tmp_path, executor=SerialExecutor())
 
     assert refused.state == "failed"
     assert "ValueError: x = 7 is refused" in refused.error
@@ -69,7 +69,7 @@ def test_a_killed_worker_loses_its_own_trial_alone_and_that_is_run_again(tmp_pat
     trials = [trial("die_once", x=x, mark=str(tmp_path / f"mark{x}")) for x in range(2)]
     trials += [trial("square", x=x, log=str(tmp_path / "log")) for x in range(6)]
     with executor_on("local", workers=2) as executor:
-        records = sweep(trials, tmp_path / "trials", executor=executor)
+        records = run_trials(trials, tmp_path / "trials", executor=executor)
 
     assert {record.state for record in records} == {"finished"}
 
@@ -77,7 +77,7 @@ def test_a_killed_worker_loses_its_own_trial_alone_and_that_is_run_again(tmp_pat
 @pytest.mark.slow
 def test_a_trial_that_always_kills_its_worker_is_given_up(tmp_path: Path) -> None:
     with executor_on("local", workers=2) as executor:
-        died, squared = sweep([trial("die_always"), trial("square", x=3)], tmp_path, executor=executor)
+        died, squared = run_trials([trial("die_always"), trial("square", x=3)], tmp_path, executor=executor)
 
     assert died.state == "failed"
     assert f"died {MAX_DEATHS} times" in died.error
@@ -88,7 +88,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from isometry.lab.engine.executors import executor_on
-from isometry.lab.engine.sweep import sweep
+from isometry.lab.engine.sweep import run_trials
 from isometry.lab.engine.trial import Trial
 
 root = Path(sys.argv[1])
@@ -96,7 +96,7 @@ trials = [Trial(function="tests.lab.engine.trials:square", config={"x": x, "log"
 trials.append(Trial(function="tests.lab.engine.trials:wait_for", config={"mark": str(root / "mark")}))
 if __name__ == "__main__":
     with executor_on("local", workers=1) as executor:
-        sweep(trials, root / "trials", executor=executor)
+        run_trials(trials, root / "trials", executor=executor)
 """
 
 
@@ -115,7 +115,7 @@ def test_a_sweep_that_was_killed_is_taken_up_where_it_was(tmp_path: Path) -> Non
     (tmp_path / "mark").touch()
     before = {record.id: record.state for record in read_records(tmp_path / "trials")}
     trials = [trial("square", x=x, log=str(log)) for x in range(3)] + [trial("wait_for", mark=str(tmp_path / "mark"))]
-    records = sweep(trials, tmp_path / "trials", executor=SerialExecutor())
+    records = run_trials(trials, tmp_path / "trials", executor=SerialExecutor())
 
     assert sorted(before.values()) == ["finished"] * 3 + ["unfinished"]
     assert [record.state for record in records] == ["finished"] * 4
@@ -164,7 +164,7 @@ def test_a_place_that_is_none_is_refused(place: str, address: str | None, words:
 
 
 def test_a_function_that_is_not_there_fails_its_trial_alone(tmp_path: Path) -> None:
-    [record] = sweep([trial("nothing")], tmp_path, executor=SerialExecutor())
+    [record] = run_trials([trial("nothing")], tmp_path, executor=SerialExecutor())
 
     assert record.state == "failed"
     assert "leads to no function" in record.error

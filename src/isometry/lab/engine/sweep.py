@@ -16,7 +16,9 @@ POLL_SECONDS = 0.2  # between two looks at how far the trials are
 Watcher = Callable[[float], None]  # takes the share of all trials that is done, in [0, 1]
 
 
-def sweep(trials: Sequence[Trial], root: Path, *, executor: Executor, watcher: Watcher | None = None) -> list[Record]:
+def run_trials(
+    trials: Sequence[Trial], root: Path, *, executor: Executor, watcher: Watcher | None = None
+) -> list[Record]:
     """Run the trials whose folders hold no end yet, and return the records of all.
 
     A worker that dies loses its own trial alone, which is run again. An interrupted sweep is taken up by calling this
