@@ -45,8 +45,10 @@ _HOMES = {
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] - the stub beside this file lists them
 
 
-__getattr__ = lazy_names(__name__, _HOMES)
+_PACKAGES = ("lab", "theory", "training")
+
+__getattr__ = lazy_names(__name__, _HOMES, _PACKAGES)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted((*_HOMES, *_PACKAGES))

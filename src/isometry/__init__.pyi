@@ -1,5 +1,8 @@
 """The public names of isometry, for type checkers; `__init__.py` loads the same ones lazily."""
 
+from isometry import lab as lab
+from isometry import theory as theory
+from isometry import training as training
 from isometry._errors import IsometryError as IsometryError
 from isometry.anatomy.builders import load_task as load_task
 from isometry.anatomy.reading import Anatomy as Anatomy

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from isometry._errors import DomainError, ShapeError
-from isometry.theory.products import bounds, digamma, growth, lyapunov_exponents, trigamma
+from isometry.theory.products import digamma, lyapunov_exponents, product_bounds, product_growth, trigamma
 
 
 @given(x=st.floats(0.05, 1e4))
@@ -28,7 +28,7 @@ def test_simulated_products_grow_as_predicted(width: int, variance: float) -> No
         vectors = np.einsum("dij,dj->di", matrices, vectors)
         sizes = np.linalg.norm(vectors, axis=1)
         logs, vectors = logs + np.log(sizes), vectors / sizes[:, None]
-    mean, deviation = growth(width, variance=variance).after(layers)
+    mean, deviation = product_growth(width, variance=variance).after(layers)
 
     assert logs.mean() == pytest.approx(mean, abs=4 * deviation / math.sqrt(draws))
     assert logs.std() == pytest.approx(deviation, rel=0.15)
@@ -40,7 +40,7 @@ def test_the_sum_of_the_exponents_is_the_growth_of_the_determinant() -> None:
     logs = [np.linalg.slogdet(generator.standard_normal((5, 5)))[1] for _ in range(4000)]
 
     assert lyapunov_exponents(5, variance=1.0).sum() == pytest.approx(np.mean(logs), abs=4 * np.std(logs) / 63)
-    assert lyapunov_exponents(5, variance=1.0)[0] == pytest.approx(growth(5, variance=1.0).rate)
+    assert lyapunov_exponents(5, variance=1.0)[0] == pytest.approx(product_growth(5, variance=1.0).rate)
 
 
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 6), count=st.integers(1, 4))
@@ -48,7 +48,7 @@ def test_no_product_breaks_the_bounds(seed: int, size: int, count: int) -> None:
     generator = np.random.default_rng(seed)
     factors = [generator.standard_normal((size, size)) for _ in range(count)]
     product = np.linalg.multi_dot(factors) if count > 1 else factors[0]
-    found = bounds([np.linalg.svd(each, compute_uv=False) for each in factors])
+    found = product_bounds([np.linalg.svd(each, compute_uv=False) for each in factors])
     singular, sizes = np.linalg.svd(product, compute_uv=False), np.abs(np.linalg.eigvals(product))
 
     slack = 1 + 1e-9
@@ -68,8 +68,8 @@ def test_eigenvalues_of_factors_say_nothing_of_their_product() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(DomainError, match="width=0"):
-        growth(0, variance=1.0)
+        product_growth(0, variance=1.0)
     with pytest.raises(ShapeError, match=r"\[2, 3\]"):
-        bounds([np.ones(2), np.ones(3)])
+        product_bounds([np.ones(2), np.ones(3)])
     with pytest.raises(DomainError, match="below 0"):
-        bounds([np.array([1.0, -1.0])])
+        product_bounds([np.array([1.0, -1.0])])

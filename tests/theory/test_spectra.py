@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from isometry._errors import DomainError
-from isometry.theory.spectra import LINEAR, Slopes, density, largest, moments, slopes_of
+from isometry.theory.spectra import LINEAR, Slopes, jacobian_density, jacobian_edge, jacobian_moments, slopes_of
 
 Array = NDArray[np.float64]
 
@@ -18,11 +18,11 @@ def relu(x: Array) -> Array:
 
 def total(slopes: Slopes, num_layers: int, *, power: int, is_orthogonal: bool = False) -> float:
     """Return a moment of the density."""
-    edge = largest(slopes, num_layers, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
+    edge = jacobian_edge(slopes, num_layers, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
     places = edge * (
         1 - np.linspace(1, 0, 600) ** 2 + 1e-9
     )  # finer towards the edge, where it falls like a square root
-    law = density(slopes, num_layers, places, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
+    law = jacobian_density(slopes, num_layers, places, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
     return float(np.trapezoid(law * places**power, places))
 
 
@@ -30,7 +30,7 @@ def test_one_linear_gaussian_layer_has_the_law_of_marchenko_and_pastur() -> None
     places = np.array([0.1, 0.5, 1.0, 2.0, 3.5])
     exact = np.sqrt(places * (4 - places)) / (2 * math.pi * places)
 
-    found = density(LINEAR, 1, places, weight_variance=1.0, is_orthogonal=False)
+    found = jacobian_density(LINEAR, 1, places, weight_variance=1.0, is_orthogonal=False)
     assert found == pytest.approx(exact, rel=1e-4)
 
 
@@ -46,14 +46,14 @@ def test_linear_layers_have_the_moments_of_fuss_and_catalan(num_layers: int) -> 
 def test_the_edge_of_linear_layers_is_that_of_fuss_and_catalan(num_layers: int) -> None:
     exact = (num_layers + 1) ** (num_layers + 1) / num_layers**num_layers
 
-    assert largest(LINEAR, num_layers, weight_variance=1.0, is_orthogonal=False) == pytest.approx(exact, rel=1e-5)
+    assert jacobian_edge(LINEAR, num_layers, weight_variance=1.0, is_orthogonal=False) == pytest.approx(exact, rel=1e-5)
 
 
 @pytest.mark.parametrize("is_orthogonal", [False, True])
 @pytest.mark.parametrize("function", [relu, np.tanh])
 def test_the_first_two_moments_of_the_density_are_those_of_the_formula(function: type, is_orthogonal: bool) -> None:
     slopes = slopes_of(function, 1.0)
-    mean, variance = moments(slopes, 4, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
+    mean, variance = jacobian_moments(slopes, 4, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
 
     assert total(slopes, 4, power=1, is_orthogonal=is_orthogonal) == pytest.approx(mean, rel=0.01)
     assert total(slopes, 4, power=2, is_orthogonal=is_orthogonal) == pytest.approx(variance + mean**2, rel=0.02)
@@ -78,14 +78,14 @@ def test_simulated_networks_follow_the_law(function: type, is_orthogonal: bool) 
             product = slope[:, None] * weights @ product / math.sqrt(slopes.mean)
         squares.append(np.linalg.svd(product, compute_uv=False) ** 2)
     found = np.concatenate(squares)
-    edge = largest(slopes, layers, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
+    edge = jacobian_edge(slopes, layers, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
     for share in (0.03, 0.1, 0.3):
         places = np.geomspace(edge * share, edge, 200)
-        law = density(slopes, layers, places, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
+        law = jacobian_density(slopes, layers, places, weight_variance=1 / slopes.mean, is_orthogonal=is_orthogonal)
 
         assert np.mean(found > edge * share) == pytest.approx(np.trapezoid(law, places), abs=0.02)
 
 
 def test_one_orthogonal_layer_is_sent_to_its_slopes() -> None:
     with pytest.raises(DomainError, match="slopes_of"):
-        density(LINEAR, 1, np.ones(1), weight_variance=1.0, is_orthogonal=True)
+        jacobian_density(LINEAR, 1, np.ones(1), weight_variance=1.0, is_orthogonal=True)

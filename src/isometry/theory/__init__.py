@@ -1,5 +1,57 @@
-"""Numbers in, numbers out: fans, Gaussian means and the critical point of an activation; no torch."""
+"""Numbers in, numbers out: moments and critical points, signals in wide networks, spectra, products, kernels; no torch.
 
-from isometry.theory.fans import Fans, fans_of
+Names are loaded when they are first used.
+"""
 
-__all__ = ["Fans", "fans_of"]
+from isometry._lazy import lazy_names
+
+_HOMES = {
+    "Bounds": "isometry.theory.products",
+    "CriticalPoint": "isometry.theory.criticality",
+    "Depths": "isometry.theory.meanfield",
+    "Dual": "isometry.theory.duals",
+    "Fans": "isometry.theory.fans",
+    "Growth": "isometry.theory.products",
+    "Kernels": "isometry.theory.kernels",
+    "LINEAR": "isometry.theory.spectra",
+    "Passage": "isometry.theory.stacks",
+    "Slopes": "isometry.theory.spectra",
+    "Spectrum": "isometry.theory.kernel_flow",
+    "Stack": "isometry.theory.stacks",
+    "WideNetwork": "isometry.theory.kernels",
+    "correlation_map": "isometry.theory.meanfield",
+    "critical_point": "isometry.theory.criticality",
+    "depths": "isometry.theory.meanfield",
+    "dual_of": "isometry.theory.duals",
+    "edge_of_chaos": "isometry.theory.meanfield",
+    "erf": "isometry.theory.duals",
+    "fans_of": "isometry.theory.fans",
+    "flow_weights": "isometry.theory.kernel_flow",
+    "forward_gain": "isometry.theory.criticality",
+    "gaussian_mean": "isometry.theory.quadrature",
+    "gaussian_slope_mean_square": "isometry.theory.quadrature",
+    "gelu": "isometry.theory.duals",
+    "jacobian_density": "isometry.theory.spectra",
+    "jacobian_edge": "isometry.theory.spectra",
+    "jacobian_moments": "isometry.theory.spectra",
+    "kernels_of": "isometry.theory.kernels",
+    "leaky_relu": "isometry.theory.duals",
+    "length_map": "isometry.theory.criticality",
+    "log_norm_variance": "isometry.theory.stacks",
+    "lyapunov_exponents": "isometry.theory.products",
+    "passages": "isometry.theory.stacks",
+    "product_bounds": "isometry.theory.products",
+    "product_growth": "isometry.theory.products",
+    "settled_length": "isometry.theory.meanfield",
+    "slopes_of": "isometry.theory.spectra",
+    "spectrum_of": "isometry.theory.kernel_flow",
+    "susceptibility": "isometry.theory.criticality",
+}
+
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] - the stub beside this file lists them
+
+__getattr__ = lazy_names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

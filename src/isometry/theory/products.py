@@ -35,7 +35,7 @@ class Growth:
         return self.rate * num_layers, self.deviation * math.sqrt(num_layers)
 
 
-def growth(width: int, *, variance: float) -> Growth:
+def product_growth(width: int, *, variance: float) -> Growth:
     """Return how a product of Gaussian matrices stretches a vector, exactly and at any width.
 
     λ₁ = ½ (ln 2σ² + ψ(n/2)), and the variance of ln |W v| is ψ₁(n/2) / 4
@@ -51,7 +51,7 @@ def growth(width: int, *, variance: float) -> Growth:
         DomainError: If width or variance is not positive.
 
     Example:
-        >>> found = growth(4, variance=1.0)  # the book's 4 x 4 matrices
+        >>> found = product_growth(4, variance=1.0)  # the book's 4 x 4 matrices
         >>> round(found.rate, 4), round(math.exp(100 * found.rate) / 1e24, 2)
         (0.558, 1.71)
 
@@ -103,7 +103,7 @@ class Bounds:
     partial: FloatArray
 
 
-def bounds(singular_values: Sequence[FloatArray]) -> Bounds:
+def product_bounds(singular_values: Sequence[FloatArray]) -> Bounds:
     """Return what the singular values of square factors say of their product.
 
     σ_1(AB) ≤ σ_1(A) σ_1(B), σ_n(AB) ≥ σ_n(A) σ_n(B), ∏_{i≤k} σ_i(AB) ≤ ∏_{i≤k} σ_i(A) σ_i(B)
@@ -122,7 +122,7 @@ def bounds(singular_values: Sequence[FloatArray]) -> Bounds:
         DomainError: If a value is negative.
 
     Example:
-        >>> found = bounds([np.array([2.0, 0.5]), np.array([3.0, 0.1])])
+        >>> found = product_bounds([np.array([2.0, 0.5]), np.array([3.0, 0.1])])
         >>> found.largest, round(found.smallest, 3), found.partial.round(3).tolist()
         (6.0, 0.05, [6.0, 0.3])
 

@@ -77,7 +77,9 @@ def slopes_of(function: Function, variance: float) -> Slopes:
     return Slopes(means[filled] / total[filled], total[filled])
 
 
-def moments(slopes: Slopes, num_layers: int, *, weight_variance: float, is_orthogonal: bool) -> tuple[float, float]:
+def jacobian_moments(
+    slopes: Slopes, num_layers: int, *, weight_variance: float, is_orthogonal: bool
+) -> tuple[float, float]:
     """Return mean and variance of the squared singular values of the Jacobian.
 
     m₁ = (σ_w² μ₁)^L, variance = m₁² L (μ₂/μ₁² - 1 - s₁), with s₁ = 0 for orthogonal and -1 for Gaussian weights
@@ -99,7 +101,7 @@ def moments(slopes: Slopes, num_layers: int, *, weight_variance: float, is_ortho
     return mean, mean**2 * num_layers * (second - 1 + (0 if is_orthogonal else 1))
 
 
-def density(
+def jacobian_density(
     slopes: Slopes, num_layers: int, places: FloatArray, *, weight_variance: float, is_orthogonal: bool
 ) -> FloatArray:
     """Return the density of the squared singular values of the Jacobian of L layers.
@@ -132,7 +134,7 @@ def density(
     return np.maximum(-((1 + m) / x).imag / math.pi, 0.0) / scale
 
 
-def largest(slopes: Slopes, num_layers: int, *, weight_variance: float, is_orthogonal: bool) -> float:
+def jacobian_edge(slopes: Slopes, num_layers: int, *, weight_variance: float, is_orthogonal: bool) -> float:
     """Return the upper edge of the squared singular values of the Jacobian of L layers.
 
     It is the least x(y) over real y above the largest squared slope; for linear Gaussian layers (L + 1)^{L+1} / L^L.
@@ -147,7 +149,7 @@ def largest(slopes: Slopes, num_layers: int, *, weight_variance: float, is_ortho
         The edge, dimensionless.
 
     Example:
-        >>> round(largest(LINEAR, 2, weight_variance=1.0, is_orthogonal=False), 4)  # 3³ / 2²
+        >>> round(jacobian_edge(LINEAR, 2, weight_variance=1.0, is_orthogonal=False), 4)  # 3³ / 2²
         6.75
 
     Source:

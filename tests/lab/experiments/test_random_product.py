@@ -5,12 +5,12 @@ import pytest
 
 from isometry.lab.experiments.random_product import RandomProductSettings
 from isometry.lab.runner import find_experiment
-from isometry.theory.products import growth, lyapunov_exponents
+from isometry.theory.products import lyapunov_exponents, product_growth
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
 
 EXPERIMENT = find_experiment("random-product")
 BOOK = RandomProductSettings()
-MEAN, DEVIATION = growth(4, variance=1.0).after(100)
+MEAN, DEVIATION = product_growth(4, variance=1.0).after(100)
 SOUND = {
     "mean": [0.0, MEAN],
     "deviation": DEVIATION,

@@ -9,7 +9,7 @@ import numpy as np
 from isometry._phrases import Phrase
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.theory.products import FloatArray, bounds, growth, lyapunov_exponents, trigamma
+from isometry.theory.products import FloatArray, lyapunov_exponents, product_bounds, product_growth, trigamma
 
 MAX_SCORE = 4.0  # standard errors by which the mean of independent draws may miss its expectation
 BOOK_SIZE = 1e17  # the length has 24.2 decades with a deviation of 1.7, so this is four deviations below
@@ -66,7 +66,7 @@ def measure(settings: RandomProductSettings, seed: int, progress: Progress) -> M
 
 def judge(settings: RandomProductSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Hold growth, spread and all exponents against theory, the book's entries against its words, and the bounds."""
-    mean, deviation = growth(settings.width, variance=settings.variance).after(settings.num_matrices)
+    mean, deviation = product_growth(settings.width, variance=settings.variance).after(settings.num_matrices)
     error = deviation / math.sqrt(settings.num_draws * len(measured))
     seen = float(np.mean([each["mean"][-1] for each in measured]))
     spread = float(np.mean([each["deviation"] for each in measured]))
@@ -103,7 +103,7 @@ def judge(settings: RandomProductSettings, measured: Sequence[Measured]) -> tupl
 def draw(settings: RandomProductSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
     """Draw the growth of each seed over the prediction."""
     steps = range(settings.num_matrices + 1)
-    predicted = [growth(settings.width, variance=settings.variance).after(step) for step in steps]
+    predicted = [product_growth(settings.width, variance=settings.variance).after(step) for step in steps]
     decades = 1 / math.log(10)
     band = Series(
         name="predicted, one standard deviation",
@@ -223,7 +223,7 @@ def _largest_singular(matrices: Sequence[FloatArray]) -> float:
 
 def _allowed(matrices: Sequence[FloatArray]) -> tuple[float, float]:
     """Return the bounds of the two, in decades."""
-    found = bounds([np.asarray(np.linalg.svd(each, compute_uv=False), np.float64) for each in matrices])
+    found = product_bounds([np.asarray(np.linalg.svd(each, compute_uv=False), np.float64) for each in matrices])
     return math.log10(found.largest), math.log10(found.smallest)
 
 
