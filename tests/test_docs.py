@@ -14,7 +14,12 @@ from isometry.training.watching.reader import read_run
 
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "README.vi.md"]
-PAGES = [*READMES, *sorted((ROOT / "docs/learn").glob("*.md")), *sorted((ROOT / "docs/how-to").glob("*.md"))]
+PAGES = [
+    *READMES,
+    *sorted((ROOT / "docs/learn").glob("*.md")),
+    *sorted((ROOT / "docs/how-to").glob("*.md")),
+    ROOT / "docs/reference/theory.md",
+]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PRINTED = re.compile(r"^print\(.*\)  # (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
