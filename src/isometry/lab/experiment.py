@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 from isometry._phrases import Phrase
 from isometry._registry import Registry
 from isometry.anatomy.task import Task
+from isometry.lab.engine.trial import Progress
 from isometry.lab.figure import Figure
 
 Settings = TypeVar("Settings")
 Measured = Mapping[str, Any]  # numbers, strings, lists and mappings of them: what JSON can hold
-Progress = Callable[[float], None]  # takes the share that is done, in [0, 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from isometry._errors import LabError
 from isometry.lab import experiments
 from isometry.lab.engine.records import Record, read_records
 from isometry.lab.engine.sweep import run_trials
-from isometry.lab.engine.trial import Trial
+from isometry.lab.engine.trial import Progress, Trial
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured
 from isometry.lab.figure import Figure
 
@@ -155,7 +155,7 @@ def recorded_outcomes(root: Path) -> list[Outcome]:
     return outcomes
 
 
-def measure(config: Mapping[str, Any], progress: Callable[[float], None]) -> Measured:
+def measure(config: Mapping[str, Any], progress: Progress) -> Measured:
     """Run one seed of an experiment: the function of all its trials.
 
     Args:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from isometry._errors import LabError
 from isometry.lab.engine.executors import SerialExecutor, executor_on
-from isometry.lab.engine.records import Folder, read_record, read_records, share_done
+from isometry.lab.engine.records import Folder, read_metrics, read_record, read_records, share_done
 from isometry.lab.engine.sweep import MAX_DEATHS, run_trials
 from isometry.lab.engine.trial import Trial
 
@@ -135,10 +135,22 @@ def test_arrays_and_numbers_that_are_not_finite_survive_the_record(tmp_path: Pat
     assert finished.trial == one
 
 
+def test_what_a_trial_told_on_its_way_outlives_it(tmp_path: Path) -> None:
+    one = trial("square", x=1)
+    folder = Folder(tmp_path, one)
+    folder.progress(0.25, loss=2.5, error=0.5)
+    folder.progress(0.5, loss=math.nan)
+    first, second = read_metrics(tmp_path / one.id)
+
+    assert (first["share"], first["loss"], first["error"]) == (0.25, 2.5, 0.5)
+    assert math.isnan(second["loss"])
+    assert first["seconds"] <= second["seconds"]
+
+
 def test_a_line_of_progress_that_is_half_written_does_not_count(tmp_path: Path) -> None:
     one = trial("square", x=1)
     Folder(tmp_path, one).progress(0.25)
-    with (tmp_path / one.id / "progress.jsonl").open("a") as stream:
+    with (tmp_path / one.id / "metrics.jsonl").open("a") as stream:
         stream.write('{"share": 0.')
 
     assert share_done(tmp_path / one.id) == 0.25

@@ -3,12 +3,14 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from isometry.lab.engine.trial import Progress
 
-def square(config: Mapping[str, Any], progress: Callable[[float], None]) -> Mapping[str, Any]:
+
+def square(config: Mapping[str, Any], progress: Progress) -> Mapping[str, Any]:
     progress(0.5)
     if log := config.get("log"):
         with Path(log).open("a", encoding="utf-8") as stream:
@@ -16,11 +18,11 @@ def square(config: Mapping[str, Any], progress: Callable[[float], None]) -> Mapp
     return {"square": config["x"] ** 2}
 
 
-def refuse(config: Mapping[str, Any], _: Callable[[float], None]) -> Mapping[str, Any]:
+def refuse(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:
     raise ValueError(f"x = {config['x']} is refused")
 
 
-def die_once(config: Mapping[str, Any], _: Callable[[float], None]) -> Mapping[str, Any]:
+def die_once(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:
     """Kill the own process the first time, and return the second."""
     mark = Path(config["mark"])
     if not mark.exists():
@@ -30,12 +32,12 @@ def die_once(config: Mapping[str, Any], _: Callable[[float], None]) -> Mapping[s
     return {"x": config["x"]}
 
 
-def die_always(_: Mapping[str, Any], __: Callable[[float], None]) -> Mapping[str, Any]:
+def die_always(_: Mapping[str, Any], __: Progress) -> Mapping[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
 
-def wait_for(config: Mapping[str, Any], _: Callable[[float], None]) -> Mapping[str, Any]:
+def wait_for(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:
     while not Path(config["mark"]).exists():
         time.sleep(0.05)
     return {"seen": True}

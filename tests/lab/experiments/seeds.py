@@ -9,12 +9,20 @@ from isometry.lab.experiment import Claim, Experiment, Measured
 from isometry.lab.runner import find_experiment
 
 
+class Shares(list[float]):
+    """How far a measurement said it was, call by call."""
+
+    def __call__(self, share: float, /, **metrics: float) -> None:
+        assert all(isinstance(value, float) for value in metrics.values()), metrics
+        self.append(share)
+
+
 def measured(experiment: Experiment[Any], settings: Any, *seeds: int) -> list[Measured]:
     """Return what each seed measures; shares of progress must grow to 1."""
     found: list[Measured] = []
     for seed in seeds:
-        shares: list[float] = []
-        found.append(json.loads(json.dumps(jsonable(experiment.measure(settings, seed, shares.append)))))
+        shares = Shares()
+        found.append(json.loads(json.dumps(jsonable(experiment.measure(settings, seed, shares)))))
 
         assert shares == sorted(shares)
         assert shares[-1] == 1.0

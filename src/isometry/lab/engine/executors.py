@@ -7,16 +7,20 @@ that kind, of Dask or loky say, does as well.
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
+import socket
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import Any
 
 from isometry._errors import LabError, MissingExtraError
 
 PLACES = ("serial", "local", "ray")
+ANSWER_SECONDS = 5.0  # that a cluster has to answer in
 MAX_RETRIES = 3  # of a Ray task whose worker died; errors of the trial itself are recorded, not tried again
 
 
@@ -46,7 +50,9 @@ class ProcessExecutor(Executor):
         Args:
             workers: Processes, counts; as many as this process may use processors without it.
         """
+        self._context = multiprocessing.get_context("spawn")
         self._threads = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
+        self._leash, self._end = self._context.Pipe(duplex=False)  # workers end when the other end is closed
         self._own = threading.local()
         self._pools: set[ProcessPoolExecutor] = set()
 
@@ -60,11 +66,16 @@ class ProcessExecutor(Executor):
         for pool in tuple(self._pools):
             pool.shutdown(wait=wait, cancel_futures=cancel_futures)
 
+    def abandon(self) -> None:
+        """End the processes now, in the middle of their calls."""
+        self._end.close()
+        self.shutdown(wait=False, cancel_futures=True)
+
     def _call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Make a call in the one process of this thread."""
         pool = getattr(self._own, "pool", None)
         if pool is None:
-            pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+            pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin, initargs=(self._leash,))
             self._own.pool = pool
             self._pools.add(pool)
         try:
@@ -94,14 +105,13 @@ class RayExecutor(Executor):
             raise MissingExtraError("trials on Ray need Ray. Install it: pip install 'isometry[ray]'.") from error
         self._ray = ray
         self._is_own = not ray.is_initialized()
+        if self._is_own and address is not None:
+            _require_answer(address)
         if self._is_own:
             try:
                 ray.init(address=address, log_to_driver=False, configure_logging=False, include_dashboard=False)
             except (ConnectionError, RuntimeError, ValueError) as error:
-                raise LabError(
-                    f"no Ray cluster answers at {address!r} ({error}). Start one with `ray start --head`, or leave the "
-                    "address out."
-                ) from error
+                raise _no_answer(address, error) from error
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
         """Hand the call to the cluster."""
@@ -144,21 +154,41 @@ def executor_on(place: str, *, workers: int | None = None, address: str | None =
     try:
         yield executor
     except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
+        if isinstance(executor, ProcessExecutor):
+            executor.abandon()
+        else:
+            executor.shutdown(wait=False, cancel_futures=True)
         raise
     executor.shutdown()
 
 
-def _begin() -> None:
-    """Set a new process up: one thread for tensors, and an end when the process that started it has died."""
+def _require_answer(address: str) -> None:
+    """Refuse an address where nothing listens: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return  # `auto`, which Ray looks up
+    try:
+        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str | None, error: Exception) -> LabError:
+    return LabError(
+        f"no Ray cluster answers at {address!r} ({error}). Start one with `ray start --head`, or leave the address out."
+    )
+
+
+def _begin(leash: Connection) -> None:
+    """Set a new process up: one thread for tensors, deaf to Ctrl-C, and ended by the process that started it."""
     import torch  # noqa: PLC0415 - in the new process
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the first process ends the others
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a worker has a parent"
-    multiprocessing.connection.wait([parent.sentinel])
+def _end_with(leash: Connection) -> None:
+    """End when the other end of the leash is closed, or its process has died."""
+    multiprocessing.connection.wait([leash])
     os._exit(1)

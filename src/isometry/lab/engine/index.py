@@ -2,14 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from isometry._errors import LabError, MissingExtraError
 from isometry._files import write_atomically
-from isometry.lab.engine.records import Record, read_records
+from isometry.lab.engine.records import Record, read_metrics, read_records
 
 COLUMNS = ("id", "name", "function", "state", "started", "seconds", "error", "config", "result")
 INDEX = "index.sqlite"
@@ -18,7 +18,8 @@ INDEX = "index.sqlite"
 def build_index(root: Path) -> Path:
     """Write the index of all trials under a folder anew, beside them.
 
-    Config and result are JSON, for SQLite's `json_extract`: `select json_extract(config, '$.seed') from trials`.
+    Config and result are JSON, for SQLite's `json_extract`: `select json_extract(config, '$.seed') from trials`. What
+    trials told on their way is in the table `metrics`: `id`, `line` from 0 on, `name`, `value`.
 
     Args:
         root: The folder of all trials.
@@ -36,7 +37,9 @@ def build_index(root: Path) -> Path:
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(f"create table trials ({', '.join(COLUMNS)}, primary key (id))")
             marks = ", ".join("?" * len(COLUMNS))
-            connection.executemany(f"insert into trials values ({marks})", rows)  # noqa: S608 - question marks alone
+            connection.executemany(f"insert or ignore into trials values ({marks})", rows)  # noqa: S608 - question marks alone
+            connection.execute("create table metrics (id, line, name, value)")
+            connection.executemany("insert into metrics values (?, ?, ?, ?)", _metrics(root, (row[0] for row in rows)))
 
     place = root / INDEX
     write_atomically(place, write)
@@ -80,6 +83,12 @@ def _row(record: Record) -> tuple[Any, ...]:
     result = None if record.result is None else json.dumps(record.result)
     times = (record.started, record.seconds)
     return record.id, trial.name, trial.function, record.state, *times, record.error, config, result
+
+
+def _metrics(root: Path, trials: Iterable[str]) -> Iterator[tuple[str, int, str, float]]:
+    for trial in trials:
+        for number, line in enumerate(read_metrics(root / trial)):
+            yield from ((trial, number, name, value) for name, value in line.items())
 
 
 def _scalars(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""The folder of a trial: configuration, environment, progress as it comes, and a summary put in place at the end."""
+"""The folder of a trial: configuration, environment, metrics as they come, and a summary put in place at the end."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from isometry.lab.engine.trial import Trial
 
 State = Literal["finished", "failed", "unfinished"]
 
-TRIAL, ENVIRONMENT, PROGRESS, SUMMARY = "trial.json", "environment.json", "progress.jsonl", "summary.json"
+TRIAL, ENVIRONMENT, METRICS, SUMMARY = "trial.json", "environment.json", "metrics.jsonl", "summary.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +62,12 @@ class Folder:
         whole = {"name": trial.name, "function": trial.function, "config": dict(trial.config)}
         self._write(TRIAL, whole)
         self._write(ENVIRONMENT, environment() | {"started": self._started})
-        (self._path / PROGRESS).unlink(missing_ok=True)  # of a run that was killed
+        (self._path / METRICS).unlink(missing_ok=True)  # of a run that was killed
 
-    def progress(self, share: float) -> None:
-        """Add a line on how far the trial is."""
-        line = json.dumps({"share": share, "seconds": time.time() - self._started})
-        with (self._path / PROGRESS).open("a", encoding="utf-8") as stream:
+    def progress(self, share: float, /, **metrics: float) -> None:
+        """Add a line on how far the trial is, with numbers of this moment."""
+        line = json.dumps({**jsonable(metrics), "share": share, "seconds": time.time() - self._started})
+        with (self._path / METRICS).open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
 
     def finish(self, result: Mapping[str, Any]) -> None:
@@ -124,26 +125,37 @@ def read_record(folder: Path) -> Record:
 
 
 def read_records(root: Path) -> Iterator[Record]:
-    """Yield the records of all trials under a folder, in the order of their ids."""
-    for path in sorted(root.glob(f"*/{TRIAL}")):
-        yield read_record(path.parent)
+    """Yield the records of all trials in a folder, in the order of their ids, and of those in the folders inside it."""
+    for depth in ("*", "*/*"):
+        for path in sorted(root.glob(f"{depth}/{TRIAL}")):
+            yield read_record(path.parent)
 
 
 def share_done(folder: Path) -> float:
-    """Return how far a trial says it is, in [0, 1]; a line that is half written does not count."""
+    """Return how far a trial says it is, in [0, 1]."""
     if (folder / SUMMARY).exists():
         return 1.0
+    lines = read_metrics(folder)
+    return float(lines[-1]["share"]) if lines else 0.0
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Return what a trial told on its way, a mapping a line, with `share` and `seconds` since its start in each.
+
+    A line that is half written does not count.
+    """
     try:
-        lines = (folder / PROGRESS).read_text(encoding="utf-8").split("\n")[:-1]
+        lines = (folder / METRICS).read_text(encoding="utf-8").split("\n")[:-1]
     except OSError:
-        return 0.0
-    return float(json.loads(lines[-1])["share"]) if lines else 0.0
+        return []
+    return [json.loads(line) for line in lines]
 
 
 def environment() -> dict[str, Any]:
     """Return the versions, the host and the processors under which a trial runs."""
+    libraries = {"isometry": version("isometry"), "torch": torch.__version__, "numpy": np.__version__}
     return {
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "versions": {"python": platform.python_version(), **libraries},
         "host": socket.gethostname(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),

@@ -5,13 +5,25 @@ import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from isometry._errors import LabError
 
 ID_LENGTH = 16  # hexadecimal digits, 64 bits: a million trials share one with a chance of 3e-8
 
-Progress = Callable[[float], None]  # takes the share that is done, in [0, 1]
+
+class Progress(Protocol):
+    """What a trial tells on its way."""
+
+    def __call__(self, share: float, /, **metrics: float) -> None:
+        """Add a line to the trial's records.
+
+        Args:
+            share: Of the trial that is done, in [0, 1].
+            metrics: Numbers of this moment under their names, in whatever units; they outlive a crash.
+        """
+
+
 Function = Callable[[Mapping[str, Any], Progress], Mapping[str, Any]]
 
 
@@ -49,7 +61,7 @@ class Trial:
         """Make the call.
 
         Args:
-            progress: Told how far it is.
+            progress: Told how far it is, and metrics.
 
         Returns:
             Its result.
