@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ from isometry.lab.engine.sweep import MAX_DEATHS, run_trials
 from isometry.lab.engine.trial import Trial
 
 MODULE = "tests.lab.engine.trials"
+
+
+@pytest.fixture(autouse=True)
+def _workers_find_the_functions_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3]))
 
 
 def trial(name: str, **config: Any) -> Trial:
@@ -154,6 +160,20 @@ def test_a_line_of_progress_that_is_half_written_does_not_count(tmp_path: Path) 
         stream.write('{"share": 0.')
 
     assert share_done(tmp_path / one.id) == 0.25
+
+
+class Elsewhere(SerialExecutor):
+    """Runs a call on a machine whose disk nobody else sees."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Write the record into a folder of its own."""
+        trial, root = args
+        return super().submit(fn, trial, root / "elsewhere", **kwargs)
+
+
+def test_a_worker_whose_disk_is_not_shared_is_told_from_one_that_works(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="every machine of the cluster sees"):
+        run_trials([trial("square", x=1)], tmp_path, executor=Elsewhere())
 
 
 def test_a_configuration_that_json_cannot_hold_is_refused() -> None:

@@ -39,13 +39,17 @@ def run_trials(
     Raises:
         LabError: If the folder cannot be made, or a trial cannot be recorded.
     """
-    tell = None if watcher is None else lambda _, share: watcher(share)
+
+    def tell(_: Path, share: float) -> None:
+        if watcher is not None:
+            watcher(share)
+
     ((_, records),) = run_groups({root: trials}, executor=executor, watcher=tell)
     return records
 
 
 def run_groups(
-    groups: Mapping[Path, Sequence[Trial]], *, executor: Executor, watcher: GroupWatcher | None = None
+    groups: Mapping[Path, Sequence[Trial]], *, executor: Executor, watcher: GroupWatcher
 ) -> Iterator[tuple[Path, list[Record]]]:
     """Run the trials of several sweeps side by side, so that no processor waits for the last trial of one of them.
 
@@ -60,7 +64,6 @@ def run_groups(
     Raises:
         LabError: If a folder cannot be made, or a trial cannot be recorded.
     """
-    tell = watcher or (lambda _, __: None)
     running = _Running(executor)
     waiting: dict[Path, Sequence[Trial]] = {}
     for root, trials in groups.items():
@@ -69,12 +72,12 @@ def run_groups(
         for trial in {trial.id: trial for trial in trials}.values():
             if not _is_finished(root, trial):
                 running.begin(root, trial)
-                tell(root, _share(root, trials))
+                watcher(root, _share(root, trials))
         running.settle(0)
-        yield from _ended(waiting, running, tell)
+        yield from _ended(waiting, running, watcher)
     while waiting:
         running.settle(POLL_SECONDS)
-        yield from _ended(waiting, running, tell)
+        yield from _ended(waiting, running, watcher)
 
 
 class _Running:
@@ -109,12 +112,12 @@ class _Running:
 
 
 def _ended(
-    waiting: dict[Path, Sequence[Trial]], running: _Running, tell: GroupWatcher
+    waiting: dict[Path, Sequence[Trial]], running: _Running, watcher: GroupWatcher
 ) -> Iterator[tuple[Path, list[Record]]]:
     """Yield the groups that are through, which then wait no longer."""
     busy = running.roots
     for root, trials in tuple(waiting.items()):
-        tell(root, _share(root, trials))
+        watcher(root, _share(root, trials))
         if root not in busy:
             del waiting[root]
             yield root, [_read(root, trial) for trial in trials]
@@ -124,7 +127,7 @@ def _read(root: Path, trial: Trial) -> Record:
     if not (root / trial.id).exists():
         raise LabError(
             f"{trial.name or trial.id!r} has ended without a record in {str(root)!r}: its worker does not see this "
-            "folder. Choose one that all machines of the cluster share."
+            "folder. Choose one that every machine of the cluster sees."
         )
     return read_record(root / trial.id)
 
