@@ -1,6 +1,7 @@
 """A small network trained on digits with wrong labels, and all that a stopping rule may want to know, once an epoch."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,13 @@ class _Data:
 
 
 def record_noisy_training(
-    digits: Digits, *, noise: float, epochs: int, num_probe: int = 0, seed: int = 0
+    digits: Digits,
+    *,
+    noise: float,
+    epochs: int,
+    num_probe: int = 0,
+    seed: int = 0,
+    watcher: Callable[[float], None] | None = None,
 ) -> tuple[Evaluation, ...]:
     """Train on digits of which a share is wrongly labelled, and evaluate after each epoch.
 
@@ -44,6 +51,7 @@ def record_noisy_training(
         epochs: Passes through the data, counts.
         num_probe: Further images with uniformly random labels that are trained on too, counts.
         seed: Of noise, weights and order; global random state is not touched.
+        watcher: Told after each epoch the share of them that is done.
 
     Returns:
         One evaluation an epoch: `train_loss`, `train_error`, `train_accuracy` on the labels given, without the probe;
@@ -63,6 +71,8 @@ def record_noisy_training(
             optimizer.step()
             step += 1
         entries.append(Evaluation(step=step, epoch=epoch, metrics=_metrics(model, data, changes)))
+        if watcher is not None:
+            watcher(epoch / epochs)
     return tuple(entries)
 
 
