@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from typing import Any
 
 from isometry._errors import LabError, MissingExtraError
@@ -52,7 +51,7 @@ class ProcessExecutor(Executor):
         """
         self._context = multiprocessing.get_context("spawn")
         self._threads = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
-        self._leash, self._end = self._context.Pipe(duplex=False)  # workers end when the other end is closed
+        self._leash, self._end = multiprocessing.Pipe(duplex=False)  # workers end when the other end is closed
         self._own = threading.local()
         self._pools: set[ProcessPoolExecutor] = set()
 
@@ -179,7 +178,7 @@ def _no_answer(address: str | None, error: Exception) -> LabError:
     )
 
 
-def _begin(leash: Connection) -> None:
+def _begin(leash: Any) -> None:
     """Set a new process up: one thread for tensors, deaf to Ctrl-C, and ended by the process that started it."""
     import torch  # noqa: PLC0415 - in the new process
 
@@ -188,7 +187,7 @@ def _begin(leash: Connection) -> None:
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
 
 
-def _end_with(leash: Connection) -> None:
+def _end_with(leash: Any) -> None:
     """End when the other end of the leash is closed, or its process has died."""
     multiprocessing.connection.wait([leash])
     os._exit(1)
