@@ -64,6 +64,19 @@ class Experiment(Generic[Settings]):
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class OwnTask:
+    """Somebody's own model to be measured, which is left as it was.
+
+    Attributes:
+        task: As `load_task` gives it.
+        seed: Of all that is drawn for the measurement.
+    """
+
+    task: Task
+    seed: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnTask(Generic[Settings]):
     """An experiment as it runs on somebody's own model, under the name of the experiment that it belongs to.
@@ -71,14 +84,14 @@ class OnTask(Generic[Settings]):
     Attributes:
         question: What it answers about the model, in one sentence.
         settings: A frozen dataclass of numbers and strings.
-        measure: From settings, task, seed and progress to what was measured; the task is left as it was.
+        measure: From settings, task with seed, and progress to what was measured; the task is left as it was.
         judge: From settings and what each seed measured to what a sound model would show.
         draw: Likewise to the pictures, the one to show first first.
     """
 
     question: Phrase
     settings: Settings
-    measure: Callable[[Settings, Task, int, Progress], Measured]
+    measure: Callable[[Settings, OwnTask, Progress], Measured]
     judge: Callable[[Settings, Sequence[Measured]], tuple[Claim, ...]]
     draw: Callable[[Settings, Sequence[Measured]], tuple[Figure, ...]]
 
