@@ -66,7 +66,8 @@ class _Data:
 
 def measure(settings: DecaySettings, seed: int, progress: Progress) -> Measured:
     """Train a network a decay side by side, and fit ridge on random features."""
-    parts = [_data(settings, noise, seed=seed) for noise in settings.noise]
+    digits = mnist_5k()
+    parts = [_data(digits, settings.num_train, noise, seed=seed) for noise in settings.noise]
     trained = _trained(settings, parts, progress, seed=seed)
     ridge = _ridge_errors(settings, parts[-1], progress, seed=seed)
     return {**trained, **ridge}
@@ -124,9 +125,8 @@ def draw(settings: DecaySettings, measured: Sequence[Measured]) -> tuple[Figure,
     return networks, _ridge_figure(settings, measured)
 
 
-def _data(settings: DecaySettings, noise: float, *, seed: int) -> _Data:
-    digits, first = mnist_5k(), settings.num_train
-    train, valid = digits[:first], digits[first : first + NUM_VALID]
+def _data(digits: Digits, num_train: int, noise: float, *, seed: int) -> _Data:
+    train, valid = digits[:num_train], digits[num_train : num_train + NUM_VALID]
     return _Data(
         train=Digits(train.images, with_wrong_labels(train.labels, noise, seed=seed).labels),
         valid=Digits(valid.images, with_wrong_labels(valid.labels, noise, seed=seed + VALID_SEED).labels),
