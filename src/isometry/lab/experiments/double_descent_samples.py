@@ -1,0 +1,248 @@
+"""Near the count of features more examples make least squares worse, unless a penalty is tuned."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+import torch
+from torch import Tensor
+
+from isometry._phrases import Phrase
+from isometry.lab.digits import CLASSES, NUM_TEST, mnist_5k, with_wrong_labels
+from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
+from isometry.lab.figure import Figure, Series
+from isometry.theory.least_squares import Problem, least_norm_risk, tuned_ridge_risk
+
+FAR = 0.2  # relative distance of examples from features from which on the mean over draws is not of a few of them
+LESS, MORE = 0.5, 4 / 3  # examples over features between which more data do not help, with a noise of half the signal
+SHOWN = 0.04  # likewise, from which on the risk is drawn: at the peak itself it has no mean
+UNIT = "times"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplesSettings:
+    """Settings.
+
+    Attributes:
+        num_features: Of the linear model, counts.
+        num_examples: Of the linear model, each count a place of the curve.
+        noise: Standard deviation of the targets' noise; the signal has 1.
+        num_draws: Data sets of each count.
+        num_random: Random ReLU features of digits, counts.
+        num_images: Digits, each count a place of the curve.
+        wrong: Share of wrong labels among them.
+        penalty: Of the ridge regression on digits, beside the sum of squares.
+    """
+
+    num_features: int = 100
+    num_examples: tuple[int, ...] = (10, 20, 30, 50, 70, 80, 90, 95, 100, 105, 110, 120, 133, 150, 200, 300, 500)
+    noise: float = 0.5
+    num_draws: int = 200
+    num_random: int = 500
+    num_images: tuple[int, ...] = (50, 100, 150, 250, 350, 425, 475, 500, 525, 600, 750, 1000, 1500, 2500, 4000)
+    wrong: float = 0.2
+    penalty: float = 30.0
+
+    @property
+    def problem(self) -> Problem:
+        """Signal and noise as theory takes them."""
+        return Problem(signal=1.0, noise=self.noise**2)
+
+
+def measure(settings: SamplesSettings, seed: int, progress: Progress) -> Measured:
+    """Fit least squares to ever more examples, of the linear model and of digits."""
+    generator = torch.Generator().manual_seed(seed)
+    least: list[list[float]] = []
+    tuned: list[list[float]] = []
+    for number, count in enumerate(settings.num_examples):
+        for risks, found in zip((least, tuned), _linear_risks(settings, count, generator), strict=True):
+            risks.append(found.tolist())
+        progress((number + 1) / (2 * len(settings.num_examples)))
+    errors = _digit_errors(settings, seed, lambda share: progress((1 + share) / 2))
+    return {"risk": least, "tuned": tuned, "error": errors[0], "ridge": errors[1]}
+
+
+def judge(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    """Hold the risks against theory, and the peaks against the counts of features."""
+    middle, mean = _over_draws(measured, "risk", median), _over_draws(measured, "risk", fmean)
+    tuned = _over_draws(measured, "tuned", fmean)
+    ratios = [count / settings.num_features for count in settings.num_examples]
+    far = [place for place, ratio in enumerate(ratios) if abs(ratio - 1) >= FAR]
+    theory = _theory(settings, settings.num_examples)[0]
+    error, ridge = (_means([each[key] for each in measured]) for key in ("error", "ridge"))
+    peak, worst = (max(range(len(curve)), key=curve.__getitem__) for curve in (middle, error))
+    return (
+        Claim(
+            text=Phrase("the risk peaks where examples are as many as features"),
+            measured=ratios[peak],
+            low=0.9,
+            high=1.1,
+        ),
+        Claim(
+            text=Phrase("there the data do worse than none"),
+            measured=middle[peak] / (1 + settings.noise**2),
+            low=2.0,
+            unit=UNIT,
+        ),
+        Claim(
+            text=Phrase("with four thirds as many examples as features it is where it was with half as many"),
+            measured=mean[_nearest(ratios, MORE)] / mean[_nearest(ratios, LESS)],
+            low=0.9,
+            high=1.15,
+            unit=UNIT,
+        ),
+        Claim(
+            text=Phrase("away from the peak the mean risk is theory's"),
+            measured=max(abs(mean[place] / theory[place] - 1) for place in far),
+            high=0.15,
+        ),
+        Claim(
+            text=Phrase("with its penalty tuned more data never hurt: the largest rise"),
+            measured=_largest_rise(tuned),
+            high=0.02,
+            unit="targets squared",
+        ),
+        Claim(
+            text=Phrase("on digits the error peaks where images are as many as random features"),
+            measured=settings.num_images[worst] / settings.num_random,
+            low=0.9,
+            high=1.1,
+        ),
+        Claim(
+            text=Phrase("there it is above that with a quarter of the images"),
+            measured=100 * (error[worst] - error[_nearest(settings.num_images, settings.num_random / 4)]),
+            low=20.0,
+            unit="points",
+        ),
+        Claim(
+            text=Phrase("with a penalty it has no peak: the largest rise"),
+            measured=100 * _largest_rise(ridge),
+            high=3.0,
+            unit="points",
+        ),
+    )
+
+
+def draw(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
+    """Draw the risk with theory's, and the error on digits."""
+    width, counts = settings.num_features, settings.num_examples
+    shown = [place for place, count in enumerate(counts) if abs(count / width - 1) >= SHOWN]
+    smooth = range(min(counts), max(counts) + 1)
+    curves: list[Series] = []
+    names = {"risk": "least norm", "tuned": "tuned ridge"}
+    for (key, name), told in zip(names.items(), _theory(settings, smooth), strict=True):
+        seen = _over_draws(measured, key, fmean)
+        hidden = [abs(count / width - 1) < SHOWN for count in smooth]
+        line = [math.nan if is_hidden else value for value, is_hidden in zip(told, hidden, strict=True)]
+        curves.append(Series(name=f"theory, {name}", x=[count / width for count in smooth], y=line))
+        places = [counts[place] / width for place in shown]
+        curves.append(Series(name=f"measured, {name}", x=places, y=[seen[place] for place in shown], mark="points"))
+    images = settings.num_images
+    digits = [
+        Series(name=name, x=images, y=[100 * value for value in _means([each[key] for each in measured])])
+        for key, name in (("error", "least norm"), ("ridge", f"ridge, penalty {settings.penalty:g}"))
+    ]
+    return (
+        Figure(
+            key="risk-over-samples",
+            title=f"Least squares on {settings.num_features} features: more data hurt before the peak",
+            x_axis="examples over features",
+            y_axis="risk, targets squared",
+            x_scale="log",
+            series=tuple(curves),
+            x_marks=((1.0, "examples = features"),),
+        ),
+        Figure(
+            key="error-over-images",
+            title=f"{settings.num_random} random ReLU features of digits, {settings.wrong:.0%} wrong labels",
+            x_axis="images",
+            y_axis="test error, %",
+            x_scale="log",
+            series=tuple(digits),
+            x_marks=((settings.num_random, "images = features"),),
+        ),
+    )
+
+
+def _linear_risks(settings: SamplesSettings, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the risks of the least norm and of the tuned ridge on every draw."""
+    draws, width = settings.num_draws, settings.num_features
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    features, truth = normal(draws, count, width), torch.nn.functional.normalize(normal(draws, width, 1), dim=1)
+    targets = features @ truth + settings.noise * normal(draws, count, 1)
+    left, values, right = torch.linalg.svd(features, full_matrices=False)
+    along = left.mT @ targets
+    penalty = width * settings.noise**2
+    fits = (along / values[..., None], along * (values / (values**2 + penalty))[..., None])
+    least, tuned = ((right.mT @ fit - truth).square().sum((1, 2)) + settings.noise**2 for fit in fits)
+    return least, tuned
+
+
+def _digit_errors(
+    settings: SamplesSettings, seed: int, progress: Callable[[float], None]
+) -> tuple[list[float], list[float]]:
+    """Return the test errors of the least norm and of the ridge for every count of images."""
+    digits = mnist_5k()
+    pool, test = digits[: max(settings.num_images)], digits[-NUM_TEST:]
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(pool.images.shape[1], settings.num_random, generator=generator, dtype=torch.float64)
+    directions *= pool.images.shape[1] ** -0.5
+    inside, outside = ((each.images.double() @ directions).relu() for each in (pool, test))
+    labels = with_wrong_labels(pool.labels, settings.wrong, seed=seed).labels
+    targets = torch.nn.functional.one_hot(labels, CLASSES).double()
+    errors: tuple[list[float], list[float]] = ([], [])
+    for number, count in enumerate(settings.num_images):
+        rows, goal = inside[:count], targets[:count]
+        gram = rows.T @ rows + settings.penalty * torch.eye(settings.num_random, dtype=torch.float64)
+        fits = (torch.linalg.lstsq(rows, goal, driver="gelsd").solution, torch.linalg.solve(gram, rows.T @ goal))
+        for found, fit in zip(errors, fits, strict=True):
+            found.append((outside @ fit).argmax(1).ne(test.labels).double().mean().item())
+        progress((number + 1) / len(settings.num_images))
+    return errors
+
+
+def _theory(settings: SamplesSettings, counts: Sequence[int]) -> tuple[list[float], list[float]]:
+    """Return theory's risks of the least norm and of the tuned ridge at some counts of examples."""
+    width, problem = settings.num_features, settings.problem
+    return (
+        [least_norm_risk(count, width, problem) for count in counts],
+        [tuned_ridge_risk(width / count, problem) for count in counts],
+    )
+
+
+def _over_draws(measured: Sequence[Measured], key: str, of: Callable[[list[float]], float]) -> list[float]:
+    """Return the mean or median over the draws of all seeds, at every count."""
+    return [
+        of([value for row in rows for value in row]) for rows in zip(*(each[key] for each in measured), strict=True)
+    ]
+
+
+def _largest_rise(curve: Sequence[float]) -> float:
+    """Return by how much the curve rises at most above what it was before."""
+    return max(value - min(curve[:place]) for place, value in enumerate(curve) if place)
+
+
+def _nearest(values: Sequence[float], wanted: float) -> int:
+    return min(range(len(values)), key=lambda place: abs(values[place] - wanted))
+
+
+def _means(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [fmean(values) for values in zip(*rows, strict=True)]
+
+
+EXPERIMENTS.add("double-descent-samples")(
+    Experiment(
+        name="double-descent-samples",
+        question=Phrase("Can more data make a model worse?"),
+        quick=SamplesSettings(),
+        paper=SamplesSettings(num_features=1000, num_examples=tuple(range(100, 3001, 100)), num_draws=50),
+        measure=measure,
+        judge=judge,
+        draw=draw,
+        source="Nakkiran 2019, arXiv:1912.07242; Nakkiran et al. 2021, arXiv:2003.01897, for the tuned penalty.",
+    )
+)
