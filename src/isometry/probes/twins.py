@@ -4,7 +4,7 @@ Every unit's weights and their gradient are projected on the same few random vec
 projections whatever these are, and others share all of them by chance with a probability below 1e-9.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -76,21 +76,35 @@ class TwinTable:
 @probe(TwinTable)
 def measure_twins(evidence: Evidence) -> TwinTable:
     """Compare the units of every hidden weight that is one parameter; those of a head may be alike."""
-    heads = {name for layer in evidence.anatomy.heads for name in layer.weight}
-    first_use: dict[str, Layer] = {}
-    for layer in evidence.anatomy.layers:
-        if len(layer.weight) == 1 and not layer.kind.startswith("embedding"):
-            first_use.setdefault(layer.weight[0], layer)
     found: list[TwinUnits] = []
     with torch.no_grad():
-        for name, layer in first_use.items():
-            units = None if name in heads else _units_of(evidence, name, layer)
-            twins = None if units is None else twins_among(*units, layer=layer.name)
+        for layer, weights, gradients in hidden_units(evidence):
+            twins = twins_among(weights, gradients, layer=layer.name)
             found += [twins] if twins else []
     has_dropout = any("dropout" in operation.name for operation in evidence.step.tape.operations)
     if has_dropout:  # gradients that differ a little at one step do so at every other, each time otherwise
         found = [replace(each, fate="part") if each.fate == "drift" else each for each in found]
     return TwinTable(tuple(found), has_dropout)
+
+
+def hidden_units(evidence: Evidence) -> Iterator[tuple[Layer, Tensor, Tensor]]:
+    """Yield every hidden layer whose weight is one parameter, at its first use, with the numbers of its units.
+
+    Args:
+        evidence: A recorded step.
+
+    Yields:
+        The layer; weights and biases of its units, heads or experts, (units, numbers); their gradients likewise.
+    """
+    heads = {name for layer in evidence.anatomy.heads for name in layer.weight}
+    first_use: dict[str, Layer] = {}
+    for layer in evidence.anatomy.layers:
+        if len(layer.weight) == 1 and not layer.kind.startswith("embedding"):
+            first_use.setdefault(layer.weight[0], layer)
+    for name, layer in first_use.items():
+        units = None if name in heads else _units_of(evidence, name, layer)
+        if units is not None:
+            yield layer, *units
 
 
 def twins_among(

@@ -168,17 +168,18 @@ def draw(settings: SymmetrySettings, measured: Sequence[Measured]) -> tuple[Figu
     )
 
 
-def num_distinct(rows: Tensor) -> int:
+def num_distinct(rows: Tensor, *, equal: float = EQUAL) -> int:
     """Return how many of some rows differ by more than rounding.
 
     Args:
         rows: (parts, numbers).
+        equal: Largest distance of rows that are one, over the largest row's length; dimensionless.
 
     Returns:
         The number of groups of rows that are as good as equal.
     """
     gaps = torch.cdist(rows, rows) / rows.norm(dim=1).max()
-    return sum(not bool((gaps[row, :row] < EQUAL).any()) for row in range(len(rows)))
+    return sum(not bool((gaps[row, :row] < equal).any()) for row in range(len(rows)))
 
 
 def _train(
