@@ -21,6 +21,7 @@ CHAPTERS = (
     "fans",
     "criticality",
     "meanfield",
+    "phases",
     "stacks",
     "products",
     "spectra",

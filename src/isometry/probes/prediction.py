@@ -14,7 +14,8 @@ from isometry.anatomy.reading import Layer
 from isometry.probes.evidence import Evidence
 from isometry.probes.jacobian_result import MeanField
 from isometry.theory.criticality import length_map, susceptibility
-from isometry.theory.meanfield import depths, edge_of_chaos, relative_spread, slope_moments
+from isometry.theory.meanfield import depths, relative_spread, slope_moments
+from isometry.theory.phases import edge_of_chaos
 
 KINDS = frozenset({"linear", "matmul", "mm", "addmm", "conv1d", "conv2d", "conv3d"})
 MIN_LAYERS = 3  # two hidden layers and a head; fewer have no depth to speak of

@@ -21,8 +21,11 @@ from isometry.theory.kernels import kernels_of as kernels_of
 from isometry.theory.meanfield import Depths as Depths
 from isometry.theory.meanfield import correlation_map as correlation_map
 from isometry.theory.meanfield import depths as depths
-from isometry.theory.meanfield import edge_of_chaos as edge_of_chaos
 from isometry.theory.meanfield import settled_length as settled_length
+from isometry.theory.phases import PhaseDiagram as PhaseDiagram
+from isometry.theory.phases import critical_weight_variances as critical_weight_variances
+from isometry.theory.phases import edge_of_chaos as edge_of_chaos
+from isometry.theory.phases import phase_diagram as phase_diagram
 from isometry.theory.products import Bounds as Bounds
 from isometry.theory.products import Growth as Growth
 from isometry.theory.products import lyapunov_exponents as lyapunov_exponents
@@ -51,12 +54,14 @@ __all__ = [
     "Growth",
     "Kernels",
     "Passage",
+    "PhaseDiagram",
     "Slopes",
     "Spectrum",
     "Stack",
     "WideNetwork",
     "correlation_map",
     "critical_point",
+    "critical_weight_variances",
     "depths",
     "dual_of",
     "edge_of_chaos",
@@ -76,6 +81,7 @@ __all__ = [
     "log_norm_variance",
     "lyapunov_exponents",
     "passages",
+    "phase_diagram",
     "product_bounds",
     "product_growth",
     "settled_length",

@@ -84,37 +84,6 @@ def depths(function: Function, *, weight_variance: float, bias_variance: float, 
     return Depths(length=length, slope=slope, correlation=correlation, depth_scale=_scale(rate), phase="chaotic")
 
 
-def edge_of_chaos(function: Function, lengths: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """Return the line between the ordered and the chaotic phase, point by point.
-
-    σ_w² = 1 / E[φ'(√q z)²], σ_b² = q - σ_w² E[φ(√q z)²]
-
-    Args:
-        function: The activation φ, vectorised, float64 to float64.
-        lengths: The q for which a point is wanted, in units of the pre-activations squared, positive.
-
-    Returns:
-        Weight and bias variance of each; those are left out at which the bias variance would be negative.
-
-    Raises:
-        DomainError: The function is not finite where the pre-activations go.
-
-    Example:
-        >>> edge_of_chaos(lambda x: (x + abs(x)) / 2, [1.0])
-        ((2.0, 0.0),)
-
-    Source:
-        Poole et al. 2016, arXiv:1606.05340, figure 1; Schoenholz et al. 2017, arXiv:1611.01232, figure 1.
-    """
-    points: list[tuple[float, float]] = []
-    for length in lengths:
-        weight = 1 / susceptibility(function, length, weight_variance=1.0)
-        bias = length - length_map(function, length, weight_variance=weight)
-        if bias >= -SETTLED * length * 1e3:
-            points.append((round(weight, 12), round(max(bias, 0.0), 12)))
-    return tuple(points)
-
-
 def settled_length(function: Function, *, weight_variance: float, bias_variance: float, start: float = 1.0) -> float:
     """Mean square at which pre-activations settle, layer after layer.
 
