@@ -102,8 +102,8 @@ def test_every_member_is_in_one_bucket_and_padding_stays_zero(widths: list[int])
     for bucket in together.buckets:
         for index, member in enumerate(bucket.members):
             width = member.hidden[0]
-            assert not bucket.parameters[0][index, :, width:].any()
-            assert not bucket.parameters[2][index, width:].any()
+            assert not bucket.parameters[0][index, width:].any()
+            assert not bucket.parameters[2][index, :, width:].any()
 
 
 def test_members_of_one_size_share_a_bucket_and_far_sizes_do_not() -> None:

@@ -47,12 +47,12 @@ def measure(settings: WidthSettings, seed: int, progress: Progress) -> Measured:
     ]
     together = SideBySide(members, Examples(inputs=train.images, labels=noisy.labels, num_classes=CLASSES))
     examined = Examples(inputs=test.images, labels=test.labels, num_classes=CLASSES)
-    best = [1.0] * len(members)
-    train_error, test_error = best, best
-    for epoch in together.epochs(settings.num_epochs, batch_size=settings.batch_size, test=examined, seed=seed):
-        train_error, test_error = epoch.train_error.tolist(), epoch.test_error.tolist()
+    test_error = best = [1.0] * len(members)
+    for number in together.train(settings.num_epochs, batch_size=settings.batch_size, seed=seed):
+        test_error = together.evaluate(examined)[1].tolist()
         best = list(map(min, best, test_error))
-        progress(epoch.number / settings.num_epochs)
+        progress(number / settings.num_epochs)
+    train_error = together.evaluate(together.examples)[1].tolist()
     return {"train_error": train_error, "test_error": test_error, "best_error": best}
 
 

@@ -14,7 +14,7 @@ from isometry.lab.members.member import Member
 Order = Literal["shared", "own"]
 Loss = Literal["cross-entropy", "squared"]
 
-MOST_WASTE = 1.5  # padded over own parameters in a bucket; beyond it another bucket costs less than the padding
+MOST_PADDING = 10_000  # numbers that a member may add to a bucket in zeros; a bucket of its own costs as much time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,16 +103,7 @@ class SideBySide:
         Yields:
             Losses and errors.
         """
-        seeds = [member.seed for member in self.members] if self._order == "own" else [seed]
-        generators = [torch.Generator().manual_seed(each) for each in seeds]
-        for number in range(1, count + 1):
-            orders = torch.stack([torch.randperm(len(self.examples.inputs), generator=each) for each in generators])
-            for places, bucket in zip(self._places, self.buckets, strict=True):
-                labels = self.examples.labels if self.examples.labels.ndim == 1 else self.examples.labels[places]
-                shuffled = orders if len(orders) == 1 else orders[places]
-                num_full = shuffled.shape[1] // batch_size * batch_size
-                for rows in shuffled[:, :num_full].split(batch_size, dim=1):
-                    self._step(bucket, labels, rows)
+        for number in self.train(count, batch_size=batch_size, seed=seed):
             train_loss, train_error = self.evaluate(self.examples)
             test_loss, test_error = self.evaluate(test)
             yield Epoch(
@@ -123,15 +114,37 @@ class SideBySide:
                 test_error=test_error,
             )
 
+    def train(self, count: int, *, batch_size: int, seed: int = 0) -> Iterator[int]:
+        """Train without a look at the members, which takes as long as a third of the training.
+
+        Args:
+            count: Epochs.
+            batch_size: Examples of a batch; a rest that does not fill one is left out of its epoch.
+            seed: Of the order of shared batches.
+
+        Yields:
+            The number of each epoch when it is done, from 1.
+        """
+        seeds = [member.seed for member in self.members] if self._order == "own" else [seed]
+        generators = [torch.Generator().manual_seed(each) for each in seeds]
+        for number in range(1, count + 1):
+            orders = torch.stack([torch.randperm(len(self.examples.inputs), generator=each) for each in generators])
+            for places, bucket in zip(self._places, self.buckets, strict=True):
+                own = orders if len(orders) == 1 else orders[places]
+                for inputs, labels in self._batches(self._labels_of(places, self.examples), own, batch_size):
+                    bucket.step(inputs, self._slope(labels))
+            yield number
+
     def evaluate(self, examples: Examples) -> tuple[Tensor, Tensor]:
         """Return the loss and the share of errors of every member on some examples, each (members,)."""
         losses, errors = (torch.empty(len(self.members), dtype=examples.inputs.dtype) for _ in range(2))
         for places, bucket in zip(self._places, self.buckets, strict=True):
-            labels = examples.labels if examples.labels.ndim == 1 else examples.labels[places]
+            labels = self._labels_of(places, examples)
             outputs = bucket.outputs(examples.inputs)[-1]
-            labels = labels.expand(len(places), -1)
             losses[places] = self._losses(outputs, labels)
-            errors[places] = (outputs.argmax(2) != labels).to(losses.dtype).mean(1)
+            of_label = outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
+            is_right = of_label >= outputs.amax(1)  # argmax over classes takes longer than all layers
+            errors[places] = (~is_right).to(losses.dtype).mean(1)
         return losses, errors
 
     def weights_of(self, index: int) -> list[Tensor]:
@@ -141,55 +154,68 @@ class SideBySide:
                 return bucket.weights_of(places.index(index))
         raise LookupError(index)
 
-    def _step(self, bucket: Bucket, labels: Tensor, rows: Tensor) -> None:
-        """Make one step on rows of the examples, (1, batch) for all or (members, batch)."""
-        count = len(bucket.members)
-        inputs = self.examples.inputs[rows[0] if len(rows) == 1 else rows]
-        chosen = labels[rows].expand(count, -1) if labels.ndim == 1 else labels.gather(1, rows.expand(count, -1))
-        bucket.step(inputs, self._slope(chosen))
+    def _batches(self, labels: Tensor, orders: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield an epoch's batches of inputs, (batch, d) or (members, batch, d), and of labels, (members, batch).
+
+        Args:
+            labels: (members, n).
+            orders: Of the examples, (1, n) for all or (members, n).
+            batch_size: Examples of a batch.
+        """
+        shuffled = labels.gather(1, orders.expand_as(labels))
+        inputs = self.examples.inputs
+        if len(orders) == 1:
+            inputs = inputs.index_select(0, orders[0])
+        for start in range(0, orders.shape[1] - batch_size + 1, batch_size):
+            rows = slice(start, start + batch_size)
+            if len(orders) == 1:
+                yield inputs[rows], shuffled[:, rows]
+            else:
+                chosen = inputs.index_select(0, orders[:, rows].flatten())
+                yield chosen.view(len(orders), batch_size, -1), shuffled[:, rows]
 
     def _slope(self, labels: Tensor) -> Slope:
-        """Return the gradient of the mean loss at the outputs."""
-        rows = labels.unsqueeze(2)
+        """Return the gradient of the mean loss at the outputs, for labels (members, batch)."""
 
         def of_cross_entropy(outputs: Tensor) -> Tensor:
-            share = torch.softmax(outputs, 2)
-            return share.scatter_add_(2, rows, share.new_full((1, 1, 1), -1.0).expand(rows.shape)).div_(rows.shape[1])
+            return _less_labels(torch.softmax(outputs, 1), labels).div_(labels.shape[1])
 
         def of_square(outputs: Tensor) -> Tensor:
-            gaps = outputs.scatter_add_(2, rows, outputs.new_full((1, 1, 1), -1.0).expand(rows.shape))
-            return gaps.mul_(2 / (outputs.shape[1] * outputs.shape[2]))
+            return _less_labels(outputs, labels).mul_(2 / (outputs.shape[1] * outputs.shape[2]))
 
         return of_cross_entropy if self._loss == "cross-entropy" else of_square
 
     def _losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
         if self._loss == "cross-entropy":
-            return (
-                nn.functional.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
-                .view_as(labels)
-                .mean(1)
-            )
-        target = nn.functional.one_hot(labels, outputs.shape[2]).to(outputs.dtype)
-        return (outputs - target).square().mean((1, 2))
+            return nn.functional.cross_entropy(outputs, labels, reduction="none").mean(1)
+        return _less_labels(outputs.clone(), labels).square_().mean((1, 2))
+
+    def _labels_of(self, places: list[int], examples: Examples) -> Tensor:
+        """Return the labels of some members, (members, n)."""
+        return examples.labels.expand(len(places), -1) if examples.labels.ndim == 1 else examples.labels[places]
+
+
+def _less_labels(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Take 1 from the output of each example's label, in place: (members, outputs, batch) and (members, batch)."""
+    rows = labels.unsqueeze(1)
+    return outputs.scatter_add_(1, rows, outputs.new_full((1, 1, 1), -1.0).expand(rows.shape))
 
 
 def _grouped(members: Sequence[Member], num_inputs: int, num_outputs: int) -> list[list[int]]:
     """Return the members of each bucket: of one depth, and of sizes near enough to be padded to the largest."""
+
+    def padded(indices: Sequence[int]) -> int:
+        widths = zip(*(members[each].hidden for each in indices), strict=True)
+        largest = Member(hidden=tuple(max(sizes) for sizes in widths))
+        return len(indices) * largest.num_parameters(num_inputs, num_outputs)
+
     order = sorted(range(len(members)), key=lambda index: (len(members[index].hidden), members[index].hidden))
     groups: list[list[int]] = []
     for index in order:
-        joined = [*groups[-1], index] if groups else [index]
-        if groups and _waste([members[each] for each in joined], num_inputs, num_outputs) <= MOST_WASTE:
-            groups[-1] = joined
+        last = groups[-1] if groups else []
+        is_alike = bool(last) and len(members[last[0]].hidden) == len(members[index].hidden)
+        if is_alike and padded([*last, index]) - padded(last) - padded([index]) <= MOST_PADDING:
+            last.append(index)
         else:
             groups.append([index])
     return groups
-
-
-def _waste(members: Sequence[Member], num_inputs: int, num_outputs: int) -> float:
-    """Return parameters with padding over those without; infinite where depths differ."""
-    if len({len(member.hidden) for member in members}) > 1:
-        return float("inf")
-    padded = Member(hidden=tuple(max(sizes) for sizes in zip(*(member.hidden for member in members), strict=True)))
-    own = sum(member.num_parameters(num_inputs, num_outputs) for member in members)
-    return len(members) * padded.num_parameters(num_inputs, num_outputs) / own
