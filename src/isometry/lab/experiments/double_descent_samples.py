@@ -16,7 +16,7 @@ from isometry.theory.least_squares import Problem, least_norm_risk, tuned_ridge_
 
 FAR = 0.2  # relative distance of examples from features from which on the mean over draws is not of a few of them
 LESS, MORE = 0.5, 4 / 3  # examples over features between which more data do not help, with a noise of half the signal
-SHOWN = 0.04  # likewise, from which on the risk is drawn: at the peak itself it has no mean
+SHOWN = 0.04  # likewise, from which on the least norm's risk is drawn: at the peak it has no mean
 UNIT = "times"
 
 
@@ -98,7 +98,7 @@ def judge(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Clai
             high=0.15,
         ),
         Claim(
-            text=Phrase("with its penalty tuned more data never hurt: the largest rise"),
+            text=Phrase("with its penalty tuned more data never hurts: the largest rise"),
             measured=_largest_rise(tuned),
             high=0.02,
             unit="targets squared",
@@ -127,17 +127,17 @@ def judge(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Clai
 def draw(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
     """Draw the risk with theory's, and the error on digits."""
     width, counts = settings.num_features, settings.num_examples
-    shown = [place for place, count in enumerate(counts) if abs(count / width - 1) >= SHOWN]
     smooth = range(min(counts), max(counts) + 1)
     curves: list[Series] = []
     names = {"risk": "least norm", "tuned": "tuned ridge"}
     for (key, name), told in zip(names.items(), _theory(settings, smooth), strict=True):
         seen = _over_draws(measured, key, fmean)
-        hidden = [abs(count / width - 1) < SHOWN for count in smooth]
-        line = [math.nan if is_hidden else value for value, is_hidden in zip(told, hidden, strict=True)]
-        curves.append(Series(name=f"theory, {name}", x=[count / width for count in smooth], y=line))
-        places = [counts[place] / width for place in shown]
-        curves.append(Series(name=f"measured, {name}", x=places, y=[seen[place] for place in shown], mark="points"))
+        for kind, places, values in (("theory", smooth, told), ("measured", counts, seen)):
+            is_high = [key == "risk" and abs(count / width - 1) < SHOWN for count in places]
+            shown = [math.nan if hidden else value for value, hidden in zip(values, is_high, strict=True)]
+            ratios = [count / width for count in places]
+            mark = "line" if kind == "theory" else "points"
+            curves.append(Series(name=f"{kind}, {name}", x=ratios, y=shown, mark=mark))
     images = settings.num_images
     digits = [
         Series(name=name, x=images, y=[100 * value for value in _means([each[key] for each in measured])])
@@ -146,7 +146,7 @@ def draw(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Figur
     return (
         Figure(
             key="risk-over-samples",
-            title=f"Least squares on {settings.num_features} features: more data hurt before the peak",
+            title=f"Least squares on {settings.num_features} features: before the peak more data hurts",
             x_axis="examples over features",
             y_axis="risk, targets squared",
             x_scale="log",
