@@ -11,7 +11,7 @@ def main(folders: list[Path]) -> None:
     """Write one picture a folder."""
     for folder in folders:
         for outcome in recorded_outcomes(folder):
-            picture = Path(__file__).parent / f"{outcome.experiment.name}.svg"
+            picture = Path(__file__).parent / f"{outcome.study.name}.svg"
             picture.write_text(as_svg(outcome.figures[0]) + "\n", encoding="utf-8")
 
 

@@ -1,15 +1,22 @@
 """`isometry lab`: the experiments, one command each."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isometry._options import AsJson, Html, Lang
-from isometry.cli.streams import BROKEN, document_stream, helpful_errors, make_console, require_places, write_line
-from isometry.cli.subject import chosen_language, settings_of
+from isometry._options import BUILDER_HELP, AsJson, Html, Input, Lang
+from isometry.cli.streams import (
+    BROKEN,
+    MISUSE,
+    document_stream,
+    helpful_errors,
+    make_console,
+    require_places,
+    write_line,
+)
+from isometry.cli.subject import chosen_language
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,25 +24,31 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from isometry.lab.runner import Outcome
+    from isometry.lab.study import OwnModel
 
-ALL = "all"
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of an experiment, or `all`; `isometry lab list` has them.")]
-Out = Annotated[Path, typer.Option(help="Folder of records and pictures; what is in it is not run again.")]
 HERE = Path("isometry-lab")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of an experiment, or `all`; `isometry lab list` has them.")]
+Recorded = Annotated[
+    Path, typer.Argument(metavar="NAME|DIR", help="An experiment that was run here, or a folder of records.")
+]
+Out = Annotated[Path, typer.Option(help="Folder of records and pictures; what is in it is not run again.")]
+OnModel = Annotated[str | None, typer.Option("--model", metavar="FILE:NAME", help=f"Your own model: {BUILDER_HELP}.")]
+Preset = Annotated[str | None, typer.Option(help="quick, which is usual, or paper.")]
 
 app = typer.Typer(help="Reproduces the phenomena behind the tool, one command each.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_() -> None:
-    """Name all experiments with the question that each answers."""
+def list_(*, lang: Lang = None) -> None:
+    """Name all experiments with the question that each answers, and which run on a model of yours."""
     with helpful_errors():
+        lang = chosen_language(lang)
         from isometry.lab.experiment import EXPERIMENTS
         from isometry.lab.outcome_screen import experiment_table
         from isometry.lab.runner import load_experiments
 
         load_experiments()
-        make_console().print(experiment_table(EXPERIMENTS.values()))
+        make_console().print(experiment_table(EXPERIMENTS.values(), lang=lang))
 
 
 @app.command()
@@ -43,8 +56,10 @@ def run(
     name: Name,
     *,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0 on.")] = 3,
-    preset: Annotated[str, typer.Option(help="quick or paper.")] = "quick",
+    preset: Preset = None,
     assign: Annotated[list[str] | None, typer.Option("--set", help="A setting, such as width=64.")] = None,
+    model: OnModel = None,
+    input_words: Input = None,
     on: Annotated[str, typer.Option(help="Where trials run: local, serial or ray.")] = "local",
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a Ray cluster.")] = None,
     out: Out = HERE,
@@ -56,78 +71,67 @@ def run(
     with helpful_errors():
         document = document_stream() if as_json else None
         require_places(html)
+        lang = chosen_language(lang)
         from isometry.lab.engine.executors import executor_on
-        from isometry.lab.experiment import EXPERIMENTS
         from isometry.lab.outcome_screen import run_on_screen
-        from isometry.lab.runner import find_experiment, load_experiments
-        from isometry.lab.runner import settings_of as experiment_settings
+        from isometry.lab.runner import chosen_studies
 
-        lang = chosen_language(lang, settings_of(None, isolated=False))
-        load_experiments()
-        chosen = list(EXPERIMENTS.values()) if name == ALL else [find_experiment(name)]
-        jobs = [(each, experiment_settings(each, preset, assign or ())) for each in chosen]
         console = make_console(quiet=as_json)
-        outcomes: list[Outcome] = []
+        own = _own_model(console, model, input_words)
+        chosen = chosen_studies(name, preset=preset, assignments=assign or (), model=own)
+        studies = {out / study.name: study for study in chosen}
         with executor_on(on, address=address) as executor:
-            for experiment, settings in jobs:
-                place = out / experiment.name
-                outcomes.append(
-                    run_on_screen(
-                        console, experiment, settings, seeds=range(seeds), root=place, executor=executor, lang=lang
-                    )
-                )
+            outcomes = run_on_screen(console, studies, range(seeds), executor=executor, lang=lang)
         _report(console, outcomes, html=html, lang=lang)
         if document is not None:
             write_line(document, _json(outcomes))
-    raise typer.Exit(0 if all(outcome.is_held for outcome in outcomes) else BROKEN)
+    raise typer.Exit(_exit_code(outcomes))
 
 
 @app.command()
 def show(
-    folder: Annotated[Path, typer.Argument(metavar="NAME or DIR", help="An experiment that was run, or its folder.")],
+    name: Recorded = HERE,
     *,
     html: Html = None,
     lang: Lang = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge and draw the records of an experiment again, without running anything."""
+    """Judge and draw what is recorded again, without running anything; exit with 1 if a claim did not hold."""
     with helpful_errors():
         document = document_stream() if as_json else None
         require_places(html)
+        lang = chosen_language(lang)
         from isometry.lab.outcome_screen import print_outcome
-        from isometry.lab.runner import recorded_outcomes
 
-        lang = chosen_language(lang, settings_of(None, isolated=False))
         console = make_console(quiet=as_json)
-        outcomes = recorded_outcomes(folder if folder.exists() else HERE / folder)
+        outcomes = _recorded(name)
         for outcome in outcomes:
             print_outcome(console, outcome, lang=lang)
+            console.print()
         _report(console, outcomes, html=html, lang=lang)
         if document is not None:
             write_line(document, _json(outcomes))
-    raise typer.Exit(0 if all(outcome.is_held for outcome in outcomes) else BROKEN)
+    raise typer.Exit(_exit_code(outcomes))
 
 
 @app.command()
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of records, two or more.")],
+    names: Annotated[list[Path], typer.Argument(metavar="NAME|DIR...", help="Experiments, or folders of records.")],
     *,
     lang: Lang = None,
 ) -> None:
     """Put the claims of several runs of experiments side by side."""
     with helpful_errors():
+        lang = chosen_language(lang)
         from isometry.lab.outcome_screen import comparison_table
-        from isometry.lab.runner import recorded_outcomes
 
-        lang = chosen_language(lang, settings_of(None, isolated=False))
-        pairs = [(str(folder), outcome) for folder in folders for outcome in recorded_outcomes(folder)]
+        pairs = [(str(name), outcome) for name in names for outcome in _recorded(name)]
         make_console().print(comparison_table(pairs, lang=lang))
-    raise typer.Exit(0)
 
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of records.")],
+    name: Recorded = HERE,
     *,
     parquet: Annotated[Path | None, typer.Option(help="Write all trials to this file.")] = None,
 ) -> None:
@@ -136,38 +140,67 @@ def export(
         require_places(parquet)
         from isometry.lab.engine.index import build_index, export_parquet
 
-        console = make_console()
+        console, folder = make_console(), _folder_of(name)
         console.print(f"index: {build_index(folder)}", soft_wrap=True, markup=False)
         if parquet is not None:
             export_parquet(folder, parquet)
             console.print(f"table: {parquet}", soft_wrap=True, markup=False)
-    raise typer.Exit(0)
+
+
+def _own_model(console: "Console", word: str | None, input_words: str | None) -> "OwnModel | None":
+    """Return the user's model, after a look whether it can be built at all."""
+    from isometry._errors import LabError
+
+    if word is None:
+        if input_words is not None:
+            raise LabError("--input is the shape of the inputs of a model of yours. Give --model FILE:NAME as well.")
+        return None
+    from isometry.lab.study import own_model
+
+    model, task = own_model(word, input_words)
+    for warning in task.warnings:
+        console.print(warning, soft_wrap=True, markup=False)
+    return model
+
+
+def _folder_of(name: Path) -> Path:
+    return name if name.exists() else HERE / name
+
+
+def _recorded(name: Path) -> "list[Outcome]":
+    """Return what was run under a name, or what a folder holds."""
+    from isometry._errors import LabError
+    from isometry.lab.runner import recorded_outcomes
+
+    folder = _folder_of(name)
+    if not folder.exists():
+        here = sorted(path.name for path in HERE.glob("*") if path.is_dir())
+        known = f"Here were run: {', '.join(here)}." if here else "Run one first: isometry lab run NAME."
+        raise LabError(f"{str(name)!r} is no folder, and no experiment that was run in this one. {known}")
+    return recorded_outcomes(folder)
 
 
 def _report(console: "Console", outcomes: "Sequence[Outcome]", *, html: Path | None, lang: str) -> None:
-    if html is None:
-        return
+    """Print a table of several outcomes, and write the page."""
     from isometry._files import write_text_atomically
+    from isometry.lab.outcome_screen import summary_table
     from isometry.lab.page import outcome_page
 
-    write_text_atomically(html, outcome_page(outcomes, lang=lang))
-    console.print(f"report: {html}", soft_wrap=True, markup=False)
+    if len(outcomes) > 1:
+        console.print(summary_table(outcomes, encoding=console.encoding, lang=lang))
+    if html is not None:
+        write_text_atomically(html, outcome_page(outcomes, lang=lang))
+        console.print(f"report: {html}", soft_wrap=True, markup=False)
 
 
 def _json(outcomes: "Sequence[Outcome]") -> str:
-    from isometry.report.document import plain
+    from isometry.lab.document import to_document
 
-    entries = [
-        {
-            "experiment": outcome.experiment.name,
-            "settings": asdict(outcome.settings),
-            "held": outcome.is_held,
-            "claims": [asdict(claim) | {"held": claim.is_held} for claim in outcome.claims],
-            "seeds": [
-                {"seed": record.trial.config["seed"], "state": record.state, "id": record.id, "seconds": record.seconds}
-                for record in outcome.records
-            ],
-        }
-        for outcome in outcomes
-    ]
-    return json.dumps(plain({"schema": 1, "outcomes": entries}), indent=2, allow_nan=False)
+    return json.dumps(to_document(outcomes), indent=2, allow_nan=False)
+
+
+def _exit_code(outcomes: "Sequence[Outcome]") -> int:
+    """Return 0 if all claims held; 2 if an experiment could not be judged for a mistake that isometry names; else 1."""
+    if any(outcome.is_refused for outcome in outcomes):
+        return MISUSE
+    return 0 if all(outcome.is_held for outcome in outcomes) else BROKEN

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Colours that people with any kind of colour vision tell apart (Okabe and Ito 2008), and dashes besides.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+INK, PAPER = "#000000", "#ffffff"  # as SVG has them, for a page that puts its own in their place
 DASHES = ("-", "--", "-.", ":")
 STYLE: dict[Any, Any] = {
     "font.size": 10,

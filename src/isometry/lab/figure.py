@@ -1,4 +1,7 @@
-"""A picture as values, drawn by the HTML report as SVG and by matplotlib as PNG."""
+"""A picture as values, drawn with matplotlib: as SVG for pages, as PNG for people.
+
+The words inside of a picture are English, also where the report around it speaks another language.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

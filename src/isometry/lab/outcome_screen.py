@@ -1,6 +1,6 @@
 """Shows experiments on a terminal while they run, and what came of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -12,84 +12,134 @@ from rich.text import Text
 
 from isometry._errors import MissingExtraError, OutputError
 from isometry.lab.drawing import save_png
-from isometry.lab.experiment import Experiment
-from isometry.lab.runner import Outcome, run
-from isometry.lab.words import claim_rows, held_word, record_sentence
-from isometry.report.glyphs import STYLES, glyphs_for
+from isometry.lab.experiment import ON_TASK, Experiment
+from isometry.lab.runner import Outcome, run_studies
+from isometry.lab.study import Study
+from isometry.lab.words import claim_rows, failures, held_word, record_sentence, setting_words
+from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
 from isometry.report.language import say, speaking
 
+ON_MODEL = "--model"
 
-def experiment_table(experiments: Iterable[Experiment[Any]]) -> Table:
-    """Return all experiments with their questions."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column()
-    for experiment in experiments:
-        table.add_row(experiment.name, say(experiment.question))
-    return table
+
+def experiment_table(experiments: Iterable[Experiment[Any]], *, lang: str = "en") -> Table:
+    """Return all experiments with their questions, and which of them run on a model of one's own.
+
+    Args:
+        experiments: Which.
+        lang: The language, `en` or `vi`.
+
+    Returns:
+        A table with a row an experiment.
+    """
+    with speaking(lang):
+        table = _table("experiment", "question", "also on")
+        table.columns[0].no_wrap, table.columns[0].style = True, "bold"
+        for experiment in experiments:
+            table.add_row(
+                experiment.name,
+                say(experiment.question),
+                ON_MODEL if experiment.name in ON_TASK else "",
+                end_section=True,
+            )
+        return table
 
 
 def run_on_screen(
     console: Console,
-    experiment: Experiment[Any],
-    settings: Any,
-    *,
+    studies: Mapping[Path, Study],
     seeds: Sequence[int],
-    root: Path,
+    *,
     executor: Executor,
     lang: str = "en",
-) -> Outcome:
-    """Run an experiment under a progress bar, print what came of it, and lay its pictures beside its records.
+) -> list[Outcome]:
+    """Run studies under progress bars, print what came of each as soon as it is through, and draw its pictures.
 
     Args:
-        console: Where to print.
-        experiment: What to run.
-        settings: Of its kind.
+        console: Where to print; without a terminal there are no bars.
+        studies: What to run, by the folder of its records and pictures.
         seeds: One trial each.
-        root: The folder of its records.
         executor: Where trials run.
         lang: The language, `en` or `vi`.
 
     Returns:
-        Claims and pictures over all seeds.
+        Claims and pictures over all seeds, in the order of the studies.
 
     Raises:
         LabError: If nothing can be recorded.
     """
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        row = progress.add_task(experiment.name, total=1.0)
-        outcome = run(
-            experiment,
-            settings,
-            seeds=seeds,
-            root=root,
-            executor=executor,
-            watcher=lambda share: progress.update(row, completed=share),
-        )
-    print_outcome(console, outcome, lang=lang)
-    _save_pictures(console, outcome, root, lang=lang)
-    return outcome
+    outcomes: dict[Path, Outcome] = {}
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        rows = {root: progress.add_task(study.name, total=1.0) for root, study in studies.items()}
+
+        def show(root: Path, share: float) -> None:
+            progress.update(rows[root], completed=share)
+
+        for root, outcome in run_studies(studies, seeds, executor=executor, watcher=show):
+            progress.remove_task(rows[root])
+            print_outcome(console, outcome, lang=lang)
+            save_pictures(console, outcome, root)
+            console.print()
+            outcomes[root] = outcome
+    return [outcomes[root] for root in studies]
 
 
 def print_outcome(console: Console, outcome: Outcome, *, lang: str = "en") -> None:
-    """Print an experiment's question, its claims as held or not held, and what its seeds took."""
+    """Print a study's question, its claims as held or not held, what its seeds took, and why seeds failed.
+
+    Args:
+        console: Where to print.
+        outcome: What came of it.
+        lang: The language, `en` or `vi`.
+    """
     glyphs = glyphs_for(console.encoding)
     with speaking(lang):
-        sign = "healthy" if outcome.is_held else "broken"
-        console.print(Text.assemble((f"{glyphs.signs[sign]} {outcome.experiment.name}", STYLES[sign])))
-        console.print(Text(say(outcome.experiment.question)))
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("", "claim", "measured", "range"):
-            table.add_column(say(heading) if heading else "", overflow="fold")
-        for word, text, measured, allowed in claim_rows(outcome):
-            table.add_row(word, text, measured, allowed)
-        console.print(table)
-        console.print(Text(f"{held_word(outcome)} {record_sentence(outcome)}.", style="dim"))
-        for record in outcome.records:
-            if record.error:
-                console.print(Text(f"{record.trial.name}: {record.error.strip().splitlines()[-1]}"))
-        console.print()
+        console.print(_headline(outcome, glyphs))
+        console.print(glyphs.text(say(outcome.study.question)))
+        if outcome.claims:
+            console.print(_claims(outcome, glyphs))
+        console.print(glyphs.text(f"{held_word(outcome)} {record_sentence(outcome)}", style="dim"))
+        for who, why in failures(outcome):
+            console.print(Text.assemble((f"{glyphs.signs['broken']} {who}", STYLES["broken"])))
+            console.print(Text(why), soft_wrap=True)
+
+
+def save_pictures(console: Console, outcome: Outcome, root: Path) -> None:
+    """Draw an outcome's pictures into a folder and name them; where that cannot be, say why and lose nothing.
+
+    Args:
+        console: Where to print.
+        outcome: What came of a study; other settings than the usual ones have files of their own.
+        root: The folder.
+    """
+    label = outcome.study.label
+    try:
+        for figure in outcome.figures:
+            path = root / f"{figure.key}{'-' if label else ''}{label}.png"
+            save_png(figure, path)
+            console.print(Text(f"picture: {path}", style="dim"), soft_wrap=True)
+    except (MissingExtraError, OutputError) as error:
+        console.print(Text(str(error)), soft_wrap=True)
+
+
+def summary_table(outcomes: Sequence[Outcome], *, encoding: str, lang: str = "en") -> Table:
+    """Return what came of several studies, a row each.
+
+    Args:
+        outcomes: What came of them.
+        encoding: Of the console.
+        lang: The language, `en` or `vi`.
+
+    Returns:
+        A table of whether all held, and how long the seeds took.
+    """
+    glyphs = glyphs_for(encoding)
+    with speaking(lang):
+        table = _table("experiment", "claims", "seeds")
+        for outcome in outcomes:
+            table.add_row(_headline(outcome, glyphs), held_word(outcome), record_sentence(outcome))
+        return table
 
 
 def comparison_table(pairs: Sequence[tuple[str, Outcome]], *, lang: str = "en") -> Table:
@@ -103,24 +153,33 @@ def comparison_table(pairs: Sequence[tuple[str, Outcome]], *, lang: str = "en") 
         A table with a row a claim.
     """
     with speaking(lang):
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column(say("claim"), overflow="fold")
+        table = _table("claim")
         for place, outcome in pairs:
-            table.add_column(f"{outcome.experiment.name}\n{place}", overflow="fold")
-        texts = dict.fromkeys(row[1] for _, outcome in pairs for row in claim_rows(outcome))
-        for text in texts:
+            words = [word for word in (outcome.study.name, setting_words(outcome.study), place) if word]
+            table.add_column(Text("\n".join(words)), overflow="fold")
+        for text in dict.fromkeys(row[1] for _, outcome in pairs for row in claim_rows(outcome)):
             found = [next((row for row in claim_rows(outcome) if row[1] == text), None) for _, outcome in pairs]
             table.add_row(text, *("" if row is None else f"{row[2]} ({row[0]})" for row in found))
         return table
 
 
-def _save_pictures(console: Console, outcome: Outcome, root: Path, *, lang: str) -> None:
-    """Write the pictures as PNG; records are not lost where that cannot be."""
-    try:
-        for figure in outcome.figures:
-            path = root / f"{figure.key}.png"
-            save_png(figure, path)
-            with speaking(lang):
-                console.print(Text(say("picture: {path}", path=str(path)), style="dim"), soft_wrap=True)
-    except (MissingExtraError, OutputError) as error:
-        console.print(Text(str(error)), soft_wrap=True)
+def _headline(outcome: Outcome, glyphs: Glyphs) -> Text:
+    sign = "healthy" if outcome.is_held and outcome.claims else "broken"
+    words = setting_words(outcome.study)
+    name = (f"{glyphs.signs[sign]} {outcome.study.name}", STYLES[sign])
+    return Text.assemble(name, f"  {glyphs.printable(words)}" if words else "")
+
+
+def _claims(outcome: Outcome, glyphs: Glyphs) -> Table:
+    table = _table("", "claim", "measured", "range")
+    for claim, (word, *cells) in zip(outcome.claims, claim_rows(outcome), strict=True):
+        style = STYLES["healthy" if claim.is_held else "broken"]
+        table.add_row(glyphs.text(word, style=style), *map(glyphs.text, cells))
+    return table
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(say(heading) if heading else "", overflow="fold")
+    return table

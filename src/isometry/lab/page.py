@@ -5,14 +5,15 @@ from dataclasses import asdict
 from importlib.resources import files
 
 from isometry._errors import MissingExtraError
-from isometry.lab.drawing import as_svg
+from isometry.lab.drawing import INK, PAPER, as_svg
+from isometry.lab.figure import Figure
 from isometry.lab.runner import Outcome
-from isometry.lab.words import claim_rows, held_word, record_sentence
+from isometry.lab.words import claim_rows, failures, held_word, record_sentence, setting_words
 from isometry.report.language import say, speaking
-from isometry.report.markup import Column, Markup, element, escaped, joined, table
+from isometry.report.markup import EMPTY, Column, Markup, element, escaped, joined, table
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-CLAIM_COLUMNS = ("", "claim", "measured", "range")
+CLAIM_COLUMNS = ("claim", "measured", "range", "held")
 
 
 def outcome_page(outcomes: Sequence[Outcome], *, lang: str = "en") -> str:
@@ -20,46 +21,94 @@ def outcome_page(outcomes: Sequence[Outcome], *, lang: str = "en") -> str:
 
     Args:
         outcomes: What came of them.
-        lang: The language, `en` or `vi`.
+        lang: The language, `en` or `vi`; what stands inside of pictures is English.
 
     Returns:
         A document that loads nothing and runs nothing; without matplotlib it has no pictures, and says so.
     """
     with speaking(lang):
         style = files("isometry.report").joinpath("style.css").read_text(encoding="utf-8")
+        names = dict.fromkeys(outcome.study.name for outcome in outcomes)
         head = element(
             "head",
             element("meta", charset="utf-8"),
             element("meta", http_equiv="Content-Security-Policy", content=POLICY),
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
             element("meta", name="color-scheme", content="light dark"),
-            element("title", escaped(", ".join(outcome.experiment.name for outcome in outcomes))),
+            element("title", escaped(", ".join(names))),
             element("style", Markup(style)),
         )
-        content = element("main", *(_section(outcome) for outcome in outcomes), class_="isometry")
+        sections = [_summary(outcomes)] if len(outcomes) > 1 else []
+        sections += [_section(outcome, number) for number, outcome in enumerate(outcomes)]
+        content = element("main", *sections, class_="isometry lab")
         body = element("body", content, class_="isometry-page")
         return f"<!DOCTYPE html>\n{element('html', head, body, lang=lang)}\n"
 
 
-def _section(outcome: Outcome) -> Markup:
-    columns = [Column(say(name) if name else "") for name in CLAIM_COLUMNS]
-    settings = [(name, str(value)) for name, value in asdict(outcome.settings).items()]
+def _summary(outcomes: Sequence[Outcome]) -> Markup:
+    rows = [(_name(outcome), held_word(outcome), record_sentence(outcome)) for outcome in outcomes]
+    columns = [Column(say("experiment")), Column(say("claims")), Column(say("seeds"))]
+    links = [
+        element("li", element("a", escaped(_name(outcome)), href=f"#outcome-{number}"))
+        for number, outcome in enumerate(outcomes)
+    ]
+    return element(
+        "section",
+        element("h1", escaped(say("isometry: experiments of the lab"))),
+        table(say("What came of them"), columns, rows),
+        element("ul", *links),
+    )
+
+
+def _section(outcome: Outcome, number: int) -> Markup:
+    columns = [Column(say(name)) for name in CLAIM_COLUMNS]
+    rows = [(text, measured, allowed, word) for word, text, measured, allowed in claim_rows(outcome)]
+    settings = [(name, str(value)) for name, value in asdict(outcome.study.settings).items()]
+    sign = "healthy" if outcome.is_held and outcome.claims else "broken"
     return element(
         "section",
         element("p", escaped(say("isometry: an experiment of the lab")), class_="eyebrow"),
-        element("h1", escaped(outcome.experiment.name)),
-        element("p", escaped(say(outcome.experiment.question))),
-        element("p", element("strong", escaped(held_word(outcome)))),
-        table(say("Claims"), columns, claim_rows(outcome)),
+        element("h1", escaped(_name(outcome))),
+        element("p", escaped(say(outcome.study.question))),
+        element("p", element("span", escaped(held_word(outcome)), class_=f"badge {sign}"), class_="verdict"),
+        table(say("Claims"), columns, rows) if rows else EMPTY,
+        _failures(outcome),
         _pictures(outcome),
-        table(say("Settings"), [Column(say("setting")), Column(say("value"))], settings),
-        element("p", escaped(record_sentence(outcome))),
-        element("p", escaped(outcome.experiment.source), class_="source"),
+        element(
+            "details",
+            element("summary", escaped(say("Settings"))),
+            table(say("Settings"), [Column(say("setting")), Column(say("value"))], settings),
+        ),
+        element("p", escaped(record_sentence(outcome)), class_="note"),
+        element("p", escaped(outcome.study.experiment.source), class_="note"),
+        id=f"outcome-{number}",
     )
+
+
+def _name(outcome: Outcome) -> str:
+    return f"{outcome.study.name} {setting_words(outcome.study)}".strip()
+
+
+def _failures(outcome: Outcome) -> Markup:
+    return joined(
+        element("div", element("p", escaped(who)), element("pre", *_lines(why)), class_="finding error")
+        for who, why in failures(outcome)
+    )
+
+
+def _lines(text: str) -> list[Markup]:
+    return [Markup(f"{escaped(line)}\n") for line in text.replace(" ", "\N{NO-BREAK SPACE}").splitlines()]
 
 
 def _pictures(outcome: Outcome) -> Markup:
     try:
-        return joined(element("figure", Markup(as_svg(figure))) for figure in outcome.figures)
+        return element("div", *(_picture(figure) for figure in outcome.figures), class_="plots")
     except MissingExtraError as error:
         return element("p", escaped(str(error)))
+
+
+def _picture(figure: Figure) -> Markup:
+    """Return a picture whose ink follows the page, light or dark."""
+    drawn = as_svg(figure).replace(INK, "var(--ink)").replace(PAPER, "var(--paper)")
+    label = escaped(figure.title)
+    return element("figure", Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)))

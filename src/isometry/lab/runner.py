@@ -1,141 +1,162 @@
-"""Runs an experiment over seeds, and says which of its claims held; what is recorded already is not run again."""
+"""Runs experiments over seeds, and says which of their claims held; what is recorded already is not run again."""
 
 import importlib
 import pkgutil
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isometry._errors import LabError
-from isometry.lab import experiments
+from isometry.lab import experiments, on_task
 from isometry.lab.engine.records import Record, read_records
-from isometry.lab.engine.sweep import run_trials
-from isometry.lab.engine.trial import Progress, Trial
-from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured
+from isometry.lab.engine.sweep import run_groups
+from isometry.lab.engine.trial import Progress
+from isometry.lab.experiment import EXPERIMENTS, ON_TASK, Claim, Experiment, Measured
 from isometry.lab.figure import Figure
+from isometry.lab.study import MEASURE, PRESETS, OwnModel, Study, study_of, study_on, usual_study
 
-MEASURE = "isometry.lab.runner:measure"
-PRESETS = ("quick", "paper")
+ALL = "all"
+OWN_ERRORS = "isometry._errors."  # how the last line of a traceback begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of an experiment.
+    """What came of a study.
 
     Attributes:
-        experiment: The experiment.
-        settings: With which it ran.
+        study: The experiment and its settings.
         records: A record a seed.
         claims: What it had to show; none where no seed ended well.
         figures: Its pictures, likewise.
     """
 
-    experiment: Experiment[Any]
-    settings: Any
+    study: Study
     records: tuple[Record, ...]
     claims: tuple[Claim, ...]
     figures: tuple[Figure, ...]
+
+    @property
+    def experiment(self) -> Experiment[Any]:
+        """The experiment."""
+        return self.study.experiment
 
     @property
     def is_held(self) -> bool:
         """Whether every seed ended well and every claim held."""
         return all(record.state == "finished" for record in self.records) and all(each.is_held for each in self.claims)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether no seed came to an end for a reason that isometry names, such as a model that does not fit."""
+        return bool(self.records) and all(sentence_of(record.error) for record in self.records)
+
+
+def sentence_of(error: str) -> str:
+    """Return what isometry says in a traceback, such as `LabError: ...`; nothing if another error was raised."""
+    last = error.strip().rpartition("\n")[2]
+    return last.removeprefix(OWN_ERRORS) if last.startswith(OWN_ERRORS) else ""
+
 
 def load_experiments() -> None:
-    """Enter all experiments that come with isometry into the table."""
-    for module in pkgutil.iter_modules(experiments.__path__):
-        importlib.import_module(f"{experiments.__name__}.{module.name}")
+    """Enter all experiments that come with isometry into the tables."""
+    for package in (experiments, on_task):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 def find_experiment(name: str) -> Experiment[Any]:
-    """Return the experiment of a name.
+    """Return the experiment of a name, of all modules reading no more than its own.
 
     Raises:
         UnknownNameError: If there is none, with the nearest.
     """
-    load_experiments()
+    file = name.replace("-", "_")
+    for package in (experiments, on_task):
+        if any(module.name == file for module in pkgutil.iter_modules(package.__path__)):
+            importlib.import_module(f"{package.__name__}.{file}")
+    if name not in EXPERIMENTS:
+        load_experiments()
     return EXPERIMENTS[name]
 
 
-def settings_of(experiment: Experiment[Any], preset: str, assignments: Sequence[str] = ()) -> Any:
-    """Return the settings of a preset with some set otherwise.
+def chosen_studies(
+    name: str, *, preset: str | None = None, assignments: Sequence[str] = (), model: OwnModel | None = None
+) -> list[Study]:
+    """Return the studies that a command line asks for.
 
     Args:
-        experiment: Whose settings.
-        preset: `quick` or `paper`.
-        assignments: Words such as `width=64`, and `widths=8,16,32` for those that are several.
+        name: Of an experiment, or `all`: with a model, all that run on one.
+        preset: `quick` or `paper`; quick without.
+        assignments: Words such as `width=64`, for each of the studies.
+        model: Somebody's model; None for the lab's own networks.
 
     Raises:
-        LabError: If the preset or a setting is unknown, or a value is not of its kind.
+        UnknownNameError: If there is no such experiment, with the nearest.
+        LabError: If a preset, a setting or a value is none, or the experiment does not run on models of others.
     """
-    if preset not in PRESETS:
-        raise LabError(f"there is no preset {preset!r}. Choose one of: {', '.join(PRESETS)}.")
-    settings = experiment.quick if preset == "quick" else experiment.paper
-    kinds = typing.get_type_hints(type(settings))
-    changes: dict[str, Any] = {}
-    for word in assignments:
-        name, equals, value = word.partition("=")
-        if not equals or name not in kinds:
-            known = ", ".join(each.name for each in fields(settings))
-            raise LabError(
-                f"--set {word!r} names no setting of {experiment.name}. Write name=value, with one of: {known}."
-            )
-        changes[name] = _parsed(value, kinds[name], word)
-    return replace(settings, **changes)
+    if name == ALL or model is not None:
+        load_experiments()
+    if model is None:
+        chosen = list(EXPERIMENTS.values()) if name == ALL else [find_experiment(name)]
+        return [usual_study(each, preset or PRESETS[0], assignments) for each in chosen]
+    if preset is not None:
+        raise LabError(f"--preset {preset} is for the lab's own networks. With --model use --set NAME=VALUE.")
+    chosen = [EXPERIMENTS[each] for each in sorted(ON_TASK)] if name == ALL else [EXPERIMENTS[name]]
+    return [study_on(each, model, assignments) for each in chosen]
 
 
-def run(
-    experiment: Experiment[Any],
-    settings: Any,
-    *,
+def run_studies(
+    studies: Mapping[Path, Study],
     seeds: Sequence[int],
-    root: Path,
+    *,
     executor: Executor,
-    watcher: Callable[[float], None] | None = None,
-) -> Outcome:
-    """Measure with every seed that has no record yet, and judge them all.
+    watcher: Callable[[Path, float], None],
+) -> Iterator[tuple[Path, Outcome]]:
+    """Measure with every seed that has no record yet, all studies side by side, and judge each when it is through.
 
     Args:
-        experiment: What to run.
-        settings: Of its kind.
+        studies: What to run, by the folder of its records.
         seeds: One trial each.
-        root: The folder of all trials.
         executor: Where they run.
-        watcher: Told how far all are.
+        watcher: Told how far the study of a folder is.
 
-    Returns:
-        Claims and pictures over all seeds.
+    Yields:
+        A folder, and claims and pictures of its study over all seeds.
 
     Raises:
         LabError: If nothing can be recorded.
     """
-    trials = [_trial(experiment, settings, seed) for seed in seeds]
-    return judged(experiment, settings, run_trials(trials, root, executor=executor, watcher=watcher))
+    groups = {root: [study.trial(seed) for seed in seeds] for root, study in studies.items()}
+    for root, records in run_groups(groups, executor=executor, watcher=watcher):
+        yield root, judged(studies[root], records)
 
 
-def judged(experiment: Experiment[Any], settings: Any, records: Sequence[Record]) -> Outcome:
+def judged(study: Study, records: Sequence[Record]) -> Outcome:
     """Judge and draw what records hold, without running anything.
 
     Args:
-        experiment: What they are records of.
-        settings: With which it ran.
+        study: What they are records of.
         records: Of one trial a seed; those that did not end well are left out of claims and pictures.
 
     Returns:
         Claims and pictures.
     """
     measured: list[Measured] = [record.result for record in records if record.result is not None]
-    claims = experiment.judge(settings, measured) if measured else ()
-    figures = experiment.draw(settings, measured) if measured else ()
-    return Outcome(experiment=experiment, settings=settings, records=tuple(records), claims=claims, figures=figures)
+    claims = study.judge(measured) if measured else ()
+    figures = study.draw(measured) if measured else ()
+    return Outcome(study=study, records=tuple(records), claims=claims, figures=figures)
 
 
 def recorded_outcomes(root: Path) -> list[Outcome]:
     """Return what a folder of records holds: an outcome for each experiment and each choice of settings.
+
+    Args:
+        root: The folder of one experiment, or one that holds such folders.
+
+    Returns:
+        Outcomes in the order of the experiments' names, the usual settings first.
 
     Raises:
         LabError: If it holds no trials of experiments.
@@ -146,55 +167,24 @@ def recorded_outcomes(root: Path) -> list[Outcome]:
             groups.setdefault(str({**record.trial.config, "seed": None}), []).append(record)
     if not groups:
         raise LabError(f"{str(root)!r} holds no records of experiments. Run one first: isometry lab run NAME.")
-    outcomes: list[Outcome] = []
     for records in groups.values():
-        config = records[0].trial.config
-        experiment = find_experiment(config["experiment"])
-        ordered = sorted(records, key=lambda record: record.trial.config["seed"])
-        outcomes.append(judged(experiment, _settings_from(experiment, config["settings"]), ordered))
-    return outcomes
+        find_experiment(records[0].trial.config["experiment"])
+    outcomes = [
+        judged(study_of(records[0].trial.config), sorted(records, key=lambda record: record.trial.config["seed"]))
+        for records in groups.values()
+    ]
+    return sorted(outcomes, key=lambda outcome: (outcome.study.name, len(outcome.study.label), outcome.study.label))
 
 
 def measure(config: Mapping[str, Any], progress: Progress) -> Measured:
-    """Run one seed of an experiment: the function of all its trials.
+    """Run one seed of a study: the function of all its trials.
 
     Args:
-        config: `experiment`, its name; `settings`; `seed`.
+        config: `experiment`, its name; `settings`; `seed`; and `model`, `code` and `input` of somebody's model.
         progress: Told the share that is done.
 
     Returns:
         What it measured.
     """
-    experiment = find_experiment(config["experiment"])
-    return experiment.measure(_settings_from(experiment, config["settings"]), config["seed"], progress)
-
-
-def _trial(experiment: Experiment[Any], settings: Any, seed: int) -> Trial:
-    config = {"experiment": experiment.name, "settings": _plain(asdict(settings)), "seed": seed}
-    return Trial(function=MEASURE, config=config, name=f"{experiment.name}, seed {seed}")
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
-
-
-def _settings_from(experiment: Experiment[Any], config: Mapping[str, Any]) -> Any:
-    try:
-        known = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
-        return replace(experiment.quick, **known)
-    except TypeError as error:
-        raise LabError(
-            f"a record of {experiment.name} has settings it does not know ({error}). Run it again."
-        ) from error
-
-
-def _parsed(value: str, kind: Any, word: str) -> Any:
-    """Return the value that a word on the command line stands for."""
-    single = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
-    try:
-        if single is not None:
-            return tuple(single(part) for part in value.split(","))
-        return kind(value)
-    except (TypeError, ValueError) as error:
-        wanted = f"several of {single.__name__}, with commas" if single is not None else getattr(kind, "__name__", kind)
-        raise LabError(f"--set {word!r}: the value must be {wanted}.") from error
+    find_experiment(config["experiment"])
+    return study_of(config).measure(config["seed"], progress)

@@ -1,12 +1,15 @@
 """What came of an experiment, in words."""
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
+from isometry.lab.engine.records import Record
 from isometry.lab.experiment import Claim
-from isometry.lab.runner import Outcome
+from isometry.lab.runner import Outcome, sentence_of
+from isometry.lab.study import Study
 from isometry.report.language import say
-from isometry.report.numerals import numeral
+from isometry.report.numerals import duration, numeral, quantity
 
 
 def held_word(outcome: Outcome) -> str:
@@ -21,7 +24,7 @@ def claim_rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str]]:
     """Yield for each claim whether it held, its text, what was measured and the range."""
     for claim in outcome.claims:
         word = say("held") if claim.is_held else say("not held")
-        yield word, say(claim.text), _with_unit(claim.measured, claim.unit), range_of(claim)
+        yield word, say(claim.text), say(quantity(claim.measured, claim.unit)), range_of(claim)
 
 
 def range_of(claim: Claim) -> str:
@@ -36,13 +39,33 @@ def range_of(claim: Claim) -> str:
     return say("{low} to {high}", low=low, high=high)
 
 
+def setting_words(study: Study) -> str:
+    """Return on which model a study ran and what was set otherwise than usual, as one would ask for it; or nothing."""
+    model = [] if study.model is None else [f"--model {study.model.name}"]
+    if study.model is None and study.settings == study.experiment.paper != study.experiment.quick:
+        return "--preset paper"
+    return " ".join([*model, *(f"--set {word}" for word in study.changes)])
+
+
 def record_sentence(outcome: Outcome) -> str:
     """Return how many seeds ran, how many failed, and how long they took."""
-    seconds = sum(record.seconds or 0 for record in outcome.records)
+    count, work = len(outcome.records), duration(sum(record.seconds or 0 for record in outcome.records))
+    told = (
+        say("1 seed, {work} of work", work=work)
+        if count == 1
+        else say("{count} seeds, {work} of work", count=count, work=work)
+    )
     failed = sum(record.state != "finished" for record in outcome.records)
-    told = say("{count} seeds in {seconds:.1f} s of work", count=len(outcome.records), seconds=seconds)
-    return told if not failed else say("{told}; {failed} did not end well", told=told, failed=failed)
+    return f"{told}." if not failed else say("{told}; {failed} did not end well.", told=told, failed=failed)
 
 
-def _with_unit(value: float, unit: str) -> str:
-    return f"{numeral(value)} {unit}".strip()
+def failures(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """Yield who failed and why: a sentence where isometry says it, else the traceback; equal ones once."""
+    told = Counter(record.error.strip() for record in outcome.records if record.error)
+    for error in told:
+        seeds = [record for record in outcome.records if record.error.strip() == error]
+        yield _names(seeds), sentence_of(error) or error
+
+
+def _names(records: Sequence[Record]) -> str:
+    return ", ".join(record.trial.name for record in records)
