@@ -61,6 +61,27 @@ def load_task(
     return replace(task, protected=(*task.protected, *protect))
 
 
+@contextmanager
+def named(word: str) -> Generator[Any]:
+    """Hand over the thing that a word names as it is, while the folder of its file can be imported from.
+
+    Args:
+        word: `path/to/file.py:name` or `package.module:name`.
+
+    Yields:
+        A builder that takes arguments, for instance.
+
+    Raises:
+        BuilderError: If the word leads nowhere.
+    """
+    place, colon, name = word.rpartition(":")
+    if not colon or not place or not name:
+        raise BuilderError(f"{word!r} names no builder. {FORM}")
+    with _importable(Path(place).resolve().parent if place.endswith(".py") else Path.cwd()):
+        module = _module_of_file(Path(place)) if place.endswith(".py") else _module_of_package(place)
+        yield _find(module, place, name)
+
+
 def load_model(word: str) -> nn.Module:
     """Return the model that a MODEL word leads to; unlike `load_task` it needs no inputs.
 
@@ -277,12 +298,8 @@ def _require_match(pattern: str, names: list[str]) -> None:
 @contextmanager
 def _built(word: str) -> Generator[Any]:
     """Hand over what a builder returns, while the folder of its file can be imported from."""
-    place, colon, name = word.rpartition(":")
-    if not colon or not place or not name:
-        raise BuilderError(f"{word!r} names no builder. {FORM}")
-    with _importable(Path(place).resolve().parent if place.endswith(".py") else Path.cwd()):
-        module = _module_of_file(Path(place)) if place.endswith(".py") else _module_of_package(place)
-        yield _call(word, _find(module, place, name))
+    with named(word) as found:
+        yield _call(word, found)
 
 
 @contextmanager
