@@ -1,0 +1,281 @@
+"""Large batches in as many epochs: LARS beside momentum and Adam, each at the best of its own learning rates."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from isometry._errors import DomainError
+from isometry._phrases import Phrase
+from isometry.lab.digits import CLASSES, NUM_TEST, POOLED, Digits, mnist_5k
+from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
+from isometry.lab.figure import Figure, Series
+from isometry.training.optim.lars import LARS
+
+Method = Literal["SGD", "linear rule", "LARS", "Adam"]  # the rule: SGD's best rate of small batches, times the batch's
+METHODS: tuple[Method, ...] = ("SGD", "linear rule", "LARS", "Adam")
+
+NUM_VALID = 1000  # images in front of those of the test, by which the learning rate is chosen
+GUESSING = 100 / CLASSES  # per cent
+MOMENTUM = 0.9
+DECAY_POWER = 2  # of the share of steps that is left, as in the paper
+
+# Points of accuracy. Stated from seeds 10 to 12 and 3,000 images, where the gain in depth was 5.1 and more, that in a
+# shallow network -0.3 to 1.2, and Adam's before LARS -0.8 and more.
+MOST_SMALL, LEAST_GAIN, SHALLOW_GAIN, MOST_LOSS, LEAST_LOSS, MOST_LAG = 2.5, 3.0, (-2.5, 3.0), 2.5, 1.5, 3.0
+FAILED = 50.0  # per cent: the rule's networks mostly guess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LarsSettings:
+    """Settings.
+
+    Attributes:
+        depths: Hidden layers of ReLU, each count a network, from the shallow to the deep; two or more.
+        width: Units of each, counts.
+        num_train: Images, counts.
+        batch_sizes: Images of a batch, counts from the smallest to the largest; two or more.
+        num_epochs: Passes over the images, the same for every batch size, counts.
+        warm_up: Share of the steps over which the learning rate rises from 0; it then falls to 0 as a square.
+        sgd_rates: Peaks of the learning rate of gradient descent with momentum, of which the best counts.
+        lars_rates: Likewise of LARS, over 1,000 the length of a step over that of the weights.
+        adam_rates: Likewise of Adam.
+    """
+
+    depths: tuple[int, ...] = (2, 8)
+    width: int = 64
+    num_train: int = 3000
+    batch_sizes: tuple[int, ...] = (100, 500, 1500)
+    num_epochs: int = 20
+    warm_up: float = 0.1
+    sgd_rates: tuple[float, ...] = (0.018, 0.032, 0.056, 0.1, 0.18, 0.32, 0.56, 1.0)
+    lars_rates: tuple[float, ...] = (3.2, 5.6, 10.0, 18.0, 32.0, 56.0, 100.0)
+    adam_rates: tuple[float, ...] = (0.0018, 0.0032, 0.0056, 0.01, 0.018, 0.032, 0.056)
+
+    def __post_init__(self) -> None:
+        for counts in (self.depths, self.batch_sizes):
+            if len(counts) < 2 or list(counts) != sorted(set(counts)):  # noqa: PLR2004 - ends to compare
+                raise DomainError(f"{counts!r} was given; depths and batch sizes rise, and are two or more.")
+        if self.batch_sizes[-1] > self.num_train:
+            raise DomainError(f"batches of {self.batch_sizes[-1]} were asked for from {self.num_train} images.")
+
+    def rates(self, method: Method) -> tuple[float, ...]:
+        """Return the learning rates that are tried; of the linear rule none, as its rate is found."""
+        return {"SGD": self.sgd_rates, "linear rule": (), "LARS": self.lars_rates, "Adam": self.adam_rates}[method]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """One network at several learning rates."""
+
+    depth: int
+    batch_size: int
+    method: Method
+    rates: tuple[float, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Nets:
+    """One network several times, as stacked weights and as parts that an optimiser steps, which share their memory."""
+
+    weights: list[Tensor]
+    parts: list[list[Tensor]]
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Return (networks, examples, classes)."""
+        signal = inputs.expand(len(self.parts), *inputs.shape)
+        for weight in self.weights[:-1]:
+            signal = torch.bmm(signal, weight).relu()
+        return torch.bmm(signal, self.weights[-1])
+
+    def take_gradients(self, inputs: Tensor, labels: Tensor) -> None:
+        """Give every part the gradient of its own network's mean loss."""
+        losses = F.cross_entropy(self.outputs(inputs).flatten(0, 1), labels.repeat(len(self.parts)), reduction="none")
+        gradients = torch.autograd.grad(losses.sum() / len(labels), self.weights)
+        for index, part in enumerate(self.parts):
+            for tensor, gradient in zip(part, gradients, strict=True):
+                tensor.grad = gradient[index]
+
+
+def measure(settings: LarsSettings, seed: int, progress: Progress) -> Measured:
+    """Train every depth with every batch size under every method, all its learning rates side by side."""
+    digits = mnist_5k()
+    found: dict[str, list[list[dict[str, list[float]]]]] = {method: [] for method in METHODS}
+    done, total = 0, len(METHODS) * len(settings.depths) * len(settings.batch_sizes)
+    for depth in settings.depths:
+        for runs in found.values():
+            runs.append([])
+        for batch_size in settings.batch_sizes:
+            for method in METHODS:
+                rates = settings.rates(method) or (_by_rule(found["SGD"][-1][0], settings, batch_size),)
+                course = _Course(depth=depth, batch_size=batch_size, method=method, rates=rates, seed=seed)
+                found[method][-1].append(_trained(settings, course, digits))
+                done += 1
+                progress(done / total)
+    return found
+
+
+def judge(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    """Hold LARS against the others in the deepest and the shallowest network, at both ends of the batch sizes."""
+
+    def at(method: Method, batch: int, depth: int = -1) -> float:
+        return fmean(_best(each[method][depth][batch], "test") for each in measured)
+
+    tuned: tuple[Method, ...] = ("SGD", "LARS", "Adam")
+    small = [at(method, 0) for method in tuned]
+    large = max(at(method, -1) for method in tuned)
+    return (
+        _claim(Phrase("with small batches SGD, LARS and Adam differ little"), max(small) - min(small), high=MOST_SMALL),
+        Claim(
+            text=Phrase("with the largest SGD's rate of small ones, times the batch's size, does not train"),
+            measured=at("linear rule", -1),
+            high=FAILED,
+            unit="%",
+        ),
+        _claim(
+            Phrase("in the deep network LARS then gains on SGD at the best rate of its own"),
+            at("LARS", -1) - at("SGD", -1),
+            low=LEAST_GAIN,
+        ),
+        _claim(
+            Phrase("in the shallow one little"),
+            at("LARS", -1, 0) - at("SGD", -1, 0),
+            low=SHALLOW_GAIN[0],
+            high=SHALLOW_GAIN[1],
+        ),
+        _claim(Phrase("Adam does as well as LARS"), at("Adam", -1) - at("LARS", -1), low=-MOST_LAG),
+        _claim(
+            Phrase(
+                "with batches of {size} LARS keeps the accuracy of small ones under SGD", size=settings.batch_sizes[1]
+            ),
+            at("SGD", 0) - at("LARS", 1),
+            high=MOST_LOSS,
+        ),
+        _claim(Phrase("with the largest none of the three does"), at("SGD", 0) - large, low=LEAST_LOSS),
+    )
+
+
+def draw(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
+    """Draw the accuracy over the batch size, a picture a depth, and that of every rate at the largest batch."""
+    pictures = [
+        Figure(
+            key=f"layers-{depth}",
+            title=f"The best learning rate of each, {depth} hidden layers, {settings.num_epochs} epochs",
+            x_axis="images of a batch",
+            y_axis="test accuracy, %",
+            x_scale="log",
+            series=tuple(series for method in METHODS for series in _curves(settings, measured, method, place=place)),
+        )
+        for place, depth in reversed(list(enumerate(settings.depths)))
+    ]
+    largest = [
+        Series(name=method, x=run["rates"], y=run["test"])
+        for method in METHODS
+        if settings.rates(method)
+        for run in (each[method][-1][-1] for each in measured)
+    ]
+    rates = Figure(
+        key="rates",
+        title=f"Every learning rate, batches of {settings.batch_sizes[-1]}, {settings.depths[-1]} hidden layers",
+        x_axis="learning rate at its peak",
+        y_axis="test accuracy, %",
+        x_scale="log",
+        series=tuple(largest),
+    )
+    return *pictures, rates
+
+
+def _claim(text: Phrase, points: float, *, low: float = -math.inf, high: float = math.inf) -> Claim:
+    return Claim(text=text, measured=points, low=low, high=high, unit="points")
+
+
+def _curves(settings: LarsSettings, measured: Sequence[Measured], method: Method, *, place: int) -> Iterator[Series]:
+    """Yield the seeds as points, and a line through their means."""
+    found = [[_best(run, "test") for run in each[method][place]] for each in measured]
+    for accuracies in found:
+        yield Series(name=method, x=settings.batch_sizes, y=accuracies, mark="points")
+    yield Series(name=method, x=settings.batch_sizes, y=[fmean(values) for values in zip(*found, strict=True)])
+
+
+def _by_rule(smallest: dict[str, list[float]], settings: LarsSettings, batch_size: int) -> float:
+    """Return the best rate of the smallest batch times the ratio of batch sizes."""
+    return _best(smallest, "rates") * batch_size / settings.batch_sizes[0]
+
+
+def _best(run: dict[str, list[float]], key: str) -> float:
+    """Return what a run has at the rate that does best on the validation images."""
+    return run[key][int(np.argmax(run["validation"]))]
+
+
+def _trained(settings: LarsSettings, course: _Course, digits: Digits) -> dict[str, list[float]]:
+    """Train, and return the accuracy at each rate in per cent; guessing where the network gives no numbers."""
+    train, generator = digits[: settings.num_train], torch.Generator().manual_seed(course.seed)
+    nets = _nets(settings, course, generator)
+    optimiser = _optimiser(course, nets)
+    per_epoch = settings.num_train // course.batch_size
+    num_steps, step = settings.num_epochs * per_epoch, 0
+    for _ in range(settings.num_epochs):
+        order = torch.randperm(settings.num_train, generator=generator)
+        for rows in order[: per_epoch * course.batch_size].split(course.batch_size):
+            share = min(1.0, (step + 1) / (settings.warm_up * num_steps)) * (1 - step / num_steps) ** DECAY_POWER
+            for group, rate in zip(optimiser.param_groups, course.rates, strict=True):
+                group["lr"] = rate * share
+            nets.take_gradients(train.images[rows], train.labels[rows])
+            optimiser.step()
+            step += 1
+    parts = {"validation": digits[-NUM_TEST - NUM_VALID : -NUM_TEST], "test": digits[-NUM_TEST:]}
+    return {"rates": list(course.rates)} | {key: _accuracies(nets, part) for key, part in parts.items()}
+
+
+def _nets(settings: LarsSettings, course: _Course, generator: torch.Generator) -> _Nets:
+    """Draw one network after He, and repeat it for every rate."""
+    count, sizes = len(course.rates), (POOLED**2, *[settings.width] * course.depth, CLASSES)
+    weights = [
+        math.sqrt((1 if out == CLASSES else 2) / into) * torch.randn(into, out, generator=generator)
+        for into, out in pairwise(sizes)
+    ]
+    stacked = [weight.repeat(count, 1, 1).requires_grad_() for weight in weights]
+    return _Nets(stacked, [[weight.detach()[index] for weight in stacked] for index in range(count)])
+
+
+def _optimiser(course: _Course, nets: _Nets) -> torch.optim.Optimizer:
+    groups = [{"params": part, "lr": rate} for part, rate in zip(nets.parts, course.rates, strict=True)]
+    match course.method:
+        case "LARS":
+            return LARS(groups, lr=1.0, momentum=MOMENTUM)
+        case "Adam":
+            return torch.optim.Adam(groups, foreach=True)
+        case _:
+            return torch.optim.SGD(groups, momentum=MOMENTUM, foreach=True)
+
+
+@torch.no_grad()
+def _accuracies(nets: _Nets, part: Digits) -> list[float]:
+    outputs = nets.outputs(part.images)
+    hits = 100 * (outputs.argmax(2) == part.labels).double().mean(1)
+    return torch.where(outputs.isfinite().all(2).all(1), hits, GUESSING).tolist()
+
+
+EXPERIMENTS.add("lars")(
+    Experiment(
+        name="lars",
+        question=Phrase("Does LARS train with large batches where other optimisers lose accuracy?"),
+        quick=LarsSettings(),
+        paper=LarsSettings(depths=(2, 8, 12), width=256, batch_sizes=(50, 100, 250, 500, 1000, 1500, 3000)),
+        measure=measure,
+        judge=judge,
+        draw=draw,
+        source=(
+            "You, Gitman, Ginsburg 2017, arXiv:1708.03888; on tuned rivals Nado, Gilmer, Shallue, Anil, Dahl 2021, "
+            "arXiv:2102.06356."
+        ),
+    )
+)

@@ -1,0 +1,93 @@
+import pytest
+import torch
+
+from isometry.lab.experiment import Measured
+from isometry.lab.experiments.inductive_bias import NETWORKS, VIEWS, InductiveBiasSettings, network, shifted
+from isometry.lab.runner import find_experiment
+from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
+
+EXPERIMENT = find_experiment("inductive-bias")
+TINY = InductiveBiasSettings(train_sizes=(40, 70), num_steps=4)
+
+# Per cent, as measured with another program; shifted images by one direction.
+SEEN = {
+    "CNN": {"natural": [82.6, 92.7, 95.7], "permuted": [61.0, 79.8, 87.7], "shifted": [49.2, 60.9, 57.3]},
+    "MLP of equal size": {"natural": [73.4, 86.1, 90.8], "permuted": [72.6, 86.2, 90.1], "shifted": [17.0, 21.0, 23.0]},
+    "wide MLP": {"natural": [73.8, 87.2, 92.1], "permuted": [74.1, 87.7, 92.2], "shifted": [17.1, 21.3, 23.7]},
+}
+
+
+def altered(name: str, view: str, *values: float) -> list[Measured]:
+    """Return what was seen with one row set otherwise."""
+    return [{**SEEN, name: {**SEEN[name], view: list(values)}}]
+
+
+def test_a_small_run_has_an_accuracy_for_every_network_and_view_and_is_drawn() -> None:
+    found = measured(EXPERIMENT, TINY, 0)
+
+    assert {name: {view: len(row) for view, row in rows.items()} for name, rows in found[0].items()} == {
+        name: dict.fromkeys(VIEWS, 2) for name in NETWORKS
+    }
+    require_drawable(EXPERIMENT, TINY, found)
+
+
+def test_a_run_leaves_the_global_random_state_and_is_its_seeds_alone() -> None:
+    state = torch.get_rng_state()
+    one, again, other = measured(EXPERIMENT, InductiveBiasSettings(train_sizes=(50,), num_steps=2), 0, 0, 1)
+
+    assert torch.equal(torch.get_rng_state(), state)
+    assert one == again
+    assert one != other
+
+
+def test_the_cnn_and_an_mlp_train_as_many_numbers_to_three_in_a_thousand() -> None:
+    counts = [sum(parameter.numel() for parameter in network(name).parameters()) for name in NETWORKS]
+
+    assert counts == [7690, 7669, 105_994]
+
+
+def test_a_shift_moves_ink_by_its_pixels_and_fills_with_paper() -> None:
+    image = torch.zeros(1, 14, 14)
+    image[0, 5, 7] = 1.0
+    moved = [(each.unflatten(1, (14, 14)) > 0).nonzero()[:, 1:].tolist() for each in shifted(image.flatten(1) - 0.5, 2)]
+
+    assert moved == [[[3, 7]], [[7, 7]], [[5, 5]], [[5, 9]]]
+
+
+def test_a_shift_drops_what_leaves_the_image() -> None:
+    image = torch.full((1, 14, 14), -1.0)
+    image[0, 0, 7] = 1.0
+    up, down, *_ = shifted(image.flatten(1), 2)
+
+    assert up.unique().tolist() == [-1.0]
+    assert down.sum() == image.sum()
+
+
+def test_what_was_seen_before_holds_every_claim() -> None:
+    claims = claims_of("inductive-bias", [SEEN])
+
+    assert len(claims) == 5
+    assert not_held(claims) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        pytest.param(altered("CNN", "natural", 82.6, 87.0, 95.7), "natural pixels", id="no lead at one size"),
+        pytest.param(
+            altered("MLP of equal size", "permuted", 72.6, 86.2, 88.0), "equal size leads", id="the CNN is as good"
+        ),
+        pytest.param(altered("wide MLP", "permuted", 74.1, 87.7, 90.0), "wide MLP leads", id="nearly as the wide one"),
+        pytest.param(altered("wide MLP", "permuted", 74.1, 87.7, 96.0), "all one", id="the order matters to an MLP"),
+        pytest.param(altered("CNN", "shifted", 49.2, 30.0, 57.3), "shifted by 2 pixels", id="shifts hurt alike"),
+    ],
+)
+def test_each_claim_can_fail_alone(found: list[Measured], word: str) -> None:
+    (refuted,) = not_held(claims_of("inductive-bias", found))
+
+    assert word in refuted
+
+
+@pytest.mark.slow
+def test_the_quick_preset_holds() -> None:
+    require_held("inductive-bias", 0)
