@@ -50,13 +50,14 @@ class Schooling:
     seed: int
 
 
-def own_data(task: Task, *, most: int, seed: int) -> OwnData:
-    """Return the data set of a task, a fifth of it held out.
+def own_data(task: Task, *, most: int, seed: int, held_out: float = HELD_OUT) -> OwnData:
+    """Return the data set of a task, a part of it held out.
 
     Args:
         task: Nothing in it is changed.
         most: Largest number of examples, drawn without replacement, counts.
         seed: Of the draw and of the split.
+        held_out: Share that is held out, in (0, 1).
 
     Raises:
         LabError: If the task has no data set, or one of too few examples.
@@ -65,10 +66,10 @@ def own_data(task: Task, *, most: int, seed: int) -> OwnData:
     require_data(task)
     examples = labelled_examples(task, most=most, seed=seed)
     order = torch.randperm(examples.count, generator=torch.Generator().manual_seed(seed))
-    count = round(HELD_OUT * examples.count)
+    count = round(held_out * examples.count)
     with preserved(task.model, seed=seed) as guard:
-        learner = Learner(task, guard, examples, batch_size=len(order), seed=seed, rows=order[: 2 * count])
-        kind = kind_of(learner.answers(), examples.targets[order[: 2 * count]].cpu())
+        learner = Learner(task, guard, examples, batch_size=len(order), seed=seed, rows=order[:count])
+        kind = kind_of(learner.answers(), examples.targets[order[:count]].cpu())
     return OwnData(examples=examples, train=order[count:], held_out=order[:count], kind=kind)
 
 

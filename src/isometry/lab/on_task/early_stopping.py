@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
@@ -19,6 +20,7 @@ from isometry.training.stopping.replayed import Replay, RuleRow
 from isometry.training.stopping.rule import StoppingRule
 
 JUDGED = "patience 5"
+HELD_OUT = 0.4  # share of the examples, half for the rules and half to tell what they keep
 RULES: Mapping[str, StoppingRule] = {
     "patience 1": EarlyStopping("val_loss", patience=1),
     JUDGED: EarlyStopping("val_loss", patience=5),
@@ -37,26 +39,28 @@ class OwnStoppingSettings:
     """Settings.
 
     Attributes:
-        max_examples: Largest number of examples; a tenth is for the rules, a tenth tells what they keep, counts.
+        max_examples: Largest number of examples; a fifth is for the rules, a fifth tells what they keep, counts.
         num_epochs: Passes over the others, counts.
         batch_size: Examples of a step, counts.
     """
 
-    max_examples: int = 2000
-    num_epochs: int = 60
+    max_examples: int = 1500
+    num_epochs: int = 50
     batch_size: int = 50
 
 
 def measure(settings: OwnStoppingSettings, own: OwnTask, progress: Progress) -> Measured:
     """Record one training to its end."""
-    data = own_data(own.task, most=settings.max_examples, seed=own.seed)
+    data = own_data(own.task, most=settings.max_examples, seed=own.seed, held_out=HELD_OUT)
     middle = len(data.held_out) // 2
-    parts = {"train": data.train, "val": data.held_out[:middle], "test": data.held_out[middle:]}
+    parts = {"val": data.held_out[:middle], "test": data.held_out[middle:]}
     course: list[dict[str, float]] = []
 
     def look(learner: Learner, epoch: int) -> None:
         if epoch:
-            course.append(_metrics(learner, data, parts))
+            losses = learner.training.losses
+            trained = {"train_loss": fmean(losses[-(len(losses) // epoch) :])}
+            course.append({**trained, **_metrics(learner, data, parts)})
         progress(epoch / settings.num_epochs)
 
     schooling = Schooling(num_epochs=settings.num_epochs, batch_size=settings.batch_size, seed=own.seed)

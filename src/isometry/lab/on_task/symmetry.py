@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from isometry._errors import LabError
 from isometry._phrases import Phrase
@@ -15,6 +15,7 @@ from isometry.anatomy.task import Task, with_model
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.experiments.symmetry import num_distinct
 from isometry.lab.figure import Figure, Series
+from isometry.planning.roles import Slot
 from isometry.planning.subject import subject_of
 from isometry.probes.evidence import gather
 from isometry.probes.training import Training, copied
@@ -35,7 +36,7 @@ class OwnSymmetrySettings:
         learning_rate: Of gradient descent from the constant start; the own start has the task's optimiser.
     """
 
-    num_steps: int = 32
+    num_steps: int = 16
     learning_rate: float = 0.1
 
     @property
@@ -49,7 +50,7 @@ def measure(settings: OwnSymmetrySettings, own: OwnTask, progress: Progress) -> 
     """Train copies from each start for some steps, and count the distinct units of each layer."""
     constant = _at_one_constant(own)
     tasks = {OWN: own.task, CONSTANT: with_model(constant, copied(constant.model).eval())}
-    if _has_dropout(constant, seed=own.seed):
+    if _has_dropout(own.task, seed=own.seed):
         tasks[DROPPED] = constant
     found: dict[str, Any] = {}
     for number, (name, task) in enumerate(tasks.items(), 1):
@@ -62,9 +63,7 @@ def measure(settings: OwnSymmetrySettings, own: OwnTask, progress: Progress) -> 
 
 def judge(_settings: OwnSymmetrySettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Say whether the own start tells all units apart, and that no step does where the start does not."""
-    shares = [
-        100 * layer["distinct"][-1] / layer["num_units"] for each in measured for layer in each[OWN].values()
-    ]
+    shares = [100 * layer["distinct"][-1] / layer["num_units"] for each in measured for layer in each[OWN].values()]
     claims = [
         Claim(
             text=Phrase("from its own start every layer's units go their own ways"),
@@ -137,7 +136,10 @@ def draw(settings: OwnSymmetrySettings, measured: Sequence[Measured]) -> tuple[F
 
 
 def _at_one_constant(own: OwnTask) -> Task:
-    """Return the task with a copy in which all numbers of a parameter are alike, weights at one over their fan-in."""
+    """Return the task with a copy in which all numbers of a parameter are alike, but one number an output of a head.
+
+    With all of a head alike too, no gradient would pass it.
+    """
     subject = subject_of(own.task, seed=own.seed)
     task = with_model(own.task, copied(own.task.model))
     tensors = names_of(task.model).parameters
@@ -145,9 +147,19 @@ def _at_one_constant(own: OwnTask) -> Task:
         for slot in subject.slots:
             for tensor in tensors[slot.name]:
                 if tensor.is_floating_point():
-                    is_weight = slot.is_weight and slot.fans is not None
-                    tensor.fill_(1 / slot.fans.into if is_weight and slot.fans else float(tensor.mean()))
+                    tensor.copy_(_alike(slot, tensor))
     return task
+
+
+def _alike(slot: Slot, tensor: Tensor) -> Tensor:
+    """Return one over the fan-in for weights, from minus to plus that for a head, and the mean for all else."""
+    if not slot.is_weight or slot.fans is None:
+        return tensor.mean().expand(tensor.shape)
+    axis = slot.layer.layout.out_axis if slot.is_head and slot.layer is not None else None
+    if axis is None:
+        return tensor.new_full(tensor.shape, 1 / slot.fans.into)
+    rows = torch.linspace(-1, 1, tensor.shape[axis]).to(tensor) / slot.fans.into
+    return rows.reshape([-1 if place == axis else 1 for place in range(tensor.ndim)]).expand(tensor.shape)
 
 
 def _has_dropout(task: Task, *, seed: int) -> bool:

@@ -35,7 +35,7 @@ class OwnWeightDecaySettings:
 
     decays: tuple[float, ...] = (0.0, 0.01, 0.1, 1.0, 10.0)
     max_examples: int = 1000
-    num_epochs: int = 60
+    num_epochs: int = 40
     batch_size: int = 50
 
 
