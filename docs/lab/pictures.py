@@ -7,12 +7,18 @@ from isometry.lab.drawing import as_svg
 from isometry.lab.runner import recorded_outcomes
 
 
+ALSO = {"weight-decay": ("ridge",)}  # pictures beside the first, by their keys
+
+
 def main(folders: list[Path]) -> None:
-    """Write one picture a folder."""
+    """Write the pictures that the page of each folder's experiment shows."""
     for folder in folders:
         for outcome in recorded_outcomes(folder):
-            picture = Path(__file__).parent / f"{outcome.study.name}.svg"
-            picture.write_text(as_svg(outcome.figures[0]) + "\n", encoding="utf-8")
+            first, *rest = outcome.figures
+            name = outcome.study.name
+            shown = {name: first} | {f"{name}-{each.key}": each for each in rest if each.key in ALSO.get(name, ())}
+            for stem, figure in shown.items():
+                (Path(__file__).parent / f"{stem}.svg").write_text(as_svg(figure) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
