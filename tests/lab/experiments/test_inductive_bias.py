@@ -66,7 +66,7 @@ def test_a_shift_drops_what_leaves_the_image() -> None:
 def test_what_was_seen_before_holds_every_claim() -> None:
     claims = claims_of("inductive-bias", [SEEN])
 
-    assert len(claims) == 5
+    assert len(claims) == 4
     assert not_held(claims) == []
 
 
@@ -75,9 +75,11 @@ def test_what_was_seen_before_holds_every_claim() -> None:
     [
         pytest.param(altered("CNN", "natural", 82.6, 87.0, 95.7), "natural pixels", id="no lead at one size"),
         pytest.param(
-            altered("MLP of equal size", "permuted", 72.6, 86.2, 88.0), "equal size leads", id="the CNN is as good"
+            altered("MLP of equal size", "permuted", 72.6, 86.2, 88.0), "permuted pixels both", id="the CNN is as good"
         ),
-        pytest.param(altered("wide MLP", "permuted", 74.1, 87.7, 90.0), "wide MLP leads", id="nearly as the wide one"),
+        pytest.param(
+            altered("CNN", "permuted", 61.0, 87.0, 87.7), "permuted pixels both", id="the CNN is better at one size"
+        ),
         pytest.param(altered("wide MLP", "permuted", 74.1, 87.7, 96.0), "all one", id="the order matters to an MLP"),
         pytest.param(altered("CNN", "shifted", 49.2, 30.0, 57.3), "shifted by 2 pixels", id="shifts hurt alike"),
     ],
