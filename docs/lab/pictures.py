@@ -6,7 +6,6 @@ from pathlib import Path
 from isometry.lab.drawing import as_svg
 from isometry.lab.runner import recorded_outcomes
 
-
 ALSO = {"weight-decay": ("ridge",)}  # pictures beside the first, by their keys
 
 
