@@ -8,12 +8,13 @@ Prints a Markdown page. Run by hand on a quiet machine: python benchmarks/member
 
 import copy
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -21,10 +22,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional
 
-from isometry.lab.engine.executors import ProcessExecutor
 from isometry.lab.members.member import Member, as_module, initial_weights
 from isometry.lab.members.training import Examples, SideBySide
-from isometry.lab.runner import find_experiment, run
 
 THREADS = PROCESSES = 2
 INPUTS, CLASSES, NUM_EXAMPLES, BATCH = 64, 10, 1280, 64
@@ -177,19 +176,13 @@ def row(width: int, count: int, pools: list[ProcessPoolExecutor]) -> str:
     return "| " + " | ".join((str(width), str(count), *cells)) + " |"
 
 
-def width_experiment() -> str:
-    experiment = find_experiment("double-descent-width")
-    texts: list[str] = []
-    for seeds in ((0,), (0, 1, 2)):
-        with tempfile.TemporaryDirectory() as folder, ProcessExecutor(PROCESSES) as executor:
-            root = Path(folder)
-            seconds = seconds_of(
-                lambda seeds=seeds, root=root, executor=executor: run(
-                    experiment, experiment.quick, seeds=seeds, root=root, executor=executor
-                )
-            )
-        texts.append(f"{len(seeds)} seed{'s' * (len(seeds) > 1)} in {seconds:.0f} s")
-    return ", ".join(texts)
+def width_experiment(num_seeds: int) -> str:
+    """Run the whole experiment by its command, start and picture included, and return the time it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ("lab", "run", "double-descent-width", "--seeds", str(num_seeds), "--out", folder)
+        command = [sys.executable, "-m", "isometry", *words]
+        seconds = seconds_of(lambda: subprocess.run(command, check=True, capture_output=True))  # noqa: S603 - our own
+    return f"{num_seeds} seed{'s' * (num_seeds > 1)} in {seconds:.0f} s"
 
 
 def main() -> None:
@@ -202,7 +195,8 @@ def main() -> None:
                 print(row(width, count, pools), flush=True)
     for pool in pools:
         pool.shutdown()
-    print(f"\nWhole `double-descent-width` (17 widths, 400 epochs, 1,000 images), two processes: {width_experiment()}.")
+    experiment = ", ".join(map(width_experiment, (1, 3)))
+    print(f"\nWhole `double-descent-width` (17 widths, 400 epochs, 1,000 images), a process a seed: {experiment}.")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def judge(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tupl
     for place, noise in enumerate(settings.noise):
         curve = _mean_curve(measured, "test_error", place)
         peak = max(range(len(curve)), key=curve.__getitem__)
-        before = min(curve[: peak + 1])
+        before = min(curve[: peak + 1])  # the first descent's end
         claims += [
             Claim(
                 text=Phrase("with {noise:.0%} wrong labels the error peaks where features equal images", noise=noise),
@@ -71,13 +71,13 @@ def judge(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tupl
             ),
         ]
         if noise == 0:
-            claims.append(
-                Claim(
-                    text=Phrase("with true labels the second descent ends below the first"),
-                    measured=curve[-1] / before,
-                    high=0.75,
-                )
+            text = Phrase("with true labels the second descent ends below the first")
+            claims.append(Claim(text=text, measured=curve[-1] / before, high=0.75))
+        else:
+            text = Phrase(
+                "with {noise:.0%} wrong labels it ends above the first, for want of regularisation", noise=noise
             )
+            claims.append(Claim(text=text, measured=100 * (curve[-1] - before), low=0.0, unit="points"))
     return tuple(claims)
 
 
@@ -85,7 +85,7 @@ def draw(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tuple
     """Draw test and training error over the number of features."""
     curves = [
         Series(
-            name=f"{kind}, {noise:.0%} wrong labels",
+            name=f"{kind}, {f'{noise:.0%} wrong' if noise else 'true'} labels",
             x=settings.num_features,
             y=[100 * value for value in _mean_curve(measured, key, place)],
         )

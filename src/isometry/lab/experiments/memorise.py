@@ -13,7 +13,9 @@ from isometry.lab.figure import Figure, Series
 from isometry.lab.members.member import Member
 from isometry.lab.members.training import Examples, SideBySide
 
-MIN_RATIO = 3.5  # of the epochs to fit random against true labels; 4.1 to 6.1 were seen
+# Of the mean epochs to fit random against true labels; 5.0 was seen, and 4.1 to 6.1 of single seeds. One image in a
+# thousand decides when the last label is fitted, so that a seed by itself may fall short.
+MIN_RATIO = 3.5
 CHANCE = (6.0, 14.0)  # per cent on 1,000 test images with all labels random: four standard errors around 10
 
 
@@ -60,17 +62,20 @@ def measure(settings: MemoriseSettings, seed: int, progress: Progress) -> Measur
 
 def judge(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Say whether all labels were fitted, how much longer random ones took, and what they teach."""
-    worst = max(max(each["train_error"][-1]) for each in measured)
+    missed = max(min(errors) for each in measured for errors in zip(*each["train_error"], strict=True))
     never = settings.num_epochs + 1
-    ratios = [(each["fitted"][-1] or never) / (each["fitted"][0] or never) for each in measured]
+    true, random = (fmean(each["fitted"][place] or never for each in measured) for place in (0, -1))
     accuracy = [100 * (1 - fmean(each["test_error"][-1][place] for each in measured)) for place in (0, -1)]
     return (
         Claim(
-            text=Phrase("labels are fitted whether they are true or random"), measured=100 * worst, high=0.5, unit="%"
+            text=Phrase("labels are fitted to the last one, whether they are true or random"),
+            measured=100 * missed,
+            high=0.0,
+            unit="%",
         ),
         Claim(
             text=Phrase("random labels take several times as many epochs"),
-            measured=min(ratios),
+            measured=random / true,
             low=MIN_RATIO if settings.shares[0] == 0 and settings.shares[-1] == 1 else 1.0,
         ),
         Claim(text=Phrase("with true labels the network knows new images"), measured=accuracy[0], low=90.0, unit="%"),
@@ -90,21 +95,31 @@ def draw(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Figu
 
     def series(key: str) -> tuple[Series, ...]:
         return tuple(
-            Series(name=f"{share:.0%} random", x=epochs, y=[100 * row[place] for row in each[key]])
+            Series(
+                name=f"{share:.0%} random",
+                x=epochs,
+                y=[
+                    100 * fmean(row[place] for row in rows)
+                    for rows in zip(*(each[key] for each in measured), strict=True)
+                ],
+            )
             for place, share in enumerate(settings.shares)
-            for each in measured[:1]
         )
 
     return (
         Figure(
             key="train-error",
-            title="Random labels are fitted too, later",
+            title="Labels drawn at random are fitted too, later",
             x_axis="epoch",
             y_axis="training error, %",
             series=series("train_error"),
         ),
         Figure(
-            key="test-error", title="On new images", x_axis="epoch", y_axis="test error, %", series=series("test_error")
+            key="test-error",
+            title="And they teach nothing about new images",
+            x_axis="epoch",
+            y_axis="test error, %",
+            series=series("test_error"),
         ),
     )
 
