@@ -21,6 +21,7 @@ from isometry.training.optim.lars import LARS
 
 Method = Literal["SGD", "linear rule", "LARS", "Adam"]  # the rule: SGD's best rate of small batches, times the batch's
 METHODS: tuple[Method, ...] = ("SGD", "linear rule", "LARS", "Adam")
+TUNED: tuple[Method, ...] = ("SGD", "LARS", "Adam")
 
 NUM_VALID = 1000  # images in front of those of the test, by which the learning rate is chosen
 GUESSING = 100 / CLASSES  # per cent
@@ -129,9 +130,8 @@ def judge(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Claim, 
     def at(method: Method, batch: int, depth: int = -1) -> float:
         return fmean(_best(each[method][depth][batch], "test") for each in measured)
 
-    tuned: tuple[Method, ...] = ("SGD", "LARS", "Adam")
-    small = [at(method, 0) for method in tuned]
-    large = max(at(method, -1) for method in tuned)
+    small = [at(method, 0) for method in TUNED]
+    large = max(at(method, -1) for method in TUNED)
     return (
         _claim(Phrase("with small batches SGD, LARS and Adam differ little"), max(small) - min(small), high=MOST_SMALL),
         Claim(
@@ -164,33 +164,36 @@ def judge(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Claim, 
 
 
 def draw(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
-    """Draw the accuracy over the batch size, a picture a depth, and that of every rate at the largest batch."""
-    pictures = [
+    """Draw the accuracy over the batch size, and that of every rate in the deepest network at the largest batch."""
+    places = reversed(range(len(settings.depths)))
+    best = [
+        series for place in places for method in TUNED for series in _curves(settings, measured, method, place=place)
+    ]
+    every = [
+        Series(name=method, x=run["rates"], y=run["test"])
+        for method in TUNED
+        for run in (each[method][-1][-1] for each in measured)
+    ]
+    ruled = sorted({_best(each["linear rule"][-1][-1], "rates") for each in measured})
+    return (
         Figure(
-            key=f"layers-{depth}",
-            title=f"The best learning rate of each, {depth} hidden layers, {settings.num_epochs} epochs",
+            key="best-rate",
+            title=f"Each at the best of its learning rates, {settings.num_epochs} epochs",
             x_axis="images of a batch",
             y_axis="test accuracy, %",
             x_scale="log",
-            series=tuple(series for method in METHODS for series in _curves(settings, measured, method, place=place)),
-        )
-        for place, depth in reversed(list(enumerate(settings.depths)))
-    ]
-    largest = [
-        Series(name=method, x=run["rates"], y=run["test"])
-        for method in METHODS
-        if settings.rates(method)
-        for run in (each[method][-1][-1] for each in measured)
-    ]
-    rates = Figure(
-        key="rates",
-        title=f"Every learning rate, batches of {settings.batch_sizes[-1]}, {settings.depths[-1]} hidden layers",
-        x_axis="learning rate at its peak",
-        y_axis="test accuracy, %",
-        x_scale="log",
-        series=tuple(largest),
+            series=tuple(best),
+        ),
+        Figure(
+            key="every-rate",
+            title=f"{settings.depths[-1]} hidden layers, batches of {settings.batch_sizes[-1]}",
+            x_axis="learning rate at its peak",
+            y_axis="test accuracy, %",
+            x_scale="log",
+            series=tuple(every),
+            x_marks=tuple((rate, "" if number else "SGD's by the linear rule") for number, rate in enumerate(ruled)),
+        ),
     )
-    return *pictures, rates
 
 
 def _claim(text: Phrase, points: float, *, low: float = -math.inf, high: float = math.inf) -> Claim:
@@ -198,11 +201,13 @@ def _claim(text: Phrase, points: float, *, low: float = -math.inf, high: float =
 
 
 def _curves(settings: LarsSettings, measured: Sequence[Measured], method: Method, *, place: int) -> Iterator[Series]:
-    """Yield the seeds as points, and a line through their means."""
+    """Yield a line through the means of the seeds, and in the deepest network the seeds as points."""
     found = [[_best(run, "test") for run in each[method][place]] for each in measured]
-    for accuracies in found:
-        yield Series(name=method, x=settings.batch_sizes, y=accuracies, mark="points")
-    yield Series(name=method, x=settings.batch_sizes, y=[fmean(values) for values in zip(*found, strict=True)])
+    name, places = f"{method}, {settings.depths[place]} layers", settings.batch_sizes
+    if place == len(settings.depths) - 1:
+        for accuracies in found:
+            yield Series(name=name, x=places, y=accuracies, mark="points")
+    yield Series(name=name, x=places, y=[fmean(values) for values in zip(*found, strict=True)])
 
 
 def _by_rule(smallest: dict[str, list[float]], settings: LarsSettings, batch_size: int) -> float:
