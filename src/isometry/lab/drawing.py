@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 INK, PAPER = "#000000", "#ffffff"  # as SVG has them, for a page that puts its own in their place
 DASHES = ("-", "--", "-.", ":")
+OVER_MAP = ("#fefefe", *COLOURS)  # a map has no white; not quite PAPER, which a page may darken
+LEGEND_OVER_MAP: dict[str, Any] = {"facecolor": "0.3", "framealpha": 0.8, "edgecolor": "none", "labelcolor": "white"}
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -71,6 +73,7 @@ def drawn(figure: Figure) -> "Canvas":
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to import
         from matplotlib.figure import Figure as Canvas  # noqa: PLC0415 - an extra, and slow to import
+        from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - an extra, and slow to import
     except ImportError as error:
         raise MissingExtraError("pictures need matplotlib. Install it: pip install 'isometry[plots]'.") from error
     with mpl.rc_context(STYLE):
@@ -84,18 +87,28 @@ def drawn(figure: Figure) -> "Canvas":
             axes.annotate(word, (place, 1.0), xycoords=("data", "axes fraction"), fontsize=8, ha="center", va="bottom")
         axes.set_title(figure.title, loc="left", fontsize=11, pad=14 if figure.x_marks else 6)
         axes.set(xlabel=figure.x_axis, ylabel=figure.y_axis, xscale=figure.x_scale, yscale=figure.y_scale)
+        if figure.x_scale == "linear" and _counts(figure):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles, labels = axes.get_legend_handles_labels()
         named = dict(zip(labels, handles, strict=True))
-        if len(named) > 1 or figure.map is not None:
+        if figure.map is not None and named:
+            axes.legend(named.values(), named.keys(), fontsize=8, frameon=True, **LEGEND_OVER_MAP)
+        elif len(named) > 1:
             axes.legend(named.values(), named.keys(), fontsize=8)
     return canvas
+
+
+def _counts(figure: Figure) -> bool:
+    """Say whether all places are whole numbers, which have no others between them."""
+    return all(float(x).is_integer() for series in figure.series for x in series.x)
 
 
 def _draw_series(axes: "Axes", figure: Figure) -> None:
     looks: dict[str, int] = {}
     for series in figure.series:
         number = looks.setdefault(series.name, len(looks))
-        colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+        colours = COLOURS if figure.map is None else OVER_MAP
+        colour, dash = colours[number % len(colours)], DASHES[number // len(colours) % len(DASHES)]
         _draw(axes, series, {"color": colour, "label": series.name, "linestyle": dash})
 
 
@@ -113,3 +126,5 @@ def _draw_map(canvas: "Canvas", axes: "Axes", plane: Map) -> None:
     finite = [[value if math.isfinite(value) else math.nan for value in row] for row in plane.values]
     mesh = axes.pcolormesh(plane.x, plane.y, finite, shading="nearest", cmap="viridis", rasterized=True)
     canvas.colorbar(mesh, ax=axes, label=plane.unit)
+    axes.grid(visible=False)
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # curves over the map end at its edge

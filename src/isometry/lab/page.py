@@ -10,10 +10,10 @@ from isometry.lab.figure import Figure
 from isometry.lab.runner import Outcome
 from isometry.lab.words import claim_rows, failures, held_word, record_sentence, setting_words
 from isometry.report.language import say, speaking
-from isometry.report.markup import EMPTY, Column, Markup, element, escaped, joined, table
+from isometry.report.markup import EMPTY, Column, Markup, code, element, escaped, joined, table
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-CLAIM_COLUMNS = ("claim", "measured", "range", "held")
+CLAIM_COLUMNS = ("claim", "held", "measured", "range")
 
 
 def outcome_page(outcomes: Sequence[Outcome], *, lang: str = "en") -> str:
@@ -46,29 +46,29 @@ def outcome_page(outcomes: Sequence[Outcome], *, lang: str = "en") -> str:
 
 
 def _summary(outcomes: Sequence[Outcome]) -> Markup:
-    rows = [(_name(outcome), held_word(outcome), record_sentence(outcome)) for outcome in outcomes]
-    columns = [Column(say("experiment")), Column(say("claims")), Column(say("seeds"))]
-    links = [
-        element("li", element("a", escaped(_name(outcome)), href=f"#outcome-{number}"))
+    """Return what came of each, with a way to it."""
+    lines = [
+        element(
+            "li",
+            element("a", escaped(_name(outcome)), href=f"#outcome-{number}"),
+            escaped(f": {held_word(outcome)} {record_sentence(outcome)}"),
+        )
         for number, outcome in enumerate(outcomes)
     ]
-    return element(
-        "section",
-        element("h1", escaped(say("isometry: experiments of the lab"))),
-        table(say("What came of them"), columns, rows),
-        element("ul", *links),
-    )
+    return element("section", element("h1", escaped(say("isometry: experiments of the lab"))), element("ul", *lines))
 
 
 def _section(outcome: Outcome, number: int) -> Markup:
     columns = [Column(say(name)) for name in CLAIM_COLUMNS]
-    rows = [(text, measured, allowed, word) for word, text, measured, allowed in claim_rows(outcome)]
+    rows = [(text, word, measured, allowed) for word, text, measured, allowed in claim_rows(outcome)]
     settings = [(name, str(value)) for name, value in asdict(outcome.study.settings).items()]
+    words = setting_words(outcome.study)
     sign = "healthy" if outcome.is_held and outcome.claims else "broken"
     return element(
         "section",
         element("p", escaped(say("isometry: an experiment of the lab")), class_="eyebrow"),
-        element("h1", escaped(_name(outcome))),
+        element("h1", escaped(outcome.study.name)),
+        element("p", code(words)) if words else EMPTY,
         element("p", escaped(say(outcome.study.question))),
         element("p", element("span", escaped(held_word(outcome)), class_=f"badge {sign}"), class_="verdict"),
         table(say("Claims"), columns, rows) if rows else EMPTY,

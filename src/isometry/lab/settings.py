@@ -133,6 +133,8 @@ def _told(kind: Any) -> str:
         return " or ".join(NONE if each is types.NoneType else _told(each) for each in inner)
     if origin is Literal:
         return f"one of {', '.join(map(str, inner))}"
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return f"{' and '.join(map(_told, inner))}, with a comma between them"
     if origin is tuple:
         mark = "semicolons" if typing.get_origin(inner[0]) is tuple else "commas"
         return f"several, with {mark} between them, each {_told(inner[0])}"

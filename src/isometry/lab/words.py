@@ -1,10 +1,8 @@
 """What came of an experiment, in words."""
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from isometry.lab.engine.records import Record
 from isometry.lab.experiment import Claim
 from isometry.lab.runner import Outcome, sentence_of
 from isometry.lab.study import Study
@@ -61,11 +59,6 @@ def record_sentence(outcome: Outcome) -> str:
 
 def failures(outcome: Outcome) -> Iterator[tuple[str, str]]:
     """Yield who failed and why: a sentence where isometry says it, else the traceback; equal ones once."""
-    told = Counter(record.error.strip() for record in outcome.records if record.error)
-    for error in told:
-        seeds = [record for record in outcome.records if record.error.strip() == error]
-        yield _names(seeds), sentence_of(error) or error
-
-
-def _names(records: Sequence[Record]) -> str:
-    return ", ".join(record.trial.name for record in records)
+    for error in dict.fromkeys(record.error.strip() for record in outcome.records if record.error):
+        seeds = [record.trial.config["seed"] for record in outcome.records if record.error.strip() == error]
+        yield ", ".join(say("seed {seed}", seed=seed) for seed in seeds), sentence_of(error) or error
