@@ -72,7 +72,7 @@ def measure(settings: OwnKernelSettings, own: OwnTask, progress: Progress) -> Me
 
 
 def judge(_settings: OwnKernelSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
-    """Say whether training turns the kernel to the targets or away from them; how far it moves is a kind and no fault."""
+    """Say whether training turns the kernel to the targets or away from them; how far it moves is no fault."""
     return (
         Claim(
             text=Phrase("training does not turn the tangent kernel away from the targets"),

@@ -1,0 +1,71 @@
+"""What experiments on a user's own model ask for, and how they say so."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from isometry._errors import BuilderError, LabError
+from isometry.anatomy.task import Task, make_task
+from isometry.lab.experiment import EXPERIMENTS, ON_TASK
+from tests.lab.on_task.tasks import cnn, measure, mlp, regression, single_batch
+
+TRAINED = ("early-stopping", "inductive-bias", "kernels", "lars", "memorise", "weight-decay")
+OF_CLASSES = ("inductive-bias", "lars", "weight-decay")
+CHEAP: dict[str, dict[str, Any]] = {
+    "early-stopping": {"num_epochs": 1},
+    "inductive-bias": {"num_epochs": 1},
+    "kernels": {"num_epochs": 1, "num_examples": 8},
+    "lars": {"num_epochs": 1, "rates": (0.1,), "lars_rates": (10.0,)},
+    "memorise": {"max_epochs": 1},
+    "symmetry": {"num_steps": 1},
+    "weight-decay": {"num_epochs": 1, "decays": (0.0, 0.1)},
+}
+
+
+def without_targets() -> Task:
+    task = make_task(nn.Linear(4, 2), torch.ones(64, 4), torch.zeros(64), loss=functional.mse_loss)
+    assert task.examples is not None
+
+    def take(rows: Sequence[int]) -> torch.Tensor:
+        return torch.ones(len(rows), 4)
+
+    return replace(task, examples=replace(task.examples, take=take))
+
+
+def test_each_belongs_to_an_experiment_of_its_name() -> None:
+    assert set(ON_TASK) <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_task_without_a_data_set_is_told_what_to_bring(name: str) -> None:
+    with pytest.raises(LabError, match=r"no data set, and this experiment trains copies: it needs at least 50"):
+        measure(name, single_batch())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_small_data_set_is_refused_with_its_size(name: str) -> None:
+    with pytest.raises(LabError, match="a data set of 40 examples"):
+        measure(name, mlp(count=40))
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_numbers_are_refused_where_right_answers_are_counted(name: str) -> None:
+    with pytest.raises(LabError, match="the targets of Sequential are numbers"):
+        measure(name, regression())
+
+
+def test_examples_without_targets_are_refused() -> None:
+    with pytest.raises(BuilderError, match="targets"):
+        measure("weight-decay", without_targets())
+
+
+@pytest.mark.parametrize("name", sorted(ON_TASK))
+def test_one_seed_always_measures_the_same(name: str) -> None:
+    one, again = measure(name, cnn(count=100), 0, 0, **CHEAP.get(name, {}))
+
+    assert one == again
