@@ -132,7 +132,7 @@ def worst(values: Iterable[float]) -> float:
     return math.nan if any(math.isnan(value) for value in found) else max(found, key=abs)
 
 
-def figure_of_courses(key: str, title: str, measured: Sequence[Measured], *, factor: float, unit: str) -> Figure:
+def figure_of_courses(key: str, title: str, measured: Sequence[Measured], *, factor: float, y_axis: str) -> Figure:
     """Draw one course by layer, a curve a start and a seed.
 
     Args:
@@ -140,7 +140,7 @@ def figure_of_courses(key: str, title: str, measured: Sequence[Measured], *, fac
         title: Of the picture.
         measured: As `courses_of_starts` returns it.
         factor: 1 for root mean squares, 2 for mean squares.
-        unit: Of the upright axis.
+        y_axis: Of the picture.
 
     Returns:
         The picture.
@@ -151,7 +151,7 @@ def figure_of_courses(key: str, title: str, measured: Sequence[Measured], *, fac
         for course in (each[start] for each in measured)
     ]
     return Figure(
-        key=key, title=title, x_axis="hidden layer, the first is at the input", y_axis=unit, series=tuple(curves)
+        key=key, title=title, x_axis="hidden layer, the first is at the input", y_axis=y_axis, series=tuple(curves)
     )
 
 

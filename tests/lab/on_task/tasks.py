@@ -102,9 +102,9 @@ def measure(name: str, task: Task, *seeds: int, **changes: Any) -> list[Measured
     for seed in seeds or (0,):
         torch.manual_seed(7)
         state = torch.get_rng_state()
-        shares: list[float] = []
+        shares = Shares()
 
-        result = experiment.measure(settings, OwnTask(task, seed), _into(shares))
+        result = experiment.measure(settings, OwnTask(task, seed), shares)
         found.append(json.loads(json.dumps(jsonable(result))))
 
         assert shares == sorted(shares)

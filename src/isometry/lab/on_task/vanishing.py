@@ -49,9 +49,9 @@ def draw(_settings: OwnVanishingSettings, measured: Sequence[Measured]) -> tuple
     """Draw gradient and signal by layer, a curve a start."""
     return (
         figure_of_courses(
-            "gradient", "Gradient by layer", measured, factor=1, unit="root mean square over the last's, decades"
+            "gradient", "Gradient by layer", measured, factor=1, y_axis="root mean square over the last's, decades"
         ),
-        figure_of_courses("signal", "Signal by layer", measured, factor=1, unit="root mean square, decades"),
+        figure_of_courses("signal", "Signal by layer", measured, factor=1, y_axis="root mean square, decades"),
     )
 
 
