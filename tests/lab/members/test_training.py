@@ -54,25 +54,60 @@ MEMBERS = [
 ]
 
 
+OF_ONE_RATE = [
+    Member(hidden=(7, 11), learning_rate=3e-3, seed=1),
+    Member(hidden=(9, 5), learning_rate=3e-3, weight_decay=0.3, seed=2),
+    Member(hidden=(4,), learning_rate=3e-3, seed=3),
+]
+STEPS = 1000
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize("members", [pytest.param(MEMBERS, id="own rates"), pytest.param(OF_ONE_RATE, id="one rate")])
 @pytest.mark.parametrize(
-    ("loss", "order", "own_labels", "epochs"),
+    ("loss", "order", "own_labels", "steps"),
     [
-        pytest.param("cross-entropy", "shared", False, 5, id="shared batches"),
-        pytest.param("cross-entropy", "own", True, 5, id="own batches and labels"),
-        pytest.param("squared", "own", False, 5, id="squared error"),
-        pytest.param("cross-entropy", "shared", True, 167, id="a thousand steps", marks=pytest.mark.slow),
+        pytest.param("cross-entropy", "shared", False, 30, id="shared batches"),
+        pytest.param("cross-entropy", "own", True, 30, id="own batches and labels"),
+        pytest.param("squared", "own", False, 30, id="squared error"),
+        pytest.param("cross-entropy", "shared", False, STEPS, id="a thousand steps, shared batches", marks=slow),
+        pytest.param("cross-entropy", "own", True, STEPS, id="a thousand steps, own batches and labels", marks=slow),
+        pytest.param("squared", "shared", True, STEPS, id="a thousand steps, squared error", marks=slow),
     ],
 )
-def test_members_end_where_a_plain_loop_ends(loss: Loss, order: Order, own_labels: bool, epochs: int) -> None:
-    examples = digits(60, seed=0, num_members=len(MEMBERS) if own_labels else None)
-    together = SideBySide(MEMBERS, examples, loss=loss, order=order)
-    for _ in together.epochs(epochs, batch_size=10, test=examples):
+def test_members_end_where_a_plain_loop_ends(
+    members: list[Member], loss: Loss, order: Order, own_labels: bool, steps: int
+) -> None:
+    examples = digits(60, seed=0, num_members=len(members) if own_labels else None)
+    together = SideBySide(members, examples, loss=loss, order=order)
+    epochs = steps // 5  # five batches of 12
+    for _ in together.train(epochs, batch_size=12):
         pass
-    alone = in_a_loop(MEMBERS, examples, epochs=epochs, batch_size=10, loss=loss, order=order)
+    alone = in_a_loop(members, examples, epochs=epochs, batch_size=12, loss=loss, order=order)
 
     for index, weights in enumerate(alone):
         for found, expected in zip(together.weights_of(index), weights, strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+def test_a_rest_that_fills_no_batch_is_left_out_of_its_epoch() -> None:
+    examples = digits(25, seed=0)
+    together = SideBySide(MEMBERS, examples, order="own")
+    assert list(together.train(2, batch_size=10)) == [1, 2]
+    alone = in_a_loop(MEMBERS, examples, epochs=2, batch_size=10, loss="cross-entropy", order="own")
+
+    for index, weights in enumerate(alone):
+        torch.testing.assert_close(together.weights_of(index), weights, rtol=0, atol=1e-9)
+
+
+def test_a_member_whose_outputs_are_no_numbers_is_right_nowhere() -> None:
+    examples = digits(20, seed=0)
+    together = SideBySide([Member(hidden=(4,)), Member(hidden=(5,))], examples)
+    together.buckets[0].parameters[0][0].fill_(torch.nan)
+    _, errors = together.evaluate(examples)
+
+    assert errors[0] == 1.0
+    assert errors[1] < 1.0
 
 
 def test_losses_and_errors_are_those_of_the_members_as_modules() -> None:
