@@ -42,38 +42,37 @@ def add_products(kernel: Tensor, first: Part, second: Part) -> None:
     """Add the inner products of all outputs' gradients.
 
     Args:
-        kernel: (examples, outputs, other examples, outputs), added to in place.
-        first: Of some examples.
-        second: Of other examples, the same part.
+        kernel: (examples, outputs, other examples, other outputs), contiguous, added to in place.
+        first: Of some examples and outputs.
+        second: Of others, the same part.
     """
-    rows, num_outputs, columns, _ = kernel.shape
+    rows, num_outputs, columns, num_others = kernel.shape
     match first, second:
         case Factors(), Factors():
-            slopes = first.slopes.reshape(rows * num_outputs, -1) @ second.slopes.reshape(columns * num_outputs, -1).T
+            slopes = first.slopes.reshape(rows * num_outputs, -1) @ second.slopes.reshape(columns * num_others, -1).T
             inputs = (first.inputs @ second.inputs.T)[:, None, :, None]
             kernel.addcmul_(slopes.view(kernel.shape), inputs.expand(kernel.shape))
         case Rows(), Rows():
             left, right = (each.gradients.flatten(0, 1) for each in (first, second))
-            kernel.view(rows * num_outputs, columns * num_outputs).addmm_(left, right.T)
+            kernel.view(rows * num_outputs, columns * num_others).addmm_(left, right.T)
         case _:
             raise AssertionError("both blocks have the same parts")
 
 
-def add_mean_products(kernel: Tensor, first: Part, second: Part) -> None:
-    """Add the inner products of like outputs' gradients, their mean over the outputs.
+def add_like_products(kernel: Tensor, first: Part, second: Part) -> None:
+    """Add the inner products of like outputs' gradients, their sum over the outputs.
 
     Args:
         kernel: (examples, other examples), added to in place.
         first: Of some examples.
-        second: Of other examples, the same part.
+        second: Of other examples, the same part and outputs.
     """
     match first, second:
         case Factors(), Factors():
             slopes = first.slopes.flatten(1) @ second.slopes.flatten(1).T
-            kernel.addcmul_(slopes, first.inputs @ second.inputs.T, value=1 / first.slopes.shape[1])
+            kernel.addcmul_(slopes, first.inputs @ second.inputs.T)
         case Rows(), Rows():
-            share = 1 / first.gradients.shape[1]
-            kernel.addmm_(first.gradients.flatten(1), second.gradients.flatten(1).T, alpha=share)
+            kernel.addmm_(first.gradients.flatten(1), second.gradients.flatten(1).T)
         case _:
             raise AssertionError("both blocks have the same parts")
 

@@ -1,4 +1,4 @@
-"""One forward pass of a block of examples that keeps what its linear layers read and gave."""
+"""Forward passes of a block of examples: one that keeps what its linear layers read and gave, and one an example."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry._errors import ModelError
+from isometry.anatomy.preserve import preserved
 from isometry.anatomy.record import recorded
 from isometry.anatomy.recorder import Call
 from isometry.anatomy.tape import Operation
@@ -15,6 +16,8 @@ from isometry.anatomy.task import Task, call_model, tensors_in
 from isometry.probes.tangent.parts import Part, Rows, part_of_linear
 
 LINEAR = "linear"
+
+Parameters = Mapping[str, tuple[Tensor, ...]]
 
 
 @dataclass(slots=True)
@@ -24,10 +27,12 @@ class Seen:
     Attributes:
         uses: Canonical name of each parameter to the operations that used it.
         linear: Index of each linear operation to its input and output.
+        outputs: The model's outputs, (examples, outputs).
     """
 
     uses: dict[str, list[Operation]] = field(default_factory=dict[str, list[Operation]])
     linear: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict[int, tuple[Tensor, Tensor]])
+    outputs: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def __call__(self, operation: Operation, call: Call) -> Tensor | None:
         """Keep the tensors of a linear layer, and hand on a copy of its output that may be written into."""
@@ -38,6 +43,30 @@ class Seen:
             return None
         self.linear[operation.index] = (call.inputs[0].detach(), call.outputs[0])
         return call.outputs[0].clone()
+
+    def plain_layers(self, count: int) -> list[Operation]:
+        """Return the linear operations whose parameters are whole, used nowhere else and meet rows an example.
+
+        Args:
+            count: Examples of the pass.
+        """
+        found: dict[int, Operation] = {}
+        for operation in (uses[0] for uses in self.uses.values()):
+            if operation.index not in self.linear or len(self.linear[operation.index][0]) != count:
+                continue
+            is_plain = all(
+                use.part is None and not use.shift and use.shape == use.whole and len(use.names) == 1
+                for use in operation.parameters
+            )
+            names = names_in(operation)
+            if is_plain and len(set(names)) == len(names) and all(len(self.uses[name]) == 1 for name in names):
+                found[operation.index] = operation
+        return [found[index] for index in sorted(found)]
+
+
+def names_in(operation: Operation) -> tuple[str, ...]:
+    """Return the canonical names of the parameters that an operation uses."""
+    return tuple(name for use in operation.parameters for name in use.names)
 
 
 def outputs_of(result: Any, count: int) -> Tensor:
@@ -55,6 +84,46 @@ def outputs_of(result: Any, count: int) -> Tensor:
     )
 
 
+def task_of(model: nn.Module, inputs: Any, seen: Seen) -> Task:
+    """Return a task whose step keeps the model's outputs for a block of examples.
+
+    Args:
+        model: The module.
+        inputs: The block, in any form that the module is called with.
+        seen: Where the outputs are kept.
+    """
+    count = next(len(tensor) for tensor in tensors_in(inputs) if tensor.ndim)
+
+    def step(module: nn.Module, batch: Any) -> Tensor:
+        seen.outputs = outputs_of(call_model(module, batch), count)
+        return seen.outputs.sum()
+
+    return Task(model=model, batch=inputs, step=step)
+
+
+def linear_parts(model: nn.Module, inputs: Any, names: frozenset[str], *, outputs: slice) -> list[Part]:
+    """Return what the gradients of plain linear layers are made of, by one pass of a whole block.
+
+    Args:
+        model: The module.
+        inputs: The block, in any form that the module is called with.
+        names: Canonical names of the layers' parameters, each layer's all.
+        outputs: Which of the outputs.
+
+    Returns:
+        A part a layer, in an order that is the same for every block.
+    """
+    seen = Seen()
+    with recorded(task_of(model, inputs, seen), [seen]):
+        used = [uses[0] for name, uses in seen.uses.items() if name in names]
+        layers = sorted({operation.index: operation for operation in used}.items())
+        slopes = slopes_at(seen.outputs[:, outputs], [seen.linear[index][1] for index, _ in layers])
+        return [
+            part_of_linear(seen.linear[index][0], slope, has_bias=len(operation.parameters) > 1)
+            for (index, operation), slope in zip(layers, slopes, strict=True)
+        ]
+
+
 def slopes_at(outputs: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return the gradients of each output at some tensors, (examples, outputs, …) each.
 
@@ -66,73 +135,41 @@ def slopes_at(outputs: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
         A tensor for each.
     """
     found = [
-        torch.autograd.grad(column, tensors, retain_graph=True, materialize_grads=True) for column in outputs.sum(0)
+        torch.empty((len(tensor), outputs.shape[1], *tensor.shape[1:]), dtype=tensor.dtype, device=tensor.device)
+        for tensor in tensors
     ]
-    return [torch.stack(each, 1) for each in zip(*found, strict=True)]
+    for number, column in enumerate(outputs.sum(0)):
+        slopes = torch.autograd.grad(column, tensors, retain_graph=True, materialize_grads=True)
+        for kept, slope in zip(found, slopes, strict=True):
+            kept[:, number] = slope
+    return found
 
 
-def parts_of(model: nn.Module, inputs: Any, count: int, *, trainable: Mapping[str, nn.Parameter]) -> list[Part]:
-    """Return all that the gradients of a block of examples are made of.
+def gradient_rows(model: nn.Module, examples: Sequence[Any], parameters: Sequence[Tensor], *, outputs: slice) -> Rows:
+    """Return the gradients of some outputs over some parameters, by one pass an example.
 
     Args:
-        model: The module, in eval mode or without anything that ties examples to one another.
-        inputs: The block, in any form that the module is called with.
-        count: Examples in it.
-        trainable: Canonical name to parameter, those whose gradients count.
+        model: The module.
+        examples: Each alone, in any form that the module is called with.
+        parameters: Those whose gradients count.
+        outputs: Which of the outputs.
 
     Returns:
-        The parts, in an order that is the same for every block.
-
-    Raises:
-        ModelError: If the model fails, or returns no row an example.
+        The gradients, the parameters side by side.
     """
-    seen, kept = Seen(), []
-
-    def step(module: nn.Module, batch: Any) -> Tensor:
-        kept.append(outputs_of(call_model(module, batch), count))
-        return kept[0].sum()
-
-    with recorded(Task(model=model, batch=inputs, step=step), [seen]):
-        outputs = kept[0]
-        layers = _plain_layers(seen, count, trainable)
-        parts: list[Part] = []
-        if layers:
-            slopes = slopes_at(outputs, [seen.linear[operation.index][1] for operation in layers])
-            parts = [
-                part_of_linear(seen.linear[operation.index][0], slope, has_bias=len(operation.parameters) > 1)
-                for operation, slope in zip(layers, slopes, strict=True)
-            ]
-        done = {name for operation in layers for use in operation.parameters for name in use.names}
-        rest = [parameter for name, parameter in trainable.items() if name not in done]
-        return [*parts, Rows(_each(outputs, rest))] if rest else parts
+    kept = torch.empty(0)
+    with preserved(model, seed=0), torch.enable_grad():
+        for row, example in enumerate(examples):
+            found = outputs_of(call_model(model, example), 1)[0, outputs]
+            if not row:
+                kept = found.new_empty(len(examples), len(found), sum(each.numel() for each in parameters))
+            for number, output in enumerate(found):
+                _write_gradient(output, parameters, kept[row, number])
+    return Rows(kept)
 
 
-def _plain_layers(seen: Seen, count: int, trainable: Mapping[str, nn.Parameter]) -> list[Operation]:
-    """Return the linear operations whose parameters are whole, trained, used nowhere else and meet a row an example."""
-    found: list[Operation] = []
-    for name_uses in seen.uses.values():
-        operation = name_uses[0]
-        if operation in found or operation.index not in seen.linear or len(seen.linear[operation.index][0]) != count:
-            continue
-        names = [name for use in operation.parameters for name in use.names]
-        is_plain = all(
-            use.part is None and not use.shift and use.shape == use.whole and len(use.names) == 1
-            for use in operation.parameters
-        )
-        if is_plain and all(name in trainable and len(seen.uses[name]) == 1 for name in names):
-            found.append(operation)
-    return sorted(found, key=lambda operation: operation.index)
-
-
-def _each(outputs: Tensor, parameters: Sequence[Tensor]) -> Tensor:
-    """Return the gradients of each output of each example, (examples, outputs, parameters), one by one."""
-    rows = [
-        torch.cat(
-            [
-                part.flatten()
-                for part in torch.autograd.grad(each, parameters, retain_graph=True, materialize_grads=True)
-            ]
-        )
-        for each in outputs.flatten()
-    ]
-    return torch.stack(rows).view(*outputs.shape, -1)
+def _write_gradient(output: Tensor, parameters: Sequence[Tensor], kept: Tensor) -> None:
+    gradients = torch.autograd.grad(output, parameters, retain_graph=True, materialize_grads=True)
+    for gradient, place in zip(gradients, kept.split([each.numel() for each in parameters]), strict=True):
+        dense = gradient.to_dense() if gradient.layout != torch.strided else gradient  # sparse embeddings
+        place.copy_(dense.flatten())

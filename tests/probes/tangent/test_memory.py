@@ -1,0 +1,71 @@
+"""The bound on memory is measured by torch's allocator: any module, any depth, any bound that one output fits into."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from isometry._errors import DomainError
+from isometry.probes.tangent.kernel import mean_tangent_kernel, tangent_kernel
+from tests.probes.tangent.peak import peak_bytes
+
+
+def deep() -> nn.Module:
+    layers = [layer for _ in range(20) for layer in (nn.Linear(48, 48), nn.Tanh())]
+    return nn.Sequential(*layers, nn.Linear(48, 4))
+
+
+def convolutional() -> nn.Module:
+    middle = [nn.Conv2d(2, 12, 3), nn.GroupNorm(3, 12), nn.ReLU(), nn.Conv2d(12, 12, 3), nn.ReLU()]
+    return nn.Sequential(*middle, nn.Flatten(), nn.Linear(12 * 16, 3))
+
+
+def attentive() -> nn.Module:
+    encoder = nn.TransformerEncoderLayer(16, 2, 24, dropout=0.0, batch_first=True)
+    return nn.Sequential(encoder, nn.Flatten(), nn.Linear(64, 3))
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[int, ...]]] = {
+    "twenty layers": (deep, torch.randn(12, 48), (2**24, 400_000)),
+    "convolutions": (convolutional, torch.randn(6, 2, 8, 8), (2**24, 500_000)),
+    "attention": (attentive, torch.randn(4, 4, 16), (2**24, 250_000)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_held_beside_the_result_stays_below_the_bound(name: str) -> None:
+    build, inputs, bounds = MODELS[name]
+    model = build()
+    found: list[Tensor] = []
+    for bound in bounds:
+        with peak_bytes() as peak:
+            found.append(tangent_kernel(model, inputs, max_bytes=bound))
+
+        assert peak[0] - found[-1].nbytes <= bound
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_bound_below_the_gradients_of_one_example_cuts_its_outputs() -> None:
+    # Ten outputs over 40,400 parameters of one layer are 1.6 MB an example, and two blocks are alive.
+    model = nn.Sequential(nn.Conv2d(1, 100, 20), nn.Flatten(), nn.Tanh(), nn.Linear(100, 10)).double()
+    inputs = torch.randn(2, 1, 20, 20, dtype=torch.float64)
+    whole = tangent_kernel(model, inputs)
+    with peak_bytes() as peak:
+        cut = tangent_kernel(model, inputs, max_bytes=4_000_000)
+
+    torch.testing.assert_close(cut, whole)
+    assert peak[0] <= 4_000_000
+    torch.testing.assert_close(
+        mean_tangent_kernel(model, inputs, max_bytes=4_000_000), whole.diagonal(dim1=1, dim2=3).mean(-1)
+    )
+
+
+def test_the_bound_that_is_named_as_needed_suffices() -> None:
+    model, inputs = convolutional(), torch.randn(3, 2, 8, 8)
+    with pytest.raises(DomainError, match=r"take [\d,]+ bytes") as error:
+        tangent_kernel(model, inputs, max_bytes=100)
+    needed = int(re.findall(r"take ([\d,]+) bytes", str(error.value))[0].replace(",", ""))
+
+    torch.testing.assert_close(tangent_kernel(model, inputs, max_bytes=needed), tangent_kernel(model, inputs))
