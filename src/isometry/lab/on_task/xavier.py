@@ -62,7 +62,9 @@ def draw(_settings: OwnXavierSettings, measured: Sequence[Measured]) -> tuple[Fi
     courses = [each["courses"] for each in measured]
     titles = {"signal": "Variance on the way forward", "gradient": "Variance of the gradient on its way back"}
     units = {"signal": "mean square, decades", "gradient": "mean square over the last layer's, decades"}
-    figures = [figure_of_courses(key, title, courses, factor=SQUARES, y_axis=units[key]) for key, title in titles.items()]
+    figures = [
+        figure_of_courses(key, title, courses, factor=SQUARES, y_axis=units[key]) for key, title in titles.items()
+    ]
     names = {"fan_in": "σ² · fan-in, forward", "fan_out": "σ² · fan-out, backward"}
     products = Figure(
         key="weights",
