@@ -78,8 +78,7 @@ def orders(count: int) -> Iterator[Tensor]:
 
 def in_a_loop(width: int, count: int, *, is_fused: bool) -> Run:
     models, data, rows = modules(width, count), examples(), orders(count)
-    fused = {"fused": True} if is_fused else {}
-    optimizers = [torch.optim.Adam(model.parameters(), **fused) for model in models]
+    optimizers = [torch.optim.Adam(model.parameters(), fused=is_fused or None) for model in models]
 
     def advance(steps: int) -> None:
         for _ in range(steps):

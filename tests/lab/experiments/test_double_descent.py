@@ -74,12 +74,12 @@ def test_a_claim_that_the_numbers_refute_is_not_held(alter: Callable[[Found], No
 
 
 def test_the_peak_is_that_of_the_mean_over_seeds() -> None:
-    found = [as_before(), as_before()]
-    for number, each in enumerate(found):
-        each["test_error"][5][0] += (-1) ** number * 0.05
-    once, twice = (claims_of("double-descent", seeds, num_features=FEATURES)[1] for seeds in ([as_before()], found))
+    low, high = as_before(), as_before()
+    low["test_error"][5][0] -= 0.05
+    high["test_error"][5][0] += 0.05
+    falls = claims_of("double-descent", [as_before()], num_features=FEATURES)[1]
 
-    assert twice.measured == pytest.approx(once.measured)
+    assert claims_of("double-descent", [low, high], num_features=FEATURES)[1].measured == pytest.approx(falls.measured)
 
 
 @pytest.mark.slow
