@@ -102,9 +102,10 @@ def show(
         require_places(html)
         lang = chosen_language(lang)
         from isometry.lab.outcome_screen import print_outcome
+        from isometry.lab.runner import recorded_outcomes
 
         console = make_console(quiet=as_json)
-        outcomes = _recorded(name)
+        outcomes = recorded_outcomes(_folder_of(name))
         for outcome in outcomes:
             print_outcome(console, outcome, lang=lang)
             console.print()
@@ -124,8 +125,9 @@ def compare(
     with helpful_errors():
         lang = chosen_language(lang)
         from isometry.lab.outcome_screen import comparison_table
+        from isometry.lab.runner import recorded_outcomes
 
-        pairs = [(str(name), outcome) for name in names for outcome in _recorded(name)]
+        pairs = [(str(name), outcome) for name in names for outcome in recorded_outcomes(_folder_of(name))]
         make_console().print(comparison_table(pairs, lang=lang))
 
 
@@ -164,20 +166,15 @@ def _own_model(console: "Console", word: str | None, input_words: str | None) ->
 
 
 def _folder_of(name: Path) -> Path:
-    return name if name.exists() else HERE / name
-
-
-def _recorded(name: Path) -> "list[Outcome]":
-    """Return what was run under a name, or what a folder holds."""
+    """Return the folder of what was run under a name, or that folder itself."""
     from isometry._errors import LabError
-    from isometry.lab.runner import recorded_outcomes
 
-    folder = _folder_of(name)
+    folder = name if name.exists() else HERE / name
     if not folder.exists():
         here = sorted(path.name for path in HERE.glob("*") if path.is_dir())
         known = f"Here were run: {', '.join(here)}." if here else "Run one first: isometry lab run NAME."
         raise LabError(f"{str(name)!r} is no folder, and no experiment that was run in this one. {known}")
-    return recorded_outcomes(folder)
+    return folder
 
 
 def _report(console: "Console", outcomes: "Sequence[Outcome]", *, html: Path | None, lang: str) -> None:

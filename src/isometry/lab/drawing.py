@@ -55,11 +55,11 @@ def as_svg(figure: Figure) -> str:
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    stream = io.StringIO()
-    import matplotlib as mpl  # noqa: PLC0415 - an extra, and drawn() says how to install it
+    stream, canvas = io.StringIO(), drawn(figure)
+    import matplotlib as mpl  # noqa: PLC0415 - an extra, and drawn() said how to install it
 
     with mpl.rc_context(STYLE):
-        drawn(figure).savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     return text[text.index("<svg") :]
 

@@ -97,7 +97,8 @@ def _failures(outcome: Outcome) -> Markup:
 
 
 def _lines(text: str) -> list[Markup]:
-    return [Markup(f"{escaped(line)}\n") for line in text.replace(" ", "\N{NO-BREAK SPACE}").splitlines()]
+    """Return lines with their indents, which are all that is told by white space."""
+    return [Markup(f"{' ' * (len(line) - len(line.lstrip()))}{escaped(line)}\n") for line in text.splitlines()]
 
 
 def _pictures(outcome: Outcome) -> Markup:

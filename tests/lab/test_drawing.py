@@ -1,0 +1,63 @@
+"""Pictures: the same bytes for the same values, whole numbers where layers are counted, no global state touched."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from isometry.lab.drawing import as_svg, drawn, save_png
+from isometry.lab.figure import Figure, Map, Series
+
+mpl = pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
+
+LAYERS = range(1, 4)
+FIGURE = Figure(
+    key="gradient",
+    title="Gradient by layer",
+    x_axis="layer",
+    y_axis="decades",
+    series=(
+        Series(name="theory", x=LAYERS, y=[0.0, -1.0, math.nan]),
+        Series(name="measured", x=LAYERS, y=[0.1, -0.9, -2.0], mark="points"),
+        Series(name="measured", x=LAYERS, y=[0.0, -1.1, -2.0], mark="points"),
+        Series(name="range", x=LAYERS, y=[-0.1, -1.2, -2.2], upper=[0.1, -0.8, -1.8], mark="band"),
+    ),
+    x_marks=((2.0, "threshold"),),
+)
+
+
+def test_the_same_picture_has_the_same_bytes() -> None:
+    assert as_svg(FIGURE) == as_svg(FIGURE)
+    assert "threshold" in as_svg(FIGURE)
+
+
+def test_curves_of_several_seeds_are_named_once_and_look_alike() -> None:
+    axes = drawn(FIGURE).axes[0]
+    lines = [line for line in axes.lines if line.get_label() == "measured"]
+
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["theory", "measured", "range"]
+    assert len(lines) == 2
+    assert lines[0].get_color() == lines[1].get_color()
+
+
+def test_layers_are_counted_in_whole_numbers() -> None:
+    canvas = drawn(FIGURE)
+    canvas.draw_without_rendering()
+
+    assert all(float(tick).is_integer() for tick in canvas.axes[0].get_xticks())
+
+
+def test_a_plane_of_colours_has_its_unit_and_gaps() -> None:
+    plane = Map(x=[0.0, 1.0], y=[0.0, 1.0], values=[[0.5, math.inf], [1.0, 2.0]], unit="accuracy, %")
+    canvas = drawn(Figure(key="plane", title="Plane", x_axis="a", y_axis="b", map=plane, x_scale="linear"))
+
+    assert [axes.get_ylabel() for axes in canvas.axes] == ["b", "accuracy, %"]
+    assert canvas.axes[0].collections[0].get_array().mask.sum() == 1
+
+
+def test_a_picture_is_written_whole_and_touches_no_state_of_matplotlib(tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    save_png(FIGURE, tmp_path / "gradient.png")
+
+    assert dict(mpl.rcParams) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["gradient.png"]

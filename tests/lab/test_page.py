@@ -1,0 +1,95 @@
+"""The page of outcomes: one file, everything escaped, pictures in the page's own ink."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from isometry._phrases import Phrase
+from isometry.lab.drawing import INK
+from isometry.lab.engine.records import Record
+from isometry.lab.experiment import Claim
+from isometry.lab.figure import Figure, Series
+from isometry.lab.page import outcome_page
+from isometry.lab.runner import Outcome, judged
+from isometry.lab.study import Study
+from tests.lab.invented import InventedSettings, experiment
+
+STUDY = Study(experiment=experiment("first"), settings=InventedSettings())
+
+
+def record(seed: int, value: float | None = 1.0, error: str = "") -> Record:
+    return Record(
+        id=f"{seed:016x}",
+        trial=STUDY.trial(seed),
+        state="failed" if error else "finished",
+        result=None if error else {"value": value},
+        error=error,
+        started=0.0,
+        seconds=1.5,
+    )
+
+
+def outcome(*records: Record) -> Outcome:
+    return judged(STUDY, records)
+
+
+def test_a_page_loads_nothing_and_escapes_every_word() -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
+    page = outcome_page([outcome(record(0), record(1, value=3.0))])
+
+    assert not re.findall(r"(?:src|href)=\"(?!#)", page)
+    assert "<b>" not in page
+    assert 'aria-label="Values &amp; seeds"' in page
+    assert "first" in page
+    assert "2 seeds, 3 s of work." in page
+
+
+def test_a_picture_follows_the_page_from_light_to_dark() -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
+    page = outcome_page([outcome(record(0))])
+    picture = page[page.index("<svg") : page.index("</svg>")]
+
+    assert "var(--ink)" in picture
+    assert "fill: var(--paper)" in picture
+    assert INK not in picture
+
+
+def test_the_words_of_a_traceback_keep_their_lines() -> None:
+    page = outcome_page([outcome(record(0, error="Traceback:\n  File <x>\nValueError: 1 < 2\n"))])
+
+    assert "Traceback:\n  File &lt;x&gt;\nValueError: 1 &lt; 2\n</pre>" in page
+    assert "No seed ended well, so nothing was judged." in page
+    assert "<table" in page  # of the settings alone
+    assert page.count("<table") == 1
+
+
+def test_several_outcomes_begin_with_a_list_that_leads_to_each() -> None:
+    both = [outcome(record(0)), replace(outcome(record(0)), study=replace(STUDY, settings=InventedSettings(width=9)))]
+    page = outcome_page(both)
+
+    assert '<a href="#outcome-0">first</a>' in page
+    assert '<a href="#outcome-1">first --set width=9</a>' in page
+    assert 'id="outcome-1"' in page
+    assert "<code>--set width=9</code>" in page
+
+
+def test_a_claim_says_what_was_measured_in_its_unit_and_range() -> None:
+    claims = (
+        Claim(text=Phrase("its value is small"), measured=float("nan"), low=0.0, high=0.5, unit="decades"),
+        Claim(text=Phrase("its value is small"), measured=1.0, low=0.5, unit="decades"),
+        Claim(text=Phrase("its value is small"), measured=30.0, unit="%"),
+    )
+    page = outcome_page([replace(outcome(record(0)), claims=claims, figures=())])
+    cells = re.findall(r"<td>([^<]*)</td>", page)[:9]
+
+    assert cells == ["not held", "nan decades", "0 to 0.5", "held", "1 decade", "at least 0.5", "held", "30 %", ""]
+    assert "2 of 3 claims held." in page
+
+
+def test_a_figure_without_anything_to_draw_is_still_drawn() -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
+    empty = Figure(key="none", title="Nothing", x_axis="", y_axis="", series=(Series(name="none", x=[], y=[]),))
+    page = outcome_page([replace(outcome(record(0)), figures=(empty,))])
+
+    assert 'aria-label="Nothing"' in page
