@@ -35,7 +35,7 @@ def test_the_kernel_of_a_linear_model_stays_put() -> None:
 
 
 def test_a_kernel_that_turns_away_from_the_targets_is_told() -> None:
-    found = {"drift": [0.0, 1.0], "turn": [0.0, 1.0], "alignment": [0.4, 0.3], "weights": [0.0, 0.1]}
+    found = {"drift": [0.0, 1.0], "turn": [0.0, 1.0], "alignment": [0.4, 0.2], "weights": [0.0, 0.1]}
 
     assert len(refuted("kernels", [found])) == 1
     assert refuted("kernels", [{**found, "alignment": [0.3, 0.4]}]) == []

@@ -90,9 +90,9 @@ def draw(_settings: OwnDepthScaleSettings, measured: Sequence[Measured]) -> tupl
         figures.append(
             Figure(
                 key="apart",
-                title="What tells examples apart, by layer",
+                title="Share of the signal that differs between examples",
                 x_axis="hidden layer, the first is at the input",
-                y_axis="share of the signal that differs between examples, decades",
+                y_axis="share that differs, decades",
                 series=_curves("measured", "apart", measured),
                 x_marks=_marks(measured),
             )

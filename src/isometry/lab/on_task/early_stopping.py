@@ -16,7 +16,7 @@ from isometry.training.labels.learner import Learner
 from isometry.training.stopping.early import EarlyStopping
 from isometry.training.stopping.prechelt import GL, PQ, UP
 from isometry.training.stopping.replay import replay
-from isometry.training.stopping.replayed import Replay, RuleRow
+from isometry.training.stopping.replayed import Replay
 from isometry.training.stopping.rule import StoppingRule
 
 JUDGED = "patience 5"
@@ -29,6 +29,7 @@ RULES: Mapping[str, StoppingRule] = {
     "PQ 0.5": PQ(0.5),
     "UP 3": UP(3),
 }
+FAMILIES = ("patience", "GL", "PQ", "UP")
 # Points of accuracy: without wrong labels patience 5 cost 0.2 to 0.8 (benchmarks/stopping.md), widened by 2.
 MAX_COST = 3.0
 MAX_DEARER = 10.0  # per cent of the loss, where the targets are numbers
@@ -93,14 +94,21 @@ def draw(_settings: OwnStoppingSettings, measured: Sequence[Measured]) -> tuple[
     """Draw what each rule keeps and takes, and the training that they were replayed on."""
     found = _replayed(measured)
     is_share = found.score == "test_accuracy"
-    rows = {"last epoch": found.last, "best epoch": found.oracle, **{row.rule: row for row in found.rows}}
+    factor = 100 if is_share else 1
+    rows = {"last epoch": [found.last]}
+    rows |= {family: [row for row in found.rows if row.rule.startswith(family)] for family in FAMILIES}
+    best = Series(name="best epoch", x=(0.0, 100.0), y=(factor * found.oracle.score,) * 2)
+    points = [
+        Series(name=name, x=[100 * row.budget for row in each], y=[factor * row.score for row in each], mark="points")
+        for name, each in rows.items()
+    ]
     kept = "accuracy of the kept weights on test data, %" if is_share else "loss of the kept weights on test data"
     rules = Figure(
         key="rules",
         title="What each rule keeps, and what it takes",
         x_axis="share of the epochs, %",
         y_axis=kept,
-        series=tuple(_point(name, row, is_share=is_share) for name, row in rows.items()),
+        series=(best, *points),
     )
     losses = Figure(
         key="loss",
@@ -143,11 +151,6 @@ def _scale(found: Replay) -> tuple[float, str, float]:
     if found.score == "test_accuracy":
         return 100.0, "points", MAX_COST
     return 100.0 / max(abs(found.oracle.score), 1e-12), "% of the loss", MAX_DEARER
-
-
-def _point(name: str, row: RuleRow, *, is_share: bool) -> Series:
-    scores = [(100 if is_share else 1) * each.score for each in row.outcomes]
-    return Series(name=name, x=[100 * each.budget for each in row.outcomes], y=scores, mark="points")
 
 
 ON_TASK.add("early-stopping")(
