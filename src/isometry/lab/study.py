@@ -166,7 +166,7 @@ def own_model(word: str, input_words: str | None = None) -> tuple[OwnModel, Task
         word = f"{Path(place).resolve()}{colon}{name}"  # workers may stand in other folders
     seed_everything(0)
     task = load_task(word, input_words=input_words)
-    return OwnModel(word=word, code=_code_of(word), input_words=input_words), task
+    return OwnModel(word=word, code=code_of(word), input_words=input_words), task
 
 
 def load_own(model: OwnModel, seed: int) -> Task:
@@ -185,7 +185,7 @@ def load_own(model: OwnModel, seed: int) -> Task:
     """
     seed_everything(seed)
     task = load_task(model.word, input_words=model.input_words, seed=seed)
-    if _code_of(model.word) != model.code:
+    if code_of(model.word) != model.code:
         raise LabError(f"{model.word!r} was changed while it was measured. Run the experiment again.")
     return task
 
@@ -207,7 +207,7 @@ def study_of(config: Mapping[str, Any]) -> Study:
     return Study(experiment=experiment, settings=settings, model=model)
 
 
-def _code_of(word: str) -> str:
+def code_of(word: str) -> str:
     """Return the hash of the file that a word was loaded from."""
     place = word.rpartition(":")[0]
     path = place if place.endswith(".py") else sys.modules[place].__file__
