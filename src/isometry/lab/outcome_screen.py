@@ -71,13 +71,17 @@ def run_on_screen(
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn())
     outcomes: dict[Path, Outcome] = {}
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        rows = {root: progress.add_task(study.name, total=1.0) for root, study in studies.items()}
+        whole = progress.add_task("", total=len(studies), visible=len(studies) > 1)
+        rows = {
+            root: progress.add_task(study.name, total=1.0, visible=len(studies) == 1) for root, study in studies.items()
+        }
 
         def show(root: Path, share: float) -> None:
-            progress.update(rows[root], completed=share)
+            progress.update(rows[root], completed=share, visible=share > 0 or len(studies) == 1)
 
         for root, outcome in run_studies(studies, seeds, executor=executor, watcher=show):
             progress.remove_task(rows[root])
+            progress.advance(whole)
             print_outcome(console, outcome, lang=lang)
             save_pictures(console, outcome, root)
             console.print()
