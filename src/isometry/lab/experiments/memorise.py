@@ -90,38 +90,43 @@ def judge(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Cla
 
 
 def draw(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
-    """Draw how the training labels are fitted, and what is left on new images."""
-    epochs = range(1, settings.num_epochs + 1)
-
-    def series(key: str) -> tuple[Series, ...]:
-        return tuple(
-            Series(
-                name=f"{share:.0%} random",
-                x=epochs,
-                y=[
-                    100 * fmean(row[place] for row in rows)
-                    for rows in zip(*(each[key] for each in measured), strict=True)
-                ],
-            )
-            for place, share in enumerate(settings.shares)
-        )
-
+    """Draw how the training labels are fitted, and what that is worth on new images."""
+    train, test = (_curves(measured, key) for key in ("train_error", "test_error"))
+    fitting = tuple(
+        Series(name=f"{share:.0%} random", x=range(1, len(curve) + 1), y=curve)
+        for share, curve in zip(settings.shares, train, strict=True)
+    )
+    percent = [100 * share for share in settings.shares]
+    ends = (
+        ("test, last epoch", [curve[-1] for curve in test]),
+        ("test, best epoch", [min(curve) for curve in test]),
+        ("training, last epoch", [curve[-1] for curve in train]),
+    )
     return (
         Figure(
             key="train-error",
             title="Labels drawn at random are fitted too, later",
             x_axis="epoch",
             y_axis="training error, %",
-            series=series("train_error"),
+            series=fitting,
         ),
         Figure(
             key="test-error",
-            title="And they teach nothing about new images",
-            x_axis="epoch",
-            y_axis="test error, %",
-            series=series("test_error"),
+            title="All of them are fitted; only true ones teach",
+            x_axis="labels drawn at random, %",
+            y_axis="error, %",
+            series=tuple(Series(name=name, x=percent, y=errors) for name, errors in ends),
         ),
     )
+
+
+def _curves(measured: Sequence[Measured], key: str) -> list[list[float]]:
+    """Return the mean error over seeds after every epoch, in per cent, a curve a share."""
+    epochs = [
+        [100 * fmean(errors) for errors in zip(*rows, strict=True)]
+        for rows in zip(*(each[key] for each in measured), strict=True)
+    ]
+    return [list(curve) for curve in zip(*epochs, strict=True)]
 
 
 def redrawn(labels: torch.Tensor, share: float, *, seed: int) -> torch.Tensor:
