@@ -61,7 +61,8 @@ def drift(start: Tensor, later: Tensor) -> float:
         raise ShapeError(
             f"kernels of shapes {tuple(start.shape)} and {tuple(later.shape)} were given; both must be equal."
         )
-    return float((later.double() - start.double()).norm() / start.double().norm())
+    before, after = start.detach().double(), later.detach().double()
+    return float((after - before).norm() / before.norm())
 
 
 def alignment(kernel: Tensor, targets: Tensor) -> float:
