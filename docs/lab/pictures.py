@@ -6,7 +6,8 @@ from pathlib import Path
 from isometry.lab.drawing import as_svg
 from isometry.lab.runner import recorded_outcomes
 
-ALSO = {"depth-scale": ("phases",), "memorise": ("test-error",), "weight-decay": ("ridge",)}  # pictures beside the first, by their keys
+# Pictures beside the first, by their keys.
+ALSO = {"depth-scale": ("phases",), "memorise": ("test-error",), "weight-decay": ("ridge",)}
 
 
 def main(folders: list[Path]) -> None:

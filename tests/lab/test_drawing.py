@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from isometry.lab.drawing import as_svg, drawn, save_png
+from isometry.lab.drawing import INK, PAPER, as_svg, drawn, save_png
 from isometry.lab.figure import Figure, Map, Series
 
 mpl = pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
@@ -53,6 +53,15 @@ def test_a_plane_of_colours_has_its_unit_and_gaps() -> None:
 
     assert [axes.get_ylabel() for axes in canvas.axes] == ["b", "accuracy, %"]
     assert canvas.axes[0].collections[0].get_array().mask.sum() == 1
+
+
+def test_curves_over_a_plane_end_at_its_edge_and_take_none_of_the_pages_colours() -> None:
+    plane = Map(x=[0.0, 1.0], y=[0.0, 1.0], values=[[0.5, 1.5], [1.0, 2.0]], unit="accuracy, %")
+    bound = Series(name="bound", x=[0.0, 1.0], y=[0.5, 500.0])
+    axes = drawn(Figure(key="plane", title="Plane", x_axis="a", y_axis="b", map=plane, series=(bound,))).axes[0]
+
+    assert axes.get_ylim() == (-0.5, 1.5)
+    assert axes.lines[0].get_color() not in (INK, PAPER)
 
 
 def test_a_picture_is_written_whole_and_touches_no_state_of_matplotlib(tmp_path: Path) -> None:
