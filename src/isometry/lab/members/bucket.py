@@ -79,7 +79,7 @@ class Bucket:
             torch.sum(gradient, 2, keepdim=True, out=biases)
             if layer:
                 gradient = torch.bmm(self.parameters[2 * layer].mT, gradient)
-                gradient.mul_(signals[layer].sign())  # ReLU's slope, and faster than a mask
+                gradient.mul_(signals[layer].sign_())  # the slope of ReLU, and faster than a mask
         self._adamw.step()
 
     def weights_of(self, index: int) -> list[Tensor]:
