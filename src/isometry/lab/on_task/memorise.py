@@ -20,13 +20,13 @@ class OwnMemoriseSettings:
         max_examples: Largest number of examples, counts.
         max_epochs: Most epochs of each fit, counts.
         batch_size: Examples of a step, counts.
-        max_seconds: Of both fits together.
+        max_seconds: Of both fits together, after which neither goes on; a slow machine then knows less.
     """
 
     max_examples: int = 1000
-    max_epochs: int = 500
+    max_epochs: int = 200
     batch_size: int = 50
-    max_seconds: float = 60.0
+    max_seconds: float = 600.0
 
 
 def measure(settings: OwnMemoriseSettings, own: OwnTask, progress: Progress) -> Measured:
