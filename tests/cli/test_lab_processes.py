@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from isometry.lab.engine.records import read_records
+from tests.cli.running import invoke
 
 WAIT_SECONDS = 120
 BUILDERS = """
@@ -92,3 +95,21 @@ def test_a_cluster_of_ray_measures_a_model_of_ones_own(tmp_path: Path) -> None:
 
     assert "2 of 2 claims held. 2 seeds" in out, err
     assert [record.state for record in read_records(tmp_path / "isometry-lab")] == ["finished"] * 2
+
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/run-the-lab.md"
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
+    pytest.importorskip("pyarrow", reason="needs the extra: pip install 'isometry[lab]'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_model.py").write_text(BUILDERS, encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    commands = [shlex.split(line, comments=True)[1:] for block in blocks for line in block.splitlines()]
+    codes = {shlex.join(words): invoke(*words).exit_code for words in commands}
+
+    assert len(codes) == 11
+    assert not [command for command, code in codes.items() if code != 0]
+    assert {path.name for path in tmp_path.iterdir()} >= {"isometry-lab", "elsewhere", "slope.html", "trials.parquet"}
