@@ -23,7 +23,7 @@ from tests.lab.curve.families import blobs, least_norm, least_norm_of_sixty, net
 from tests.report.words import asked
 
 AT_ONCE: dict[str, Any] = {"epochs": 1, "batch_size": 1000, "decays": ()}
-SAME = {"epoch", "epochs", "epoch {value}", "seed", "mse_loss"}  # in both languages
+SAME = {"epoch", "epochs", "epoch {value}", "mse_loss"}  # in both languages
 WIDTHS = (5, 20, 40, 60, 90, 300, 2000)
 
 

@@ -200,7 +200,7 @@ def _conditions(curve: "Curve") -> str:
         "error, and sure is what lies beyond three",
         train=curve.num_train,
         test=curve.num_test,
-        seeds=counted(curve.num_seeds, "seed"),
+        seeds=say("{count} seeds", count=curve.num_seeds),
         epochs=counted(curve.num_epochs, "epoch"),
         optimizer=curve.optimizer,
         loss=say(curve.loss),
