@@ -80,7 +80,7 @@ def draw(_settings: OwnMemoriseSettings, measured: Sequence[Measured]) -> tuple[
             key="fit",
             title="How true and random targets are fitted",
             x_axis="epoch",
-            y_axis="mistakes of the best constant answer that are gone, %",
+            y_axis="mistakes of a constant that are gone, %",
             series=curves,
         ),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ def judge(_settings: OwnSymmetrySettings, measured: Sequence[Measured]) -> tuple
 
 
 def draw(settings: OwnSymmetrySettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
-    """Draw the share of distinct units by layer at the end, and the least of them over the steps."""
+    """Draw the share of distinct units by layer at the end, and their mean over the steps."""
     ends = [
         Series(
             name=name,
@@ -109,7 +110,7 @@ def draw(settings: OwnSymmetrySettings, measured: Sequence[Measured]) -> tuple[F
             name=name,
             x=settings.recorded,
             y=[
-                100 * min(layer["distinct"][place] / layer["num_units"] for layer in each[key].values())
+                100 * fmean(layer["distinct"][place] / layer["num_units"] for layer in each[key].values())
                 for place in range(len(settings.recorded))
             ],
         )
@@ -127,7 +128,7 @@ def draw(settings: OwnSymmetrySettings, measured: Sequence[Measured]) -> tuple[F
         ),
         Figure(
             key="steps",
-            title="Distinct units of the layer that has the fewest",
+            title="Distinct units, mean over the hidden layers",
             x_axis="step",
             y_axis="distinct units, %",
             series=tuple(courses),
