@@ -7,7 +7,12 @@ from isometry.lab.drawing import as_svg
 from isometry.lab.runner import recorded_outcomes
 
 # Pictures beside the first, by their keys.
-ALSO = {"depth-scale": ("phases",), "memorise": ("test-error",), "weight-decay": ("ridge",)}
+ALSO = {
+    "depth-scale": ("phases",),
+    "memorise": ("test-error",),
+    "ten-thousand-layers": ("signal",),
+    "weight-decay": ("ridge",),
+}
 
 
 def main(folders: list[Path]) -> None:
