@@ -2,8 +2,8 @@
 
 Networks 64-w-w-10 with ReLU, batches of 64, each network with its own, Adam. The rivals: a plain loop over modules with
 torch.optim.Adam; a loop with fused Adam in two processes of one thread each, half of the networks to each; and
-torch.func.vmap over gradients, with fused Adam on the stacked parameters. All but the second use two threads.
-Prints a Markdown page. Run by hand on a quiet machine: python benchmarks/members.py > benchmarks/members.md
+torch.func.vmap over gradients, with fused Adam on the stacked parameters. All but the second use as many threads as are
+given, two without. On a quiet machine, by hand: python benchmarks/members.py 2 > benchmarks/members.md
 """
 
 import copy
@@ -25,7 +25,7 @@ from torch.nn import functional
 from isometry.lab.members.member import Member, as_module, initial_weights
 from isometry.lab.members.training import Examples, SideBySide
 
-THREADS = PROCESSES = 2
+PROCESSES = 2
 INPUTS, CLASSES, NUM_EXAMPLES, BATCH = 64, 10, 1280, 64
 WIDTHS, COUNTS = (8, 32, 64, 128, 512), (8, 32, 128)
 WIDEST = 512  # takes fewer and shorter repetitions, and not with most members
@@ -34,13 +34,13 @@ REPETITIONS, REPETITIONS_WIDEST = 5, 3
 
 HEADER = """# Small networks side by side
 
-`python benchmarks/members.py`, {machine}, two cores, torch {torch}. Networks 64-w-w-10 with ReLU, batches of {batch},
-each network with batches of its own, Adam, float32. Microseconds for a step of one network, and the rivals' times over
-side by side: medians, with the range of single repetitions.
+`python benchmarks/members.py {threads}`, {machine}, two cores, torch {torch}. Networks 64-w-w-10 with ReLU, batches of
+{batch}, each network with its own, Adam, float32. Microseconds for a step of one network, and the rivals' times over side by
+side: medians, with the range of single repetitions.
 
 Loop: modules and `torch.optim.Adam`. Two processes: the same loop with fused Adam, half of the networks in each of two
 processes of one thread. vmap: `torch.func.vmap` over gradients, and fused Adam on the stacked parameters. All but the
-second use two threads in one process.
+second run in one process of {threads} thread(s).
 
 | w | networks | loop | two processes | vmap | side by side | loop / | two processes / | vmap / |
 |--:|--:|--:|--:|--:|--:|--:|--:|--:|"""
@@ -185,8 +185,9 @@ def width_experiment(num_seeds: int) -> str:
 
 
 def main() -> None:
-    torch.set_num_threads(THREADS)
-    print(HEADER.format(machine=platform.machine(), torch=torch.__version__, batch=BATCH), flush=True)
+    threads = int(sys.argv[1]) if len(sys.argv) > 1 else PROCESSES
+    torch.set_num_threads(threads)
+    print(HEADER.format(threads=threads, machine=platform.machine(), torch=torch.__version__, batch=BATCH), flush=True)
     pools = [ProcessPoolExecutor(1, mp_context=get_context("spawn")) for _ in range(PROCESSES)]
     for width in WIDTHS:
         for count in COUNTS:
