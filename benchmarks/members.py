@@ -35,8 +35,8 @@ REPETITIONS, REPETITIONS_WIDEST = 5, 3
 HEADER = """# Small networks side by side
 
 `python benchmarks/members.py {threads}`, {machine}, two cores, torch {torch}. Networks 64-w-w-10 with ReLU, batches of
-{batch}, each network with its own, Adam, float32. Microseconds for a step of one network, and the rivals' times over side by
-side: medians, with the range of single repetitions.
+{batch}, each network with its own, Adam, float32. Microseconds for a step of one network, and the rivals' times over
+side by side: medians, with the range of single repetitions.
 
 Loop: modules and `torch.optim.Adam`. Two processes: the same loop with fused Adam, half of the networks in each of two
 processes of one thread. vmap: `torch.func.vmap` over gradients, and fused Adam on the stacked parameters. All but the
