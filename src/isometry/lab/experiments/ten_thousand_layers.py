@@ -140,9 +140,9 @@ def draw(settings: DeepSettings, measured: Sequence[Measured]) -> tuple[Figure, 
             x_scale="log",
             y_scale="log",
             series=(
+                Series(name="orthogonal", x=layers, y=measured[0]["signal"][0], mark="points"),
                 *(
-                    Series(name=name, x=layers, y=each["signal"][place], mark="points")
-                    for place, name in enumerate(STARTS)
+                    Series(name="Gaussian", x=layers, y=[value or math.nan for value in each["signal"][1]])
                     for each in measured
                 ),
                 Series(name="theory, 1/√(2 · layer)", x=layers, y=[math.sqrt(_length(first, each)) for each in layers]),
