@@ -105,7 +105,7 @@ def test_a_failed_seed_is_shown_with_its_traceback_and_is_run_again() -> None:
 
     assert "✗ seed 1\nTraceback (most recent call last):" in done.stdout
     assert "ArithmeticError: seed 1 is broken" in done.stdout
-    assert "1 did not end well" in told(done.stdout)
+    assert "; 1 failed." in told(done.stdout)
     assert "No seed ended well, so nothing was judged." in run("first", "--set", "broken=0,1").stdout
 
 

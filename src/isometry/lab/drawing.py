@@ -19,7 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 INK, PAPER = "#000000", "#ffffff"  # as SVG has them, for a page that puts its own in their place
 DASHES = ("-", "--", "-.", ":")
 OVER_MAP = ("#fefefe", *COLOURS)  # a map has no white; not quite PAPER, which a page may darken
-LEGEND_OVER_MAP: dict[str, Any] = {"facecolor": "0.3", "framealpha": 0.8, "edgecolor": "none", "labelcolor": "white"}
+LEGEND_OVER_MAP: dict[str, Any] = {"facecolor": "0.3", "framealpha": 0.8, "edgecolor": "none", "labelcolor": "#fefefe"}
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,

@@ -15,7 +15,7 @@ from isometry.lab.drawing import save_png
 from isometry.lab.experiment import ON_TASK, Experiment
 from isometry.lab.runner import Outcome, run_studies
 from isometry.lab.study import Study
-from isometry.lab.words import claim_rows, failures, held_word, record_sentence, setting_words
+from isometry.lab.words import claim_rows, failures, held_word, record_sentence, seeds_word, setting_words, work_word
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
 from isometry.report.language import say, speaking
 
@@ -140,9 +140,10 @@ def summary_table(outcomes: Sequence[Outcome], *, encoding: str, lang: str = "en
     """
     glyphs = glyphs_for(encoding)
     with speaking(lang):
-        table = _table("experiment", "claims", "seeds")
+        table = _table("experiment", "claims held", "seeds", "work")
         for outcome in outcomes:
-            table.add_row(_headline(outcome, glyphs), held_word(outcome), record_sentence(outcome))
+            held = f"{sum(claim.is_held for claim in outcome.claims)}/{len(outcome.claims)}"
+            table.add_row(_headline(outcome, glyphs), held, seeds_word(outcome), work_word(outcome))
         return table
 
 

@@ -1,6 +1,7 @@
 """What came of an experiment, in words."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from isometry.lab.experiment import Claim
@@ -46,15 +47,22 @@ def setting_words(study: Study) -> str:
 
 
 def record_sentence(outcome: Outcome) -> str:
-    """Return how many seeds ran, how many failed, and how long they took."""
-    count, work = len(outcome.records), duration(sum(record.seconds or 0 for record in outcome.records))
-    told = (
-        say("1 seed, {work} of work", work=work)
-        if count == 1
-        else say("{count} seeds, {work} of work", count=count, work=work)
-    )
-    failed = sum(record.state != "finished" for record in outcome.records)
-    return f"{told}." if not failed else say("{told}; {failed} did not end well.", told=told, failed=failed)
+    """Return how many seeds ran, how many failed or are still to end, and how long they took."""
+    count, work = len(outcome.records), work_word(outcome)
+    told = say("1 seed, {work} of work", work=work)
+    if count != 1:
+        told = say("{count} seeds, {work} of work", count=count, work=work)
+    return "; ".join([told, *_not_finished(outcome)]) + "."
+
+
+def work_word(outcome: Outcome) -> str:
+    """Return how long the seeds took, one after the other."""
+    return duration(sum(record.seconds or 0 for record in outcome.records))
+
+
+def seeds_word(outcome: Outcome) -> str:
+    """Return how many seeds there are, and how many of them failed or are still to end."""
+    return ", ".join([str(len(outcome.records)), *_not_finished(outcome)])
 
 
 def failures(outcome: Outcome) -> Iterator[tuple[str, str]]:
@@ -62,3 +70,11 @@ def failures(outcome: Outcome) -> Iterator[tuple[str, str]]:
     for error in dict.fromkeys(record.error.strip() for record in outcome.records if record.error):
         seeds = [record.trial.config["seed"] for record in outcome.records if record.error.strip() == error]
         yield ", ".join(say("seed {seed}", seed=seed) for seed in seeds), sentence_of(error) or error
+
+
+def _not_finished(outcome: Outcome) -> Iterator[str]:
+    states = Counter(record.state for record in outcome.records)
+    if states["failed"]:
+        yield say("{count} failed", count=states["failed"])
+    if states["unfinished"]:
+        yield say("{count} not finished", count=states["unfinished"])
