@@ -14,12 +14,12 @@ from isometry.anatomy.task import Task, make_task
 from isometry.lab.experiment import EXPERIMENTS, ON_TASK
 from tests.lab.on_task.tasks import cnn, measure, mlp, regression, single_batch
 
-TRAINED = ("early-stopping", "inductive-bias", "kernels", "lars", "memorise", "weight-decay")
+TRAINED = ("early-stopping", "inductive-bias", "lars", "memorise", "weight-decay")
 OF_CLASSES = ("inductive-bias", "lars", "weight-decay")
 CHEAP: dict[str, dict[str, Any]] = {
     "early-stopping": {"num_epochs": 1},
     "inductive-bias": {"num_epochs": 1},
-    "kernels": {"num_epochs": 1, "num_examples": 8},
+    "kernels": {"num_steps": 1, "num_looks": 1, "max_examples": 8},
     "lars": {"num_epochs": 1, "rates": (0.1,), "lars_rates": (10.0,)},
     "memorise": {"max_epochs": 1},
     "symmetry": {"num_steps": 1},
