@@ -12,10 +12,9 @@ of the ways take turns in one process.
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,7 +24,7 @@ from torch.func import functional_call, jacrev, jvp, vjp, vmap
 from isometry.probes.tangent.kernel import tangent_kernel
 
 NUM_EXAMPLES, NUM_INPUTS, WIDTH, NUM_OUTPUTS = 500, 196, 1024, 10
-REPEATS, FEW = 5, 20
+REPEATS, FEW = 3, 20
 Kernel = Callable[[nn.Module, Tensor], Tensor]
 
 
@@ -82,69 +81,60 @@ NAMES = {
 }
 
 
-def seconds(way: Kernel, count: int) -> float:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One call: how long it took, and the most memory that the process held beyond its start, the result included."""
+
+    seconds: float
+    held: int
+    kernel: Tensor
+
+
+def run(way: Kernel, count: int) -> Run:
     model, inputs = network(), examples(count)
-    start = time.perf_counter()
-    way(model, inputs)
-    return time.perf_counter() - start
-
-
-def resident(name: str, count: int) -> int:
-    """Return the most memory that a process of its own held beyond what it held before, bytes."""
-    program = [sys.executable, __file__, name, str(count)]
-    return int(subprocess.run(program, capture_output=True, text=True, check=True).stdout)  # noqa: S603 - this file
-
-
-def peak_beyond_start(name: str, count: int) -> int:
-    model, inputs = network(), examples(count)
-    WAYS[name](model, inputs[:2])  # what is loaded once
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: the peak begins anew
-    before = _status("VmRSS")
-    WAYS[name](model, inputs)
-    return _status("VmHWM") - before
+    before = status("VmRSS")
+    start = time.perf_counter()
+    kernel = way(model, inputs)
+    return Run(time.perf_counter() - start, status("VmHWM") - before, kernel)
 
 
-def _status(key: str) -> int:
+def status(key: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
-def table(names: tuple[str, ...], count: int, repeats: int) -> dict[str, list[float]]:
-    reference = by_factors(network().double(), examples(count).double())
+def table(names: tuple[str, ...], count: int) -> None:
+    runs: dict[str, list[Run]] = {name: [] for name in names}
     for name in names:
-        difference = (WAYS[name](network(), examples(count)).double() - reference).norm() / reference.norm()
-        assert difference < 1e-5, (name, difference)
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(repeats):
+        WAYS[name](network(), examples(2))  # what is loaded once
+    for _ in range(REPEATS):
         for name in names:
-            times[name].append(seconds(WAYS[name], count))
-    print(f"\n{count} examples, {repeats} runs of each in turn:\n")
-    print("| way | median, s | least to most, s | times the first, median of runs | memory beside the start, MB |")
+            runs[name].append(run(WAYS[name], count))
+            reference = runs["factors"][-1].kernel
+            assert (runs[name][-1].kernel - reference).norm() < 1e-5 * reference.norm(), name
+    print(f"\n{count} examples, {REPEATS} runs of each in turn:\n")
+    print("| way | median, s | least to most, s | times the first, median of runs | memory, MB |")
     print("|---|--:|--:|--:|--:|")
     for name in names:
-        ratio = statistics.median(own / first for own, first in zip(times[name], times["factors"], strict=True))
-        middle, held = statistics.median(times[name]), resident(name, count) / 1e6
-        spread = f"{min(times[name]):.3g} to {max(times[name]):.3g}"
-        print(f"| {NAMES[name]} | {middle:.3g} | {spread} | {ratio:.1f} | {held:.0f} |", flush=True)
-    return times
+        times = [each.seconds for each in runs[name]]
+        ratio = statistics.median(own / first.seconds for own, first in zip(times, runs["factors"], strict=True))
+        held = statistics.median(each.held for each in runs[name]) / 1e6
+        spread = f"{min(times):.3g} to {max(times):.3g}"
+        print(f"| {NAMES[name]} | {statistics.median(times):.3g} | {spread} | {ratio:.1f} | {held:.0f} |", flush=True)
 
 
 def main() -> None:
     print("# The tangent kernel\n")
+    print(f"`python benchmarks/tangent_kernel.py`: the full kernel of {NUM_OUTPUTS} outputs of a network with one")
+    print(f"hidden layer of width {WIDTH}, {NUM_INPUTS} inputs, float32, {platform.machine()}, {os.cpu_count()} cores,")
     print(
-        f"`python benchmarks/tangent_kernel.py`: the full kernel of {NUM_OUTPUTS} outputs of a network with one hidden"
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}. All ways agree to 1e-5. Memory is the most that"
     )
-    print(f"layer of width {WIDTH}, {NUM_INPUTS} inputs, float32, {platform.machine()}, {os.cpu_count()} cores,")
-    print(
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}. All ways agree to 1e-5. Memory is the process's"
-    )
-    print("peak beyond what it held before, the kernel itself included, each way in a process of its own.")
-    table(("factors", "jacobian"), NUM_EXAMPLES, REPEATS)
-    table(("factors", "jacobian", "vectors"), FEW, REPEATS)
+    print("the process held beyond what it held before, the kernel itself included.")
+    table(("factors", "jacobian", "vectors"), FEW)
+    table(("factors", "jacobian"), NUM_EXAMPLES)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(peak_beyond_start(sys.argv[1], int(sys.argv[2])))
-    else:
-        main()
+    main()

@@ -137,10 +137,27 @@ def measure(settings: KernelsSettings, seed: int, progress: Progress) -> Measure
 
 def judge(settings: KernelsSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Hold kernels against neighbours, networks against kernels, and drifts against their powers of the width."""
-    ntk, nngp, at_time = (fmean(each[name] for each in measured) for name in ("ntk", "nngp", "ntk_at_time"))
-    nearest = max(measured[0]["neighbours"])
-    accuracy, kernel_drift = (_by_width(measured, name) for name in ("accuracy", "kernel_drift"))
     powers = {name: _slope(settings, measured, name) for name in CURVES}
+    return (
+        *_claims_on_accuracy(measured),
+        _power(Phrase("the outputs' distance from the NTK's falls with the width"), powers["distance"], DISTANCE_POWER),
+        _power(
+            Phrase("that of the kernel at the start falls as one over its root"), powers["kernel_error"], ERROR_POWER
+        ),
+        _power(Phrase("weights move less, as one over the root of the width"), powers["weight_drift"], WEIGHT_POWER),
+        _power(Phrase("the kernel moves less, as one over the width"), powers["kernel_drift"], DRIFT_POWER),
+        Claim(
+            text=Phrase("the widest network's kernel stays put"),
+            measured=_by_width(measured, "kernel_drift")[-1],
+            high=MAX_WIDE_DRIFT,
+        ),
+    )
+
+
+def _claims_on_accuracy(measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    ntk, nngp, at_time = (fmean(each[name] for each in measured) for name in ("ntk", "nngp", "ntk_at_time"))
+    nearest, networks = max(measured[0]["neighbours"]), _by_width(measured, "accuracy")
+    like_ntk = Phrase("the widest network does as well as the NTK stopped at the same time")
     return (
         Claim(
             text=Phrase("regression with the NTK classifies unseen digits"),
@@ -149,37 +166,10 @@ def judge(settings: KernelsSettings, measured: Sequence[Measured]) -> tuple[Clai
             high=NTK_ACCURACY[1],
             unit="%",
         ),
-        Claim(
-            text=Phrase("regression with the NNGP does as well"),
-            measured=abs(ntk - nngp),
-            high=MAX_BETWEEN_KERNELS,
-            unit=POINTS,
-        ),
-        Claim(
-            text=Phrase("both do better than nearest neighbours"),
-            measured=min(ntk, nngp) - nearest,
-            low=MIN_OVER_NEIGHBOURS,
-            unit=POINTS,
-        ),
-        Claim(
-            text=Phrase("the widest network does as well as the NTK stopped at the same time"),
-            measured=abs(at_time - accuracy[-1]),
-            high=MAX_FROM_KERNEL,
-            unit=POINTS,
-        ),
-        Claim(
-            text=Phrase("the narrowest does worse"),
-            measured=at_time - accuracy[0],
-            low=MIN_LOSS_OF_NARROW,
-            unit=POINTS,
-        ),
-        _power(Phrase("the outputs' distance from the NTK's falls with the width"), powers["distance"], DISTANCE_POWER),
-        _power(
-            Phrase("that of the kernel at the start falls as one over its root"), powers["kernel_error"], ERROR_POWER
-        ),
-        _power(Phrase("weights move less, as one over the root of the width"), powers["weight_drift"], WEIGHT_POWER),
-        _power(Phrase("the kernel moves less, as one over the width"), powers["kernel_drift"], DRIFT_POWER),
-        Claim(text=Phrase("the widest network's kernel stays put"), measured=kernel_drift[-1], high=MAX_WIDE_DRIFT),
+        _gap(Phrase("regression with the NNGP does as well"), abs(ntk - nngp), high=MAX_BETWEEN_KERNELS),
+        _gap(Phrase("both do better than nearest neighbours"), min(ntk, nngp) - nearest, low=MIN_OVER_NEIGHBOURS),
+        _gap(like_ntk, abs(at_time - networks[-1]), high=MAX_FROM_KERNEL),
+        _gap(Phrase("the narrowest does worse"), at_time - networks[0], low=MIN_LOSS_OF_NARROW),
     )
 
 
@@ -239,6 +229,10 @@ def _slope(settings: KernelsSettings, measured: Sequence[Measured], name: str) -
         pairs = settled if len(settled) > 1 else pairs
     widths, values = np.log(pairs).T
     return float(np.polyfit(widths, values, 1)[0])
+
+
+def _gap(text: Phrase, measured: float, *, low: float = -math.inf, high: float = math.inf) -> Claim:
+    return Claim(text=text, measured=measured, low=low, high=high, unit=POINTS)
 
 
 def _power(text: Phrase, measured: float, ends: tuple[float, float]) -> Claim:
