@@ -170,13 +170,13 @@ def test_what_was_run_is_shown_again_by_name_and_by_folder() -> None:
     first = run("all", "--out", "records").stdout
     by_folder, by_part = invoke("lab", "show", "records"), invoke("lab", "show", "records/second")
     run("first", "--set", "factor=7")
-    by_name, without_name = invoke("lab", "show", "first"), invoke("lab", "show")
+    by_name, without_name, everything = (invoke("lab", "show", *words) for words in (["first"], [], ["all"]))
 
     assert by_folder.exit_code == by_part.exit_code == 0
     assert first.count("held. 2 seeds") == by_folder.stdout.count("held. 2 seeds") == 2
     assert by_part.stdout.startswith("✓ second")
     assert by_name.exit_code == without_name.exit_code == 1
-    assert by_name.stdout == without_name.stdout
+    assert by_name.stdout == without_name.stdout == everything.stdout
     assert by_name.stdout.startswith("✗ first  --set factor=7.0\n")
 
 

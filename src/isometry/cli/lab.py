@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from isometry.lab.runner import Outcome
     from isometry.lab.study import OwnModel
 
+ALL = "all"
 HERE = Path("isometry-lab")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of an experiment, or `all`; `isometry lab list` has them.")]
 Recorded = Annotated[
-    Path, typer.Argument(metavar="NAME|DIR", help="An experiment that was run here, or a folder of records.")
+    Path, typer.Argument(metavar="NAME|DIR", help="An experiment that was run here, or `all`, or a folder of records.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder of records and pictures; what is in it is not run again.")]
 OnModel = Annotated[str | None, typer.Option("--model", metavar="FILE:NAME", help=f"Your own model: {BUILDER_HELP}.")]
@@ -169,7 +170,7 @@ def _folder_of(name: Path) -> Path:
     """Return the folder of what was run under a name, or that folder itself."""
     from isometry._errors import LabError
 
-    folder = name if name.exists() else HERE / name
+    folder = name if name.exists() else HERE if str(name) == ALL else HERE / name
     if not folder.exists():
         here = sorted(path.name for path in HERE.glob("*") if path.is_dir())
         known = f"Here were run: {', '.join(here)}." if here else "Run one first: isometry lab run NAME."

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Study:
             return ""
         if self.model is None and self.settings == self.experiment.paper:
             return "paper"
-        words = (*self.changes, *((self.model.word, self.model.code) if self.model else ()))
+        words = (*self.changes, *(str(part) for part in (astuple(self.model) if self.model else ())))
         return hashlib.blake2b("\n".join(words).encode()).hexdigest()[:8]
 
     def trial(self, seed: int) -> Trial:

@@ -50,7 +50,7 @@ class ProcessExecutor(Executor):
             workers: Processes, counts; as many as this process may use processors without it.
         """
         self._context = multiprocessing.get_context("spawn")
-        self._threads = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(workers or _num_processors())
         self._leash, self._end = multiprocessing.Pipe(duplex=False)  # workers end when the other end is closed
         self._own = threading.local()
         self._pools: set[ProcessPoolExecutor] = set()
@@ -176,6 +176,11 @@ def _no_answer(address: str | None, error: Exception) -> LabError:
     return LabError(
         f"no Ray cluster answers at {address!r} ({error}). Start one with `ray start --head`, or leave the address out."
     )
+
+
+def _num_processors() -> int:
+    """Return how many processors this process may use, or how many there are where that is not told."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _begin(leash: Any) -> None:
