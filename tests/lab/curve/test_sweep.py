@@ -176,7 +176,7 @@ def test_the_picture_has_every_curve_and_marks_where_one_is(known: Curve) -> Non
     figure = known.figure
 
     assert {series.name for series in figure.series} == {"test, at the end", "test, at its best epoch", "training"}
-    assert dict(figure.x_marks) == {20.0: "here", 60.0: "all is fitted"}
+    assert dict(figure.x_marks) == {20.0: "here", 60.0: "fitted"}
     assert all(len(series.x) == len(series.y) == len(WIDTHS) for series in figure.series)
 
 

@@ -111,7 +111,9 @@ def curve_figure(curve: "Curve") -> Figure:
         upper=[factor * high for _, high in ends],
         mark="band",
     )
-    marks = [(curve.threshold, "all is fitted"), (curve.current, "here")]
+    words: dict[int, str] = {} if curve.threshold is None else {curve.threshold: "fitted"}
+    if curve.current is not None:
+        words[curve.current] = f"here, {words[curve.current]}" if curve.current in words else "here"
     return Figure(
         key=f"curve-over-{curve.over}",
         title=f"Errors over {AXES[curve.over]}",
@@ -119,10 +121,10 @@ def curve_figure(curve: "Curve") -> Figure:
         y_axis=f"error, {unit}",
         x_scale="log",
         series=(
-            *(Series(name=name, x=curve.values, y=[factor * each for each in line]) for name, line in lines.items()),
             band,
+            *(Series(name=name, x=curve.values, y=[factor * each for each in line]) for name, line in lines.items()),
         ),
-        x_marks=tuple((float(place), word) for place, word in dict(marks[::-1]).items() if place is not None),
+        x_marks=tuple((float(place), word) for place, word in words.items()),
     )
 
 

@@ -96,53 +96,7 @@ def measure(settings: EpochsSettings, seed: int, progress: Progress) -> Measured
 def judge(settings: EpochsSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Hold both curves against theory and against each other, and the network against its own worst."""
     risk, scaled, network = (_means([each[key] for each in measured]) for key in ("risk", "scaled", "network"))
-    peak = _peak(risk)
-    first, best = min(risk[: peak + 1]), min(range(len(risk)), key=risk.__getitem__)
-    soonest = min(range(len(scaled)), key=scaled.__getitem__)
-    errors = [abs(seen / told - 1) for seen, told in zip(risk + scaled, _theory(settings), strict=True)]
-    smooth = _running_median(network)
-    worst = max(range(len(smooth)), key=smooth.__getitem__)
-    return (
-        Claim(
-            text=Phrase("the risk rises between two descents"),
-            measured=risk[peak] / first,
-            low=1.9,
-            high=2.7,
-            unit="times",
-        ),
-        Claim(text=Phrase("and ends below the first minimum"), measured=risk[-1] / first, high=1.0, unit="times"),
-        Claim(text=Phrase("both curves are theory's, at every step"), measured=max(errors), high=0.1),
-        Claim(
-            text=Phrase("with the slow group's step scaled up there is no second descent"),
-            measured=_second_descent(scaled),
-            high=0.01,
-        ),
-        Claim(
-            text=Phrase("its best risk is lower"),
-            measured=scaled[soonest] / risk[best],
-            low=0.5,
-            high=0.62,
-            unit="times",
-        ),
-        Claim(
-            text=Phrase("and comes sooner"),
-            measured=settings.times[best] / max(settings.times[soonest], 1),
-            low=1000,
-            unit="times",
-        ),
-        Claim(
-            text=Phrase("a network of one hidden layer on digits with wrong labels overfits after its best epoch"),
-            measured=100 * (smooth[worst] - min(smooth[: worst + 1])),
-            low=3.0,
-            unit="points",
-        ),
-        Claim(
-            text=Phrase("and does not show it: from its worst the error falls again by no more than"),
-            measured=100 * (smooth[worst] - min(smooth[worst:])),
-            high=3.0,
-            unit="points",
-        ),
-    )
+    return (*_linear_claims(settings, risk, scaled), *_network_claims(_running_median(network)))
 
 
 def draw(settings: EpochsSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
@@ -176,6 +130,60 @@ def draw(settings: EpochsSettings, measured: Sequence[Measured]) -> tuple[Figure
             x_axis="epochs",
             y_axis="test error, %",
             series=tuple(networks),
+        ),
+    )
+
+
+def _linear_claims(settings: EpochsSettings, risk: list[float], scaled: list[float]) -> tuple[Claim, ...]:
+    peak = _peak(risk)
+    first, best = min(risk[: peak + 1]), min(range(len(risk)), key=risk.__getitem__)
+    soonest = min(range(len(scaled)), key=scaled.__getitem__)
+    errors = [abs(seen / told - 1) for seen, told in zip(risk + scaled, _theory(settings), strict=True)]
+    return (
+        Claim(
+            text=Phrase("the risk rises between two descents"),
+            measured=risk[peak] / first,
+            low=1.9,
+            high=2.7,
+            unit="times",
+        ),
+        Claim(text=Phrase("and ends below the first minimum"), measured=risk[-1] / first, high=1.0, unit="times"),
+        Claim(text=Phrase("both curves are theory's, at every step"), measured=max(errors), high=0.1),
+        Claim(
+            text=Phrase("with the slow group's step scaled up there is no second descent"),
+            measured=_second_descent(scaled),
+            high=0.01,
+        ),
+        Claim(
+            text=Phrase("its best risk is lower"),
+            measured=scaled[soonest] / risk[best],
+            low=0.5,
+            high=0.62,
+            unit="times",
+        ),
+        Claim(
+            text=Phrase("and comes sooner"),
+            measured=settings.times[best] / max(settings.times[soonest], 1),
+            low=1000,
+            unit="times",
+        ),
+    )
+
+
+def _network_claims(error: list[float]) -> tuple[Claim, ...]:
+    worst = max(range(len(error)), key=error.__getitem__)
+    return (
+        Claim(
+            text=Phrase("a network of one hidden layer on digits with wrong labels overfits after its best epoch"),
+            measured=100 * (error[worst] - min(error[: worst + 1])),
+            low=3.0,
+            unit="points",
+        ),
+        Claim(
+            text=Phrase("and does not show it: from its worst the error falls again by no more than"),
+            measured=100 * (error[worst] - min(error[worst:])),
+            high=3.0,
+            unit="points",
         ),
     )
 
