@@ -41,6 +41,18 @@ def test_a_list_names_questions_and_which_run_on_a_model() -> None:
     assert "câu hỏi" in invoke("lab", "list", "--lang", "vi").stdout
 
 
+def test_what_can_be_set_is_told_in_both_presets_and_on_a_model() -> None:
+    done = invoke("lab", "list", "first")
+    lines = [line.split() for line in done.stdout.splitlines()]
+
+    assert done.exit_code == 0, done.stderr
+    assert ["width", "3", "300"] in lines
+    assert ["hidden", "4,4;8", "4,4;8"] in lines
+    assert ["inner.rates", "0.1", "0.1"] in lines
+    assert lines.index(["width", "3"]) > lines.index(["How", "large", "is", "this", "network?"])
+    assert "Did you mean 'first'?" in invoke("lab", "list", "frist").stderr
+
+
 def test_a_run_prints_claims_with_ranges_and_lays_pictures_beside_the_records(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
     done = run("first")

@@ -110,6 +110,6 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     commands = [shlex.split(line, comments=True)[1:] for block in blocks for line in block.splitlines()]
     codes = {shlex.join(words): invoke(*words).exit_code for words in commands}
 
-    assert len(codes) == 11
+    assert len(codes) == 12
     assert not [command for command, code in codes.items() if code != 0]
     assert {path.name for path in tmp_path.iterdir()} >= {"isometry-lab", "elsewhere", "slope.html", "trials.parquet"}

@@ -40,16 +40,23 @@ app = typer.Typer(help="Reproduces the phenomena behind the tool, one command ea
 
 
 @app.command("list")
-def list_(*, lang: Lang = None) -> None:
-    """Name all experiments with the question that each answers, and which run on a model of yours."""
+def list_(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Say what can be set in this one.")] = None,
+    *,
+    lang: Lang = None,
+) -> None:
+    """Name all experiments with their questions and which run on a model of yours; or say what can be set in one."""
     with helpful_errors():
         lang = chosen_language(lang)
         from isometry.lab.experiment import EXPERIMENTS
-        from isometry.lab.outcome_screen import experiment_table
-        from isometry.lab.runner import load_experiments
+        from isometry.lab.outcome_screen import experiment_table, print_experiment
+        from isometry.lab.runner import find_experiment, load_experiments
 
-        load_experiments()
-        make_console().print(experiment_table(EXPERIMENTS.values(), lang=lang))
+        if name is None:
+            load_experiments()
+            make_console().print(experiment_table(EXPERIMENTS.values(), lang=lang))
+        else:
+            print_experiment(make_console(), find_experiment(name), lang=lang)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from isometry._errors import MissingExtraError, OutputError
 from isometry.lab.drawing import save_png
 from isometry.lab.experiment import ON_TASK, Experiment
 from isometry.lab.runner import Outcome, run_studies
+from isometry.lab.settings import words_of
 from isometry.lab.study import Study
 from isometry.lab.words import claim_rows, failures, held_word, record_sentence, seeds_word, setting_words, work_word
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
@@ -43,6 +44,30 @@ def experiment_table(experiments: Iterable[Experiment[Any]], *, lang: str = "en"
                 end_section=True,
             )
         return table
+
+
+def print_experiment(console: Console, experiment: Experiment[Any], *, lang: str = "en") -> None:
+    """Print what an experiment asks, where that is from, and what can be set: in both presets, and on a model.
+
+    Args:
+        console: Where to print.
+        experiment: Which.
+        lang: The language, `en` or `vi`.
+    """
+    with speaking(lang):
+        console.print(Text(experiment.name, style="bold"))
+        console.print(Text(say(experiment.question)))
+        console.print(Text(experiment.source, style="dim"))
+        table, paper = _table("setting", "quick", "paper"), words_of(experiment.paper)
+        for name, value in words_of(experiment.quick).items():
+            table.add_row(name, value, paper[name])
+        console.print(table)
+        if experiment.name in ON_TASK:
+            own = ON_TASK[experiment.name]
+            table = _table("setting", ON_MODEL)
+            for row in words_of(own.settings).items():
+                table.add_row(*row)
+            console.print("", Text(say(own.question)), table, sep="\n")
 
 
 def run_on_screen(

@@ -63,6 +63,11 @@ def changes(settings: Any, default: Any) -> Iterator[str]:
             yield f"{name}={_written(value)}"
 
 
+def words_of(settings: Any) -> dict[str, str]:
+    """Return the values of all settings, as they are written on a command line."""
+    return {name: _written(_at(settings, name.split("."))) for name in dict(_kinds(settings))}
+
+
 def _kinds(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the names of settings, dotted inside of others, and what each may be."""
     hints = typing.get_type_hints(type(settings))
