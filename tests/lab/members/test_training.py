@@ -149,6 +149,20 @@ def test_members_of_one_size_share_a_bucket_and_far_sizes_do_not() -> None:
     assert all(first.sizes[1] <= second.sizes[1] for first, second in pairwise(together.buckets))
 
 
+def test_many_members_are_in_buckets_of_a_size_that_caches_hold() -> None:
+    members = [Member(hidden=(300, 300), seed=seed) for seed in range(8)]
+    together = SideBySide(members, digits(20, seed=0))
+
+    assert [len(bucket.members) for bucket in together.buckets] == [6, 2]  # of 95,404 numbers each
+
+
+def test_a_network_larger_than_a_bucket_is_in_one_of_its_own() -> None:
+    members = [Member(hidden=(width, 900)) for width in (4, 900, 900)]
+    together = SideBySide(members, digits(20, seed=0))
+
+    assert [len(bucket.members) for bucket in together.buckets] == [1, 1, 1]
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(DomainError, match="at least one unit"):
         Member(hidden=())

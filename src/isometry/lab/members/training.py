@@ -14,6 +14,7 @@ from isometry.lab.members.member import Member
 Order = Literal["shared", "own"]
 Loss = Literal["cross-entropy", "squared"]
 
+MOST_NUMBERS = 600_000  # in a bucket; the vectors of larger ones outgrow caches, and cost a third more a member
 MOST_PADDING = 10_000  # numbers that a member may add to a bucket in zeros; a bucket of its own costs as much time
 
 
@@ -214,7 +215,8 @@ def _grouped(members: Sequence[Member], num_inputs: int, num_outputs: int) -> li
     for index in order:
         last = groups[-1] if groups else []
         is_alike = bool(last) and len(members[last[0]].hidden) == len(members[index].hidden)
-        if is_alike and padded([*last, index]) - padded(last) - padded([index]) <= MOST_PADDING:
+        joined = padded([*last, index]) if is_alike else MOST_NUMBERS + 1
+        if joined <= MOST_NUMBERS and joined - padded(last) - padded([index]) <= MOST_PADDING:
             last.append(index)
         else:
             groups.append([index])
