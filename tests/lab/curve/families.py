@@ -91,3 +91,6 @@ def with_other_data(width: int) -> tuple[nn.Module, Tensor, Tensor, object]:
 
 def refusing(width: int) -> nn.Module:
     raise ValueError(f"no network of {width}")
+
+
+LABELLED = blobs(120)
