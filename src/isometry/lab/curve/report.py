@@ -155,7 +155,7 @@ def _fitted(curve: "Curve") -> Phrase:
 
 def _table(curve: "Curve") -> Table:
     table = Table(box=ASCII.head_line(), show_edge=False, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    headings = [say(AXES[curve.over]), say("training"), say("test, at the end"), say("±")]
+    headings = [say(AXES[curve.over]), say("training"), say("test, at the end"), say("noise")]
     if curve.over != "epochs":
         headings += [say("at its best epoch"), say("epoch")]
     for heading in headings:
@@ -183,23 +183,23 @@ def _gains(curve: "Curve") -> Table:
 def _remedy(curve: "Curve", gain: "Gain") -> Phrase:
     if gain.decay is None:
         epoch = curve.best_epoch[curve.values.index(curve.current or 0)]
-        return Phrase("stop at the best epoch, about {epoch:.0f}", epoch=epoch)
-    return Phrase("decay the weights by {decay:g} × rate", decay=gain.decay)
+        return Phrase("stop at about epoch {epoch:.0f}", epoch=epoch)
+    return Phrase("weight decay {decay:g}", decay=gain.decay)
 
 
 def _change(curve: "Curve", lower: Difference) -> Phrase:
     values = {"amount": curve.amount(abs(lower.mean)), "noise": curve.amount(lower.error)}
     if lower.is_sure:
-        return Phrase("lower by {amount} ± {noise}", **values)
+        return Phrase("lower by {amount}, noise {noise}", **values)
     if Difference(-lower.mean, lower.error).is_sure:
-        return Phrase("higher by {amount} ± {noise}", **values)
+        return Phrase("higher by {amount}, noise {noise}", **values)
     return Phrase("none beyond noise")
 
 
 def _conditions(curve: "Curve") -> str:
     return say(
-        "{train} examples learnt, {test} held out, {seeds}, {epochs} of {optimizer} on {loss}, {time}; ± is a standard "
-        "error, and sure is what lies beyond three",
+        "{train} examples learnt, {test} held out, {seeds}, {epochs} of {optimizer} on {loss}, {time}; noise is a "
+        "standard error, and sure is what lies beyond three of it",
         train=curve.num_train,
         test=curve.num_test,
         seeds=say("{count} seeds", count=curve.num_seeds),
