@@ -249,7 +249,7 @@ EXPERIMENTS.add("double-descent-samples")(
         name="double-descent-samples",
         question=Phrase("Can more data make a model worse?"),
         quick=SamplesSettings(),
-        paper=SamplesSettings(num_features=1000, num_examples=tuple(range(100, 3001, 100)), num_draws=50),
+        paper=SamplesSettings(num_features=400, num_examples=tuple(range(40, 1201, 40)), num_draws=100),
         measure=measure,
         judge=judge,
         draw=draw,
