@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from isometry.lab.drawing import as_svg
 from isometry.lab.runner import recorded_outcomes
+from isometry.lab.showing.drawing import as_svg
 
 # Pictures beside the first, by their keys.
 ALSO = {

@@ -8,7 +8,7 @@ from torch import nn
 
 from isometry.lab.curve.sweep import sweep
 from isometry.lab.digits import CLASSES, mnist_5k, with_wrong_labels
-from isometry.lab.drawing import as_svg
+from isometry.lab.showing.drawing import as_svg
 
 NUM_TRAIN, NUM_TEST, NOISE = 1000, 3000, 0.2
 WIDTHS = (8, 14, 20, 64, 256)

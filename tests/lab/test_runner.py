@@ -10,8 +10,8 @@ from isometry._errors import BuilderError, LabError, UnknownNameError
 from isometry.lab.engine.executors import SerialExecutor
 from isometry.lab.engine.records import read_records
 from isometry.lab.experiment import EXPERIMENTS, ON_TASK
+from isometry.lab.outcome import Outcome
 from isometry.lab.runner import (
-    Outcome,
     chosen_studies,
     find_experiment,
     load_experiments,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from isometry.lab.runner import Outcome
+    from isometry.lab.outcome import Outcome
     from isometry.lab.study import OwnModel
 
 ALL = "all"
@@ -49,8 +49,8 @@ def list_(
     with helpful_errors():
         lang = chosen_language(lang)
         from isometry.lab.experiment import EXPERIMENTS
-        from isometry.lab.outcome_screen import experiment_table, print_experiment
         from isometry.lab.runner import find_experiment, load_experiments
+        from isometry.lab.showing.screen import experiment_table, print_experiment
 
         if name is None:
             load_experiments()
@@ -81,8 +81,8 @@ def run(
         require_places(html)
         lang = chosen_language(lang)
         from isometry.lab.engine.executors import executor_on
-        from isometry.lab.outcome_screen import run_on_screen
         from isometry.lab.runner import chosen_studies
+        from isometry.lab.showing.screen import run_on_screen
 
         console = make_console(quiet=as_json)
         own = _own_model(console, model, input_words)
@@ -109,13 +109,13 @@ def show(
         document = document_stream() if as_json else None
         require_places(html)
         lang = chosen_language(lang)
-        from isometry.lab.outcome_screen import print_outcome
         from isometry.lab.runner import recorded_outcomes
+        from isometry.lab.showing.report import OutcomeReport
 
         console = make_console(quiet=as_json)
         outcomes = recorded_outcomes(_folder_of(name))
         for outcome in outcomes:
-            print_outcome(console, outcome, lang=lang)
+            console.print(OutcomeReport(outcome, lang))
             console.print()
         _report(console, outcomes, html=html, lang=lang)
         if document is not None:
@@ -132,8 +132,8 @@ def compare(
     """Put the claims of several runs of experiments side by side."""
     with helpful_errors():
         lang = chosen_language(lang)
-        from isometry.lab.outcome_screen import comparison_table
         from isometry.lab.runner import recorded_outcomes
+        from isometry.lab.showing.screen import comparison_table
 
         pairs = [(str(name), outcome) for name in names for outcome in recorded_outcomes(_folder_of(name))]
         make_console().print(comparison_table(pairs, lang=lang))
@@ -188,8 +188,8 @@ def _folder_of(name: Path) -> Path:
 def _report(console: "Console", outcomes: "Sequence[Outcome]", *, html: Path | None, lang: str) -> None:
     """Print a table of several outcomes, and write the page."""
     from isometry._files import write_text_atomically
-    from isometry.lab.outcome_screen import summary_table
-    from isometry.lab.page import outcome_page
+    from isometry.lab.showing.page import outcome_page
+    from isometry.lab.showing.screen import summary_table
 
     if len(outcomes) > 1:
         console.print(summary_table(outcomes, encoding=console.encoding, lang=lang))
@@ -199,7 +199,7 @@ def _report(console: "Console", outcomes: "Sequence[Outcome]", *, html: Path | N
 
 
 def _json(outcomes: "Sequence[Outcome]") -> str:
-    from isometry.lab.document import to_document
+    from isometry.lab.showing.document import to_document
 
     return json.dumps(to_document(outcomes), indent=2, allow_nan=False)
 

@@ -4,7 +4,6 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +12,11 @@ from isometry.lab import experiments, on_task
 from isometry.lab.engine.records import Record, read_records
 from isometry.lab.engine.sweep import run_groups
 from isometry.lab.engine.trial import Progress
-from isometry.lab.experiment import EXPERIMENTS, ON_TASK, Claim, Experiment, Measured
-from isometry.lab.figure import Figure
+from isometry.lab.experiment import EXPERIMENTS, ON_TASK, Experiment, Measured
+from isometry.lab.outcome import Outcome, judged
 from isometry.lab.study import MEASURE, PRESETS, OwnModel, Study, study_of, study_on, usual_study
 
 ALL = "all"
-OWN_ERRORS = "isometry._errors."  # how the last line of a traceback begins
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of a study.
-
-    Attributes:
-        study: The experiment and its settings.
-        records: A record a seed.
-        claims: What it had to show; none where no seed ended well.
-        figures: Its pictures, likewise.
-    """
-
-    study: Study
-    records: tuple[Record, ...]
-    claims: tuple[Claim, ...]
-    figures: tuple[Figure, ...]
-
-    @property
-    def experiment(self) -> Experiment[Any]:
-        """The experiment."""
-        return self.study.experiment
-
-    @property
-    def is_held(self) -> bool:
-        """Whether every seed ended well and every claim held."""
-        return all(record.state == "finished" for record in self.records) and all(each.is_held for each in self.claims)
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether no seed came to an end for a reason that isometry names, such as a model that does not fit."""
-        return bool(self.records) and all(sentence_of(record.error) for record in self.records)
-
-
-def sentence_of(error: str) -> str:
-    """Return what isometry says in a traceback, such as `LabError: ...`; nothing if another error was raised."""
-    last = error.strip().rpartition("\n")[2]
-    return last.removeprefix(OWN_ERRORS) if last.startswith(OWN_ERRORS) else ""
 
 
 def load_experiments() -> None:
@@ -131,22 +91,6 @@ def run_studies(
     groups = {root: [study.trial(seed) for seed in seeds] for root, study in studies.items()}
     for root, records in run_groups(groups, executor=executor, watcher=watcher):
         yield root, judged(studies[root], records)
-
-
-def judged(study: Study, records: Sequence[Record]) -> Outcome:
-    """Judge and draw what records hold, without running anything.
-
-    Args:
-        study: What they are records of.
-        records: Of one trial a seed; those that did not end well are left out of claims and pictures.
-
-    Returns:
-        Claims and pictures.
-    """
-    measured: list[Measured] = [record.result for record in records if record.result is not None]
-    claims = study.judge(measured) if measured else ()
-    figures = study.draw(measured) if measured else ()
-    return Outcome(study=study, records=tuple(records), claims=claims, figures=figures)
 
 
 def recorded_outcomes(root: Path) -> list[Outcome]:

@@ -7,7 +7,7 @@ import pytest
 from isometry.lab.curve.reading import Difference
 from isometry.lab.curve.report import CurveReport, meaning_of
 from isometry.lab.curve.result import Curve, Gain
-from isometry.lab.drawing import as_svg
+from isometry.lab.showing.drawing import as_svg
 from isometry.report.terminal import plain_text
 
 CURVE = Curve(

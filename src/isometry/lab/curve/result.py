@@ -125,5 +125,5 @@ class Curve:
 
     @property
     def figure(self) -> Figure:
-        """The errors over the values as a picture, which `save_png` of `isometry.lab.drawing` draws."""
+        """The errors over the values as a picture, which `save_png` of `isometry.lab.showing.drawing` draws."""
         return curve_figure(self)

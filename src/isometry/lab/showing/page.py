@@ -5,10 +5,10 @@ from dataclasses import asdict
 from importlib.resources import files
 
 from isometry._errors import MissingExtraError
-from isometry.lab.drawing import INK, PAPER, as_svg
 from isometry.lab.figure import Figure
-from isometry.lab.runner import Outcome
-from isometry.lab.words import claim_rows, failures, held_word, record_sentence, setting_words
+from isometry.lab.outcome import Outcome
+from isometry.lab.showing.drawing import INK, PAPER, as_svg
+from isometry.lab.showing.words import claim_rows, failures, held_word, record_sentence, setting_words
 from isometry.report.language import say, speaking
 from isometry.report.markup import EMPTY, Column, Markup, code, element, escaped, joined, table
 

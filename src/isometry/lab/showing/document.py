@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from isometry.lab.engine.records import Record
-from isometry.lab.runner import Outcome
+from isometry.lab.outcome import Outcome
 from isometry.report.document import plain
 
 SCHEMA = 1  # raised when a key changes its meaning or goes away

@@ -3,15 +3,20 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from isometry.lab.experiment import Claim
-from isometry.lab.runner import Outcome, sentence_of
 from isometry.lab.study import Study
 from isometry.report.language import say
 from isometry.report.numerals import duration, numeral, quantity
 
+if TYPE_CHECKING:
+    from isometry.lab.outcome import Outcome
 
-def held_word(outcome: Outcome) -> str:
+OWN_ERRORS = "isometry._errors."  # how the last line of a traceback begins
+
+
+def held_word(outcome: "Outcome") -> str:
     """Return whether all claims held, in a sentence."""
     held = sum(claim.is_held for claim in outcome.claims)
     if not outcome.claims:
@@ -19,7 +24,7 @@ def held_word(outcome: Outcome) -> str:
     return say("{held} of {count} claims held.", held=held, count=len(outcome.claims))
 
 
-def claim_rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str]]:
+def claim_rows(outcome: "Outcome") -> Iterator[tuple[str, str, str, str]]:
     """Yield for each claim whether it held, its text, what was measured and the range."""
     for claim in outcome.claims:
         word = say("held") if claim.is_held else say("not held")
@@ -46,7 +51,7 @@ def setting_words(study: Study) -> str:
     return " ".join([*model, *(f"--set {word}" for word in study.changes)])
 
 
-def record_sentence(outcome: Outcome) -> str:
+def record_sentence(outcome: "Outcome") -> str:
     """Return how many seeds ran, how many failed or are still to end, and how long they took."""
     count, work = len(outcome.records), work_word(outcome)
     told = say("1 seed, {work} of work", work=work)
@@ -55,26 +60,32 @@ def record_sentence(outcome: Outcome) -> str:
     return "; ".join([told, *_not_finished(outcome)]) + "."
 
 
-def work_word(outcome: Outcome) -> str:
+def work_word(outcome: "Outcome") -> str:
     """Return how long the seeds took, one after the other."""
     return duration(sum(record.seconds or 0 for record in outcome.records))
 
 
-def seeds_word(outcome: Outcome) -> str:
+def seeds_word(outcome: "Outcome") -> str:
     """Return how many seeds there are, and how many of them failed or are still to end."""
     return ", ".join([str(len(outcome.records)), *_not_finished(outcome)])
 
 
-def failures(outcome: Outcome) -> Iterator[tuple[str, str]]:
+def failures(outcome: "Outcome") -> Iterator[tuple[str, str]]:
     """Yield who failed and why: a sentence where isometry says it, else the traceback; equal ones once."""
     for error in dict.fromkeys(record.error.strip() for record in outcome.records if record.error):
         seeds = [record.trial.config["seed"] for record in outcome.records if record.error.strip() == error]
         yield ", ".join(say("seed {seed}", seed=seed) for seed in seeds), sentence_of(error) or error
 
 
-def _not_finished(outcome: Outcome) -> Iterator[str]:
+def _not_finished(outcome: "Outcome") -> Iterator[str]:
     states = Counter(record.state for record in outcome.records)
     if states["failed"]:
         yield say("{count} failed", count=states["failed"])
     if states["unfinished"]:
         yield say("{count} not finished", count=states["unfinished"])
+
+
+def sentence_of(error: str) -> str:
+    """Return what isometry says in a traceback, such as `LabError: ...`; nothing if another error was raised."""
+    last = error.strip().rpartition("\n")[2]
+    return last.removeprefix(OWN_ERRORS) if last.startswith(OWN_ERRORS) else ""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from isometry.lab.drawing import INK, PAPER, as_svg, drawn, save_png
 from isometry.lab.figure import Figure, Map, Series
+from isometry.lab.showing.drawing import INK, PAPER, as_svg, drawn, save_png
 
 mpl = pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from isometry._phrases import Phrase
-from isometry.lab.drawing import INK
 from isometry.lab.engine.records import Record
 from isometry.lab.experiment import Claim
 from isometry.lab.figure import Figure, Series
-from isometry.lab.page import outcome_page
-from isometry.lab.runner import Outcome, judged
+from isometry.lab.outcome import Outcome, judged
+from isometry.lab.showing.drawing import INK
+from isometry.lab.showing.page import outcome_page
 from isometry.lab.study import Study
 from tests.lab.invented import InventedSettings, experiment
 

@@ -11,13 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from isometry._errors import MissingExtraError, OutputError
-from isometry.lab.drawing import save_png
 from isometry.lab.experiment import ON_TASK, Experiment
-from isometry.lab.runner import Outcome, run_studies
+from isometry.lab.outcome import Outcome
+from isometry.lab.runner import run_studies
 from isometry.lab.settings import words_of
+from isometry.lab.showing.drawing import save_png
+from isometry.lab.showing.report import OutcomeReport, headline, plain_table
+from isometry.lab.showing.words import claim_rows, seeds_word, setting_words, work_word
 from isometry.lab.study import Study
-from isometry.lab.words import claim_rows, failures, held_word, record_sentence, seeds_word, setting_words, work_word
-from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
+from isometry.report.glyphs import glyphs_for
 from isometry.report.language import say, speaking
 
 ON_MODEL = "--model"
@@ -34,7 +36,7 @@ def experiment_table(experiments: Iterable[Experiment[Any]], *, lang: str = "en"
         A table with a row an experiment.
     """
     with speaking(lang):
-        table = _table("experiment", "question", "also on")
+        table = plain_table("experiment", "question", "also on")
         table.columns[0].no_wrap, table.columns[0].style = True, "bold"
         for experiment in experiments:
             table.add_row(
@@ -58,13 +60,13 @@ def print_experiment(console: Console, experiment: Experiment[Any], *, lang: str
         console.print(Text(experiment.name, style="bold"))
         console.print(Text(say(experiment.question)))
         console.print(Text(experiment.source, style="dim"))
-        table, paper = _table("setting", "quick", "paper"), words_of(experiment.paper)
+        table, paper = plain_table("setting", "quick", "paper"), words_of(experiment.paper)
         for name, value in words_of(experiment.quick).items():
             table.add_row(name, value, paper[name])
         console.print(table)
         if experiment.name in ON_TASK:
             own = ON_TASK[experiment.name]
-            table = _table("setting", ON_MODEL)
+            table = plain_table("setting", ON_MODEL)
             for row in words_of(own.settings).items():
                 table.add_row(*row)
             console.print("", Text(say(own.question)), table, sep="\n")
@@ -107,31 +109,11 @@ def run_on_screen(
         for root, outcome in run_studies(studies, seeds, executor=executor, watcher=show):
             progress.remove_task(rows[root])
             progress.advance(whole)
-            print_outcome(console, outcome, lang=lang)
+            console.print(OutcomeReport(outcome, lang))
             save_pictures(console, outcome, root)
             console.print()
             outcomes[root] = outcome
     return [outcomes[root] for root in studies]
-
-
-def print_outcome(console: Console, outcome: Outcome, *, lang: str = "en") -> None:
-    """Print a study's question, its claims as held or not held, what its seeds took, and why seeds failed.
-
-    Args:
-        console: Where to print.
-        outcome: What came of it.
-        lang: The language, `en` or `vi`.
-    """
-    glyphs = glyphs_for(console.encoding)
-    with speaking(lang):
-        console.print(_headline(outcome, glyphs))
-        console.print(glyphs.text(say(outcome.study.question)))
-        if outcome.claims:
-            console.print(_claims(outcome, glyphs))
-        console.print(glyphs.text(f"{held_word(outcome)} {record_sentence(outcome)}", style="dim"))
-        for who, why in failures(outcome):
-            console.print(Text.assemble((f"{glyphs.signs['broken']} {who}", STYLES["broken"])))
-            console.print(Text(why), soft_wrap=True)
 
 
 def save_pictures(console: Console, outcome: Outcome, root: Path) -> None:
@@ -165,10 +147,10 @@ def summary_table(outcomes: Sequence[Outcome], *, encoding: str, lang: str = "en
     """
     glyphs = glyphs_for(encoding)
     with speaking(lang):
-        table = _table("experiment", "claims held", "seeds", "work")
+        table = plain_table("experiment", "claims held", "seeds", "work")
         for outcome in outcomes:
             held = f"{sum(claim.is_held for claim in outcome.claims)}/{len(outcome.claims)}"
-            table.add_row(_headline(outcome, glyphs), held, seeds_word(outcome), work_word(outcome))
+            table.add_row(headline(outcome, glyphs), held, seeds_word(outcome), work_word(outcome))
         return table
 
 
@@ -183,7 +165,7 @@ def comparison_table(pairs: Sequence[tuple[str, Outcome]], *, lang: str = "en") 
         A table with a row a claim.
     """
     with speaking(lang):
-        table = _table("claim")
+        table = plain_table("claim")
         for place, outcome in pairs:
             words = [word for word in (outcome.study.name, setting_words(outcome.study), place) if word]
             table.add_column(Text("\n".join(words)), overflow="fold")
@@ -191,25 +173,3 @@ def comparison_table(pairs: Sequence[tuple[str, Outcome]], *, lang: str = "en") 
             found = [next((row for row in claim_rows(outcome) if row[1] == text), None) for _, outcome in pairs]
             table.add_row(text, *("" if row is None else f"{row[2]} ({row[0]})" for row in found))
         return table
-
-
-def _headline(outcome: Outcome, glyphs: Glyphs) -> Text:
-    sign = "healthy" if outcome.is_held and outcome.claims else "broken"
-    words = setting_words(outcome.study)
-    name = (f"{glyphs.signs[sign]} {outcome.study.name}", STYLES[sign])
-    return Text.assemble(name, f"  {glyphs.printable(words)}" if words else "")
-
-
-def _claims(outcome: Outcome, glyphs: Glyphs) -> Table:
-    table = _table("", "claim", "measured", "range")
-    for claim, (word, *cells) in zip(outcome.claims, claim_rows(outcome), strict=True):
-        style = STYLES["healthy" if claim.is_held else "broken"]
-        table.add_row(glyphs.text(word, style=style), *map(glyphs.text, cells))
-    return table
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(say(heading) if heading else "", overflow="fold")
-    return table

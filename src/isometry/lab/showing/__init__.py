@@ -1,0 +1,1 @@
+"""Shows what came of experiments: on a terminal, as pages, pictures and JSON."""

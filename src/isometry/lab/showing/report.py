@@ -1,0 +1,62 @@
+"""The rich renderable of what came of a study."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from isometry.lab.showing.words import claim_rows, failures, held_word, record_sentence, setting_words
+from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
+from isometry.report.language import say, speaking
+
+if TYPE_CHECKING:
+    from isometry.lab.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReport:
+    """A study's question, its claims as held or not held, what its seeds took, and why seeds failed."""
+
+    outcome: "Outcome"
+    lang: str = "en"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with speaking(self.lang):
+            yield from list(self._parts(glyphs_for(options.encoding)))  # all at once: nothing else in this language
+
+    def _parts(self, glyphs: Glyphs) -> RenderResult:
+        outcome = self.outcome
+        yield headline(outcome, glyphs)
+        yield glyphs.text(say(outcome.study.question))
+        if outcome.claims:
+            yield _claims(outcome, glyphs)
+        yield glyphs.text(f"{held_word(outcome)} {record_sentence(outcome)}", style="dim")
+        for who, why in failures(outcome):
+            yield Text.assemble((f"{glyphs.signs['broken']} {who}", STYLES["broken"]))
+            yield Text(why, no_wrap=True, overflow="ignore")  # a traceback keeps its lines
+
+
+def headline(outcome: "Outcome", glyphs: Glyphs) -> Text:
+    """Return a study's name with a sign of whether all held, and what was set otherwise than usual."""
+    sign = "healthy" if outcome.is_held and outcome.claims else "broken"
+    words = setting_words(outcome.study)
+    name = (f"{glyphs.signs[sign]} {outcome.study.name}", STYLES[sign])
+    return Text.assemble(name, f"  {glyphs.printable(words)}" if words else "")
+
+
+def plain_table(*headings: str) -> Table:
+    """Return an empty table without lines."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(say(heading) if heading else "", overflow="fold")
+    return table
+
+
+def _claims(outcome: "Outcome", glyphs: Glyphs) -> Table:
+    table = plain_table("", "claim", "measured", "range")
+    for claim, (word, *cells) in zip(outcome.claims, claim_rows(outcome), strict=True):
+        style = STYLES["healthy" if claim.is_held else "broken"]
+        table.add_row(glyphs.text(word, style=style), *map(glyphs.text, cells))
+    return table
