@@ -9,7 +9,7 @@ import isometry
 SOURCE = Path(isometry.__file__).parent
 
 
-LAZY = ("isometry", "isometry.theory", "isometry.training")
+LAZY = ("isometry", "isometry.lab", "isometry.theory", "isometry.training")
 
 
 def homes_of(package: str) -> dict[str, str]:
