@@ -28,6 +28,7 @@ CHAPTERS = (
     "duals",
     "kernels",
     "kernel_flow",
+    "least_squares",
 )
 INTRODUCTION = """\
 # Theory

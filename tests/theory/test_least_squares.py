@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isometry._errors import DomainError
 from isometry.theory.least_squares import (
-    Problem,
+    LinearProblem,
     TwoScales,
     descent_risk,
     least_norm_risk,
@@ -18,7 +18,7 @@ from isometry.theory.least_squares import (
     two_scale_risk,
 )
 
-PROBLEM = Problem(signal=2.0, noise=0.3)
+PROBLEM = LinearProblem(signal=2.0, noise=0.3)
 aspects = st.floats(0.05, 0.9) | st.floats(1.1, 8.0)
 
 
@@ -67,7 +67,7 @@ def test_next_to_the_threshold_the_mean_risk_is_infinite(num_examples: int) -> N
 
 @given(num_examples=st.integers(1, 300))
 def test_without_noise_more_data_never_hurt(num_examples: int) -> None:
-    clean = Problem(signal=1.0, noise=0.0)
+    clean = LinearProblem(signal=1.0, noise=0.0)
     here, later = (least_norm_risk(num_examples + more, 100, clean) for more in (0, 5))
 
     assert later <= here or later == math.inf
@@ -77,14 +77,14 @@ def test_without_noise_more_data_never_hurt(num_examples: int) -> None:
 def test_tuned_ridge_has_the_closed_form(aspect: float, noise: float) -> None:
     told = noise * (1 + aspect * stieltjes(aspect, aspect * noise / 2))
 
-    assert tuned_ridge_risk(aspect, Problem(signal=2.0, noise=noise)) == pytest.approx(told, rel=1e-6)
+    assert tuned_ridge_risk(aspect, LinearProblem(signal=2.0, noise=noise)) == pytest.approx(told, rel=1e-6)
 
 
 @given(aspect=aspects, noise=st.floats(0.01, 3), factor=st.floats(1.01, 3))
 def test_with_a_tuned_penalty_more_data_help_and_beat_the_least_norm(
     aspect: float, noise: float, factor: float
 ) -> None:
-    problem = Problem(signal=2.0, noise=noise)
+    problem = LinearProblem(signal=2.0, noise=noise)
     fewer, more = tuned_ridge_risk(aspect * factor, problem), tuned_ridge_risk(aspect, problem)
 
     assert more <= fewer * (1 + 1e-9)
@@ -92,7 +92,7 @@ def test_with_a_tuned_penalty_more_data_help_and_beat_the_least_norm(
 
 
 def test_nothing_to_learn_leaves_the_noise() -> None:
-    assert tuned_ridge_risk(0.5, Problem(signal=0.0, noise=0.4)) == 0.4
+    assert tuned_ridge_risk(0.5, LinearProblem(signal=0.0, noise=0.4)) == 0.4
 
 
 @given(aspect=aspects)
@@ -122,7 +122,7 @@ def groups(scale: float) -> TwoScales:
 
 
 def test_two_scales_begin_with_the_fast_group_alone_and_end_with_both() -> None:
-    alone = descent_risk(120 / 210, Problem(signal=1.0, noise=0.9), step=0.2, times=(0, 3, 30))
+    alone = descent_risk(120 / 210, LinearProblem(signal=1.0, noise=0.9), step=0.2, times=(0, 3, 30))
     exact = 0.2 / (1 - 140 / 210)
 
     assert two_scale_risk(groups(1e-6), (0, 3, 30)) == pytest.approx(alone.tolist(), rel=1e-6)
@@ -159,4 +159,4 @@ def test_an_aspect_that_is_none_is_refused(aspect: float) -> None:
 @pytest.mark.parametrize("values", [(-1.0, 1.0), (1.0, -1.0), (math.nan, 1.0), (1.0, math.inf)])
 def test_variances_that_are_none_are_refused(values: tuple[float, float]) -> None:
     with pytest.raises(DomainError, match="variances are finite"):
-        Problem(signal=values[0], noise=values[1])
+        LinearProblem(signal=values[0], noise=values[1])

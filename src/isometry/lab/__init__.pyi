@@ -6,6 +6,8 @@ from isometry.lab.curve.sweep import sweep as sweep
 from isometry.lab.door import run_experiment as run_experiment
 from isometry.lab.kernel_regression import WideNetworkClassifier as WideNetworkClassifier
 from isometry.lab.kernel_regression import WideNetworkRegressor as WideNetworkRegressor
+from isometry.lab.lazy import Laziness as Laziness
+from isometry.lab.lazy import laziness as laziness
 from isometry.lab.outcome import Outcome as Outcome
 from isometry.lab.showing.drawing import save_png as save_png
 from isometry.lab.showing.report import OutcomeReport as OutcomeReport
@@ -15,8 +17,6 @@ from isometry.probes.tangent.laziness import KernelSpectrum as KernelSpectrum
 from isometry.probes.tangent.laziness import alignment as alignment
 from isometry.probes.tangent.laziness import drift as drift
 from isometry.probes.tangent.laziness import kernel_spectrum as kernel_spectrum
-from isometry.probes.tangent.lazy import Laziness as Laziness
-from isometry.probes.tangent.lazy import laziness as laziness
 
 __all__ = [
     "Curve",

@@ -18,6 +18,13 @@ from isometry.theory.kernel_flow import spectrum_of as spectrum_of
 from isometry.theory.kernels import Kernels as Kernels
 from isometry.theory.kernels import WideNetwork as WideNetwork
 from isometry.theory.kernels import kernels_of as kernels_of
+from isometry.theory.least_squares import LinearProblem as LinearProblem
+from isometry.theory.least_squares import TwoScales as TwoScales
+from isometry.theory.least_squares import descent_risk as descent_risk
+from isometry.theory.least_squares import least_norm_risk as least_norm_risk
+from isometry.theory.least_squares import marchenko_pastur as marchenko_pastur
+from isometry.theory.least_squares import tuned_ridge_risk as tuned_ridge_risk
+from isometry.theory.least_squares import two_scale_risk as two_scale_risk
 from isometry.theory.meanfield import Depths as Depths
 from isometry.theory.meanfield import correlation_map as correlation_map
 from isometry.theory.meanfield import depths as depths
@@ -53,16 +60,19 @@ __all__ = [
     "Fans",
     "Growth",
     "Kernels",
+    "LinearProblem",
     "Passage",
     "PhaseDiagram",
     "Slopes",
     "Spectrum",
     "Stack",
+    "TwoScales",
     "WideNetwork",
     "correlation_map",
     "critical_point",
     "critical_weight_variances",
     "depths",
+    "descent_risk",
     "dual_of",
     "edge_of_chaos",
     "erf",
@@ -77,9 +87,11 @@ __all__ = [
     "jacobian_moments",
     "kernels_of",
     "leaky_relu",
+    "least_norm_risk",
     "length_map",
     "log_norm_variance",
     "lyapunov_exponents",
+    "marchenko_pastur",
     "passages",
     "phase_diagram",
     "product_bounds",
@@ -88,4 +100,6 @@ __all__ = [
     "slopes_of",
     "spectrum_of",
     "susceptibility",
+    "tuned_ridge_risk",
+    "two_scale_risk",
 ]

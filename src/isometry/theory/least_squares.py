@@ -20,7 +20,7 @@ NUM_NODES = 4000  # of the quadrature, which converges geometrically away from a
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class LinearProblem:
     """What is to be learnt.
 
     Attributes:
@@ -89,7 +89,7 @@ def marchenko_pastur(aspect: float, num_nodes: int = NUM_NODES) -> tuple[FloatAr
     return places, weights
 
 
-def least_norm_risk(num_examples: int, num_features: int, problem: Problem) -> float:
+def least_norm_risk(num_examples: int, num_features: int, problem: LinearProblem) -> float:
     """Return the mean risk of the least squares of least norm; infinite where examples are within one of the features.
 
     n > d + 1: σ² (1 + d/(n - d - 1));   n < d - 1: |β|² (1 - n/d) + σ² (1 + n/(d - n - 1))
@@ -113,7 +113,7 @@ def least_norm_risk(num_examples: int, num_features: int, problem: Problem) -> f
     return math.inf
 
 
-def tuned_ridge_risk(aspect: float, problem: Problem) -> float:
+def tuned_ridge_risk(aspect: float, problem: LinearProblem) -> float:
     """Return the risk of ridge regression at its best penalty, at infinite size.
 
     σ² (1 + γ ∫ dμ(λ) / (λ + γ σ²/|β|²)), with the penalty d σ²/|β|² on |b|² beside the sum of squares
@@ -135,7 +135,7 @@ def tuned_ridge_risk(aspect: float, problem: Problem) -> float:
     return problem.noise * (1 + aspect * float(weights @ (1 / (places + penalty))))
 
 
-def descent_risk(aspect: float, problem: Problem, *, step: float, times: Sequence[float]) -> FloatArray:
+def descent_risk(aspect: float, problem: LinearProblem, *, step: float, times: Sequence[float]) -> FloatArray:
     """Return the risk after steps of gradient descent from zero on half of the mean square, at infinite size.
 
     |β|² ∫ (1 - ηλ)^2t dμ + σ² (1 + γ ∫ (1 - (1 - ηλ)^t)² / λ dμ)

@@ -11,7 +11,7 @@ from isometry.lab.experiments.double_descent_epochs import (
     _risks,  # pyright: ignore[reportPrivateUsage] - what is held against them
 )
 from isometry.lab.runner import find_experiment
-from isometry.theory.least_squares import Problem, descent_risk, two_scale_risk
+from isometry.theory.least_squares import LinearProblem, descent_risk, two_scale_risk
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
 
 EXPERIMENT = find_experiment("double-descent-epochs")
@@ -21,7 +21,7 @@ TINY = EpochsSettings(
 )
 EXACT = {
     "risk": two_scale_risk(QUICK.groups, QUICK.times).tolist(),
-    "scaled": descent_risk(0.75, Problem(signal=1.0, noise=0.25), step=0.1, times=QUICK.times).tolist(),
+    "scaled": descent_risk(0.75, LinearProblem(signal=1.0, noise=0.25), step=0.1, times=QUICK.times).tolist(),
     "network": [0.14] * 30 + [0.2] * 370,
 }
 

@@ -2,7 +2,7 @@ from torch import nn
 from torch.nn import functional
 
 from isometry.anatomy.task import make_task
-from isometry.probes.tangent.lazy import laziness
+from isometry.lab.lazy import laziness
 from tests.lab.on_task.tasks import claims, cnn, digits, measure, mlp, refuted, regression, single_batch, vit
 
 SMALL = {"max_examples": 12, "num_steps": 4, "num_looks": 2}

@@ -14,7 +14,7 @@ from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Pr
 from isometry.lab.figure import Figure, Series
 from isometry.lab.members.member import Member
 from isometry.lab.members.training import Examples, SideBySide
-from isometry.theory.least_squares import Problem, TwoScales, descent_risk, two_scale_risk
+from isometry.theory.least_squares import LinearProblem, TwoScales, descent_risk, two_scale_risk
 
 HALF = 0.5  # of the signal lies in each group
 NUM_TIMES = 49  # places of the curves, even in the logarithm
@@ -238,7 +238,7 @@ def _network_errors(settings: EpochsSettings, seed: int, progress: Callable[[flo
 def _theory(settings: EpochsSettings) -> list[float]:
     """Return theory's risks at all times: with one step for all, and with the slow group's scaled up."""
     aspect = settings.num_features / settings.num_examples
-    alike = Problem(signal=2 * HALF, noise=settings.noise**2)
+    alike = LinearProblem(signal=2 * HALF, noise=settings.noise**2)
     told = two_scale_risk(settings.groups, settings.times)
     return [*told.tolist(), *descent_risk(aspect, alike, step=settings.step, times=settings.times).tolist()]
 

@@ -12,7 +12,7 @@ from isometry._phrases import Phrase
 from isometry.lab.digits import CLASSES, NUM_TEST, mnist_5k, with_wrong_labels
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.theory.least_squares import Problem, least_norm_risk, tuned_ridge_risk
+from isometry.theory.least_squares import LinearProblem, least_norm_risk, tuned_ridge_risk
 
 FAR = 0.2  # relative distance of examples from features from which on the mean over draws is not of a few of them
 LESS, MORE = 0.5, 4 / 3  # examples over features between which more data do not help, with a noise of half the signal
@@ -47,7 +47,7 @@ class SamplesSettings:
     @property
     def problem(self) -> Problem:
         """Signal and noise as theory takes them."""
-        return Problem(signal=1.0, noise=self.noise**2)
+        return LinearProblem(signal=1.0, noise=self.noise**2)
 
 
 def measure(settings: SamplesSettings, seed: int, progress: Progress) -> Measured:

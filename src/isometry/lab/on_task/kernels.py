@@ -7,7 +7,7 @@ from statistics import fmean
 from isometry._phrases import Phrase
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.probes.tangent.lazy import laziness
+from isometry.lab.lazy import laziness
 
 # Of the alignment, which differs by 0.04 between draws of 48 examples: two such, and a little more. Within the first
 # tens of steps it dipped by up to 0.13 in networks that ended above their start, so fewer steps say nothing.

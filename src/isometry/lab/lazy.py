@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from isometry._errors import BuilderError, DomainError, ModelError
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.task import Batch, Loss, OptimizerFactory, Task, as_task, call_model, map_tensors, tensors_in
+from isometry.lab.showing.laziness import LazinessReport
 from isometry.probes.tangent.kernel import DEFAULT_BYTES, mean_tangent_kernel
 from isometry.probes.tangent.laziness import alignment, drift, kernel_spectrum
 from isometry.probes.tangent.sight import outputs_of
 from isometry.probes.training import Training, copied, describe_optimizer
+from isometry.report.terminal import plain_text
 
 STEPS, LOOKS = 100, 5
 MAX_EXAMPLES, MAX_OUTPUTS = 64, 16
@@ -59,19 +61,11 @@ class Laziness:
     num_outputs: int
     optimizer: str
 
+    def __rich__(self) -> LazinessReport:
+        return LazinessReport(self)
+
     def __str__(self) -> str:
-        names = ("step", "loss", "kernel drift", "weight drift", "alignment", "largest eigenvalue", "effective rank")
-        rows = [names, *(_cells(look) for look in self.looks)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        last = self.looks[-1]
-        told = (
-            f"In {last.step} steps of {self.optimizer} the tangent kernel moved by {last.kernel_drift:.3g}",
-            f"of its size and the weights by {last.weight_drift:.3g} of theirs. 0 is lazy: the network trains as its",
-            "linearisation would. From some tenths on it learns features of its own.",
-        )
-        below = f"kernel of {self.num_examples} examples, mean over {self.num_outputs} outputs"
-        return "\n".join((*told, "", *lines, "", below))
+        return plain_text(LazinessReport(self), width=80, encoding="utf-8")
 
 
 def laziness(
@@ -238,8 +232,3 @@ def _coded(targets: Any) -> Tensor | None:
     if targets.ndim > 1:
         return None
     return nn.functional.one_hot(targets - targets.min()).double()
-
-
-def _cells(look: LazyLook) -> tuple[str, ...]:
-    numbers = (look.loss, look.kernel_drift, look.weight_drift, look.alignment, look.largest, look.effective_rank)
-    return (str(look.step), *("-" if number is None else f"{number:.3g}" for number in numbers))

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from isometry._errors import BuilderError, DomainError, ModelError
 from isometry.anatomy.task import Task
+from isometry.lab.lazy import FewOutputs, laziness
+from isometry.lab.showing.laziness import LazinessReport
 from isometry.probes.tangent.kernel import mean_tangent_kernel
 from isometry.probes.tangent.laziness import alignment, drift
-from isometry.probes.tangent.lazy import FewOutputs, laziness
+from isometry.report.terminal import plain_text
 
 GENERATOR = torch.Generator().manual_seed(0)
 INPUTS, LABELS = torch.randn(40, 6, generator=GENERATOR), torch.randint(3, (40,), generator=GENERATOR)
@@ -131,11 +133,20 @@ def test_a_transformer_of_transformers_is_looked_at() -> None:
 
 
 def test_it_prints_a_table_with_a_row_a_look() -> None:
-    told = str(laziness(network(), INPUTS, LABELS, loss=F.cross_entropy, steps=8, looks=3))
+    found = laziness(network(), INPUTS, LABELS, loss=F.cross_entropy, steps=8, looks=3)
+    lines = str(found).splitlines()
 
-    assert "In 8 steps of Adam(lr=0.001) the tangent kernel moved by" in told
-    assert [line.split()[0] for line in told.splitlines()[4:-2]] == ["step", "0", "2", "4", "8"]
-    assert told.endswith("kernel of 40 examples, mean over 3 outputs")
+    assert " ".join(lines).startswith("In 8 steps of Adam(lr=0.001) the tangent kernel moved by")
+    assert [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0].isdigit()] == list("0248")
+    assert lines[-1] == "kernel of 40 examples, mean over 3 outputs"
+
+
+def test_it_speaks_vietnamese() -> None:
+    found = laziness(network(), INPUTS, LABELS, loss=F.cross_entropy, steps=2, looks=1)
+    told = plain_text(LazinessReport(found, "vi"), width=80, encoding="utf-8")
+
+    assert "hạt nhân tiếp tuyến" in told
+    assert "alignment" not in told
 
 
 def exploding(model: nn.Module, batch: Tensor) -> Tensor:
