@@ -45,7 +45,7 @@ class SamplesSettings:
     penalty: float = 30.0
 
     @property
-    def problem(self) -> Problem:
+    def problem(self) -> LinearProblem:
         """Signal and noise as theory takes them."""
         return LinearProblem(signal=1.0, noise=self.noise**2)
 
