@@ -138,6 +138,18 @@ def test_a_flow_without_end_interpolates_and_a_ridge_is_ridge_regression() -> No
     assert flow_weights(spectrum, targets, time=0.0) == pytest.approx(np.zeros((6, 1)))
 
 
+@pytest.mark.parametrize("time", [1e6, 1e12, 1e18, math.inf])
+def test_rounding_does_not_grow_with_time_where_the_kernel_is_singular(time: float) -> None:
+    generator = np.random.default_rng(4)
+    features, others = generator.standard_normal((60, 3)), generator.standard_normal((20, 3))
+    targets = generator.standard_normal((60, 1))
+    weights = flow_weights(spectrum_of(features @ features.T), targets, time=time)
+
+    assert others @ features.T @ weights == pytest.approx(
+        others @ np.linalg.lstsq(features, targets, rcond=None)[0], abs=1e-10
+    )
+
+
 def test_a_step_at_the_largest_rate_neither_grows_nor_shrinks() -> None:
     kernel = np.diag([1.0, 4.0])
 
@@ -151,6 +163,7 @@ def test_a_step_at_the_largest_rate_neither_grows_nor_shrinks() -> None:
         (lambda: WideNetwork(activation=erf(), weight_variance=0.0), DomainError, "weight_variance=0.0"),
         (lambda: spectrum_of(np.ones((2, 3))), ShapeError, "square"),
         (lambda: spectrum_of(np.array([[1.0, 0.5], [0.0, 1.0]])), DomainError, "not symmetric"),
+        (lambda: spectrum_of(np.full((2, 2), np.nan)), DomainError, "scale of the inputs"),
         (lambda: spectrum_of(-np.eye(2)), DomainError, "none below 0"),
         (lambda: flow_weights(spectrum_of(np.eye(2)), np.ones((2, 1)), time=1.0, ridge=1.0), DomainError, "ridge=1.0"),
         (

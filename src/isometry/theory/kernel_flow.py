@@ -49,8 +49,13 @@ def spectrum_of(kernel: FloatArray) -> Spectrum:
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:  # noqa: PLR2004 - rows and columns
         raise ShapeError(f"a kernel of shape {kernel.shape} was given; the one between training inputs is square.")
     scale = float(np.abs(kernel).max(initial=0.0))
-    if not math.isfinite(scale) or not np.allclose(kernel, kernel.T, atol=1e-8 * scale):
-        raise DomainError("the kernel is not symmetric and finite; give the one of training inputs with themselves.")
+    if not math.isfinite(scale):
+        raise DomainError(
+            "the kernel is not finite. Check the scale of the inputs, whose squares and their products must be below "
+            "1e308, and that none is NaN."
+        )
+    if not np.allclose(kernel, kernel.T, atol=1e-8 * scale):
+        raise DomainError("the kernel is not symmetric; give the one of training inputs with themselves.")
     values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
     if values[-1] <= 0 or values[0] < -1e-6 * values[-1]:
         raise DomainError(
@@ -64,6 +69,9 @@ def flow_weights(spectrum: Spectrum, targets: FloatArray, *, time: float = math.
     """Return the weights α of the training inputs, so that Θ_* α predicts from outputs of 0 at the start.
 
     α = Θ⁻¹ (1 - exp(-Θ t)) y, or (Θ + λ)⁻¹ y where training was not cut short
+
+    Directions in which Θ is 0 but for rounding get no weight: no input's kernel with the training inputs has a part
+    there.
 
     Args:
         spectrum: Of the training kernel Θ.
@@ -88,5 +96,5 @@ def flow_weights(spectrum: Spectrum, targets: FloatArray, *, time: float = math.
     if math.isinf(time):
         factors = np.where(values + ridge > tiny, 1 / np.maximum(values + ridge, tiny), 0.0)
     else:
-        factors = np.where(values > tiny, -np.expm1(-safe * time) / safe, time)
+        factors = np.where(values > tiny, -np.expm1(-safe * time) / safe, 0.0)
     return spectrum.vectors @ (factors[:, None] * (spectrum.vectors.T @ targets))
