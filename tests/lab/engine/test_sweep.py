@@ -10,15 +10,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isometry._errors import LabError
 from isometry.lab.engine.executors import SerialExecutor, executor_on
-from isometry.lab.engine.records import Folder, read_metrics, read_record, read_records, share_done
+from isometry.lab.engine.records import read_records
 from isometry.lab.engine.sweep import MAX_DEATHS, run_trials
 from isometry.lab.engine.trial import Trial
 
@@ -128,40 +126,6 @@ def test_a_sweep_that_was_killed_is_taken_up_where_it_was(tmp_path: Path) -> Non
     assert log.read_text() == "0\n1\n2\n"
 
 
-def test_arrays_and_numbers_that_are_not_finite_survive_the_record(tmp_path: Path) -> None:
-    one = trial("square", x=1)
-    folder = Folder(tmp_path, one)
-    folder.progress(0.25)
-    unfinished, share = read_record(tmp_path / one.id), share_done(tmp_path / one.id)
-    folder.finish({"curve": np.array([1.0, math.inf]), "tensor": torch.ones(2), "of": {"x": (1, None, True)}})
-    finished = read_record(tmp_path / one.id)
-
-    assert (unfinished.state, share, share_done(tmp_path / one.id)) == ("unfinished", 0.25, 1.0)
-    assert finished.result == {"curve": [1.0, math.inf], "tensor": [1.0, 1.0], "of": {"x": [1, None, True]}}
-    assert finished.trial == one
-
-
-def test_what_a_trial_told_on_its_way_outlives_it(tmp_path: Path) -> None:
-    one = trial("square", x=1)
-    folder = Folder(tmp_path, one)
-    folder.progress(0.25, loss=2.5, error=0.5)
-    folder.progress(0.5, loss=math.nan)
-    first, second = read_metrics(tmp_path / one.id)
-
-    assert (first["share"], first["loss"], first["error"]) == (0.25, 2.5, 0.5)
-    assert math.isnan(second["loss"])
-    assert first["seconds"] <= second["seconds"]
-
-
-def test_a_line_of_progress_that_is_half_written_does_not_count(tmp_path: Path) -> None:
-    one = trial("square", x=1)
-    Folder(tmp_path, one).progress(0.25)
-    with (tmp_path / one.id / "metrics.jsonl").open("a") as stream:
-        stream.write('{"share": 0.')
-
-    assert share_done(tmp_path / one.id) == 0.25
-
-
 class Elsewhere(SerialExecutor):
     """Runs a call on a machine whose disk nobody else sees."""
 
@@ -179,11 +143,6 @@ def test_a_worker_whose_disk_is_not_shared_is_told_from_one_that_works(tmp_path:
 def test_a_configuration_that_json_cannot_hold_is_refused() -> None:
     with pytest.raises(LabError, match="cannot be written as JSON"):
         trial("square", x=math.nan)
-
-
-def test_a_folder_without_a_trial_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="holds no trial"):
-        read_record(tmp_path)
 
 
 @pytest.mark.parametrize(

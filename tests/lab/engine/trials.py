@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,10 @@ def square(config: Mapping[str, Any], progress: Progress) -> Mapping[str, Any]:
 
 def refuse(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:
     raise ValueError(f"x = {config['x']} is refused")
+
+
+def leave(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:
+    sys.exit(config["x"])
 
 
 def die_once(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:

@@ -10,16 +10,18 @@ from typing import Any
 from isometry._errors import LabError, MissingExtraError
 from isometry._files import write_atomically
 from isometry.lab.engine.records import Record, read_metrics, read_records
+from isometry.report.document import plain
 
-COLUMNS = ("id", "name", "function", "state", "started", "seconds", "error", "config", "result")
+COLUMNS = ("id", "name", "function", "state", "started", "seconds", "error", "host", "versions", "config", "result")
 INDEX = "index.sqlite"
 
 
 def build_index(root: Path) -> Path:
     """Write the index of all trials under a folder anew, beside them.
 
-    Config and result are JSON, for SQLite's `json_extract`: `select json_extract(config, '$.seed') from trials`. What
-    trials told on their way is in the table `metrics`: `id`, `line` from 0 on, `name`, `value`.
+    Versions, config and result are JSON, for SQLite's `json_extract`: `select json_extract(config, '$.seed') from
+    trials`; numbers that are not finite are null. What trials told on their way is in the table `metrics`: `id`, `line`
+    from 0 on, `name`, `value`.
 
     Args:
         root: The folder of all trials.
@@ -31,15 +33,15 @@ def build_index(root: Path) -> Path:
         LabError: If there are no trials.
         OutputError: If it cannot be written.
     """
-    rows = list(_rows(root))
+    records = _records(root)
 
     def write(path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(f"create table trials ({', '.join(COLUMNS)}, primary key (id))")
             marks = ", ".join("?" * len(COLUMNS))
-            connection.executemany(f"insert or ignore into trials values ({marks})", rows)  # noqa: S608 - question marks alone
+            connection.executemany(f"insert into trials values ({marks})", map(_row, records))  # noqa: S608 - question marks alone
             connection.execute("create table metrics (id, line, name, value)")
-            connection.executemany("insert into metrics values (?, ?, ?, ?)", _metrics(root, (row[0] for row in rows)))
+            connection.executemany("insert into metrics values (?, ?, ?, ?)", _metrics(records))
 
     place = root / INDEX
     write_atomically(place, write)
@@ -47,7 +49,10 @@ def build_index(root: Path) -> Path:
 
 
 def export_parquet(root: Path, path: Path) -> None:
-    """Write all trials under a folder as one Parquet table, with a column a number or word of the configuration.
+    """Write all trials under a folder as one Parquet table.
+
+    Each setting has a column `config.NAME`, and each number or word of the result a column `result.NAME`; a column that
+    would hold values of several kinds holds all as JSON.
 
     Args:
         root: The folder of all trials.
@@ -63,38 +68,58 @@ def export_parquet(root: Path, path: Path) -> None:
         from pyarrow import parquet  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingExtraError("Parquet needs pyarrow. Install it: pip install 'isometry[lab]'.") from error
-    rows = [dict(zip(COLUMNS, row, strict=True)) for row in _rows(root)]
-    flat = [row | {f"config.{key}": value for key, value in _scalars(json.loads(row["config"]))} for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    table = pa.table({name: [row.get(name) for row in flat] for name in names})
+    rows = [_flat_row(record) for record in _records(root)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.table({name: _of_one_kind([row.get(name) for row in rows]) for name in names})
     write_atomically(path, lambda place: parquet.write_table(table, place))
 
 
-def _rows(root: Path) -> Iterator[tuple[Any, ...]]:
+def _records(root: Path) -> list[Record]:
     records = list(read_records(root))
     if not records:
         raise LabError(f"{str(root)!r} holds no trials. Give the folder that `isometry lab run` wrote.")
-    yield from map(_row, records)
+    return records
 
 
 def _row(record: Record) -> tuple[Any, ...]:
-    trial = record.trial
+    trial, around = record.trial, record.environment
+    versions = json.dumps(around.get("versions", {}))
     config = json.dumps(dict(trial.config), sort_keys=True)
-    result = None if record.result is None else json.dumps(record.result)
-    times = (record.started, record.seconds)
-    return record.id, trial.name, trial.function, record.state, *times, record.error, config, result
+    result = None if record.result is None else json.dumps(plain(record.result))
+    about = (record.id, trial.name, trial.function, record.state, record.started, record.seconds, record.error)
+    return *about, around.get("host"), versions, config, result
 
 
-def _metrics(root: Path, trials: Iterable[str]) -> Iterator[tuple[str, int, str, float]]:
-    for trial in trials:
-        for number, line in enumerate(read_metrics(root / trial)):
-            yield from ((trial, number, name, value) for name, value in line.items())
+def _flat_row(record: Record) -> dict[str, Any]:
+    settings = {name: value if _is_scalar(value) else json.dumps(value) for name, value in _leaves(record.trial.config)}
+    found = {name: value for name, value in _leaves(record.result or {}) if _is_scalar(value)}
+    flat = [(f"config.{name}", value) for name, value in settings.items()]
+    flat += [(f"result.{name}", value) for name, value in found.items()]
+    return dict(zip(COLUMNS, _row(record), strict=True)) | dict(flat)
 
 
-def _scalars(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the numbers and words of a configuration under dotted names; lists as JSON."""
+def _metrics(records: Iterable[Record]) -> Iterator[tuple[str, int, str, float]]:
+    for record in records:
+        for number, line in enumerate(read_metrics(record.folder)):
+            yield from ((record.id, number, name, value) for name, value in line.items())
+
+
+def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield what is in a mapping, and in those inside of it, under dotted names."""
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from _scalars(value, f"{prefix}{key}.")
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value
+            yield f"{prefix}{key}", value
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _of_one_kind(values: list[Any]) -> list[Any]:
+    """Return a column as it is, or as JSON if some of it are numbers and some are words or truths."""
+    kinds = {float if type(value) is int else type(value) for value in values if value is not None}
+    if len(kinds) <= 1:
+        return values
+    return [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]

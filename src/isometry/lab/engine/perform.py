@@ -3,12 +3,14 @@
 import traceback
 from pathlib import Path
 
-from isometry.lab.engine.records import Folder
+from isometry.lab.engine.records import Folder, is_finished
 from isometry.lab.engine.trial import Trial
 
 
 def perform(trial: Trial, root: Path) -> str:
     """Make a trial's call and record it; a call that raises is recorded too, and ends nothing else.
+
+    What another run has finished in the meantime is left as it is.
 
     Args:
         trial: The trial.
@@ -17,9 +19,11 @@ def perform(trial: Trial, root: Path) -> str:
     Returns:
         The trial's id.
     """
+    if is_finished(root / trial.id):
+        return trial.id
     folder = Folder(root, trial)
     try:
         folder.finish(trial.call(folder.progress))
-    except Exception:  # noqa: BLE001 - whatever a trial raises is its result
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever a trial raises is its result
         folder.fail(traceback.format_exc())
     return trial.id

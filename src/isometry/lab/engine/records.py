@@ -6,10 +6,11 @@ import platform
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ class Record:
         error: The traceback; empty without.
         started: Seconds since 1970.
         seconds: That the call took; None if it did not end.
+        folder: Where it is recorded.
+        environment: What it ran under, as `environment` gives it; empty if that is not recorded.
     """
 
     id: str
@@ -44,6 +47,8 @@ class Record:
     error: str
     started: float
     seconds: float | None
+    folder: Path = field(default=Path(), compare=False)
+    environment: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
 
 
 class Folder:
@@ -62,7 +67,8 @@ class Folder:
         whole = {"name": trial.name, "function": trial.function, "config": dict(trial.config)}
         self._write(TRIAL, whole)
         self._write(ENVIRONMENT, environment() | {"started": self._started})
-        (self._path / METRICS).unlink(missing_ok=True)  # of a run that was killed
+        for old in (METRICS, SUMMARY):  # of a run that was killed, or that failed
+            (self._path / old).unlink(missing_ok=True)
 
     def progress(self, share: float, /, **metrics: float) -> None:
         """Add a line on how far the trial is, with numbers of this moment."""
@@ -96,7 +102,7 @@ class Folder:
 
 
 def read_record(folder: Path) -> Record:
-    """Return the record of one trial's folder.
+    """Return the record of one trial's folder; one whose summary is half, or lacks what it must say, is unfinished.
 
     Args:
         folder: As a worker wrote it, or was about to when it was killed.
@@ -107,33 +113,53 @@ def read_record(folder: Path) -> Record:
     try:
         whole = json.loads((folder / TRIAL).read_text(encoding="utf-8"))
         trial = Trial(function=whole["function"], config=whole["config"], name=whole["name"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabError(
             f"{str(folder)!r} holds no trial ({error}). Give a folder that `isometry lab run` wrote."
         ) from error
-    summary = _read(folder / SUMMARY)
-    started = summary.get("started", _read(folder / ENVIRONMENT).get("started", 0.0))
+    summary, around = _summary(folder), _read(folder / ENVIRONMENT)
     return Record(
         id=folder.name,
         trial=trial,
         state=summary.get("state", "unfinished"),
         result=summary.get("result"),
         error=summary.get("error", ""),
-        started=started,
+        started=summary.get("started", around.get("started", 0.0)),
         seconds=summary.get("seconds"),
+        folder=folder,
+        environment=around,
     )
 
 
 def read_records(root: Path) -> Iterator[Record]:
-    """Yield the records of all trials in a folder, in the order of their ids, and of those in the folders inside it."""
+    """Yield the records of all trials in a folder, in the order of their ids, and of those in the folders inside it.
+
+    What cannot be read is left out: a run that meets it writes it anew. Of a trial that lies in several folders one
+    record is yielded, the finished one if there is one.
+    """
+    found: dict[str, Record] = {}
     for depth in ("*", "*/*"):
         for path in sorted(root.glob(f"{depth}/{TRIAL}")):
-            yield read_record(path.parent)
+            try:
+                record = read_record(path.parent)
+            except LabError:
+                continue
+            if record.id not in found or record.state == "finished" != found[record.id].state:
+                found[record.id] = record
+    yield from found.values()
+
+
+def is_finished(folder: Path) -> bool:
+    """Say whether a trial is recorded in a folder with its result."""
+    try:
+        return read_record(folder).state == "finished"
+    except LabError:
+        return False
 
 
 def share_done(folder: Path) -> float:
     """Return how far a trial says it is, in [0, 1]."""
-    if (folder / SUMMARY).exists():
+    if _summary(folder):
         return 1.0
     lines = read_metrics(folder)
     return float(lines[-1]["share"]) if lines else 0.0
@@ -142,13 +168,12 @@ def share_done(folder: Path) -> float:
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """Return what a trial told on its way, a mapping a line, with `share` and `seconds` since its start in each.
 
-    A line that is half written does not count.
+    A line that is half written does not count, nor what follows it.
     """
-    try:
-        lines = (folder / METRICS).read_text(encoding="utf-8").split("\n")[:-1]
-    except OSError:
-        return []
-    return [json.loads(line) for line in lines]
+    told: list[dict[str, float]] = []
+    with suppress(OSError, ValueError), (folder / METRICS).open(encoding="utf-8") as lines:
+        told.extend(json.loads(line) for line in lines)
+    return told
 
 
 def environment() -> dict[str, Any]:
@@ -181,8 +206,20 @@ def jsonable(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__}")
 
 
+def _summary(folder: Path) -> dict[str, Any]:
+    """Return what a trial's summary says, or nothing if it is not all there."""
+    summary = _read(folder / SUMMARY)
+    match summary:
+        case {"state": "finished", "result": dict()} | {"state": "failed", "error": str()}:
+            return summary
+        case _:
+            return {}
+
+
 def _read(path: Path) -> dict[str, Any]:
+    """Return the mapping in a file, or an empty one."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}

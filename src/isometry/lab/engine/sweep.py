@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isometry._errors import LabError
 from isometry.lab.engine.perform import perform
-from isometry.lab.engine.records import Folder, Record, read_record, share_done
+from isometry.lab.engine.records import Folder, Record, is_finished, read_record, share_done
 from isometry.lab.engine.trial import Trial
 
 MAX_DEATHS = 3  # workers that a trial may lose before it is recorded as failed
@@ -70,7 +70,7 @@ def run_groups(
         _make(root)
         waiting[root] = trials
         for trial in {trial.id: trial for trial in trials}.values():
-            if not _is_finished(root, trial):
+            if not is_finished(root / trial.id):
                 running.begin(root, trial)
                 watcher(root, _share(root, trials))
         running.settle(0)
@@ -150,14 +150,12 @@ def _has_died(future: Future[str]) -> bool:
     except BrokenProcessPool:
         return True
     except OSError as error:
-        raise LabError(f"a trial could not be recorded: {error}. Make room, and run the sweep again.") from error
+        raise LabError(
+            f"a trial could not be recorded ({error}). Make room, or choose a folder that can be written to, and run "
+            "the sweep again."
+        ) from error
     except Exception as error:
         if type(error).__module__.startswith("ray."):
             return True
         raise
     return False
-
-
-def _is_finished(root: Path, trial: Trial) -> bool:
-    folder = root / trial.id
-    return folder.exists() and read_record(folder).state == "finished"
