@@ -47,6 +47,9 @@ def test_it_runs_on_a_model_of_ones_own(tmp_path: Path) -> None:
         pytest.param({"name": "sigmoid"}, UnknownNameError, "sigmoid-slope", id="a name that is none"),
         pytest.param({"name": "all"}, LabError, "isometry lab run all", id="all"),
         pytest.param({"name": "xavier", "settings": {"wdth": 3}}, LabError, "has no setting 'wdth'", id="a setting"),
+        pytest.param(
+            {"name": "xavier", "settings": {"depth": 0}}, LabError, "must be at least 1", id="a count of none"
+        ),
         pytest.param({"name": "xavier", "on": "mars"}, LabError, "serial, local, ray", id="a place"),
         pytest.param({"name": "xavier", "model": "nowhere.py:build"}, iso.IsometryError, "nowhere.py", id="a model"),
     ],

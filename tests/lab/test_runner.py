@@ -1,6 +1,8 @@
 """Studies: what is run, what is recorded and judged, and what is not run again."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from isometry.lab.runner import (
     recorded_outcomes,
     run_studies,
 )
+from isometry.lab.showing.words import setting_words
 from isometry.lab.study import Study, own_model
 from tests.lab.invented import MODEL, only_invented
 
@@ -108,6 +111,58 @@ def test_where_every_seed_fails_nothing_is_judged(tmp_path: Path) -> None:
 
     assert (outcome.claims, outcome.figures) == ((), ())
     assert not outcome.is_held
+
+
+@pytest.mark.usefixtures("_invented")
+def test_a_judge_that_raises_spoils_no_other_outcome_and_is_told(tmp_path: Path) -> None:
+    ran(tmp_path, *chosen_studies("all"))
+    spoilt = next(record for record in read_records(tmp_path / "first") if record.trial.config["seed"] == 1)
+    summary = spoilt.folder / "summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"result": {"worth": 4.0}}))
+    first, second = recorded_outcomes(tmp_path)
+
+    assert (first.claims, first.figures, first.is_held, first.is_refused) == ((), (), False, False)
+    assert first.error.endswith("KeyError: 'value'\n")
+    assert "What was measured could not be judged." in str(first)
+    assert "✗ judging and drawing\nTraceback" in str(first)
+    assert second.is_held
+
+
+@pytest.mark.usefixtures("_invented")
+def test_what_another_version_measured_says_so_and_comes_after(tmp_path: Path) -> None:
+    (study,) = chosen_studies("first")
+    ran(tmp_path, replace(study, version="0.0.1"))
+    ran(tmp_path, study)
+    found = recorded_outcomes(tmp_path)
+
+    assert [setting_words(outcome.study) for outcome in found] == ["", "(isometry 0.0.1)"]
+    assert [len(outcome.records) for outcome in found] == [2, 2]
+
+
+@pytest.mark.usefixtures("_invented")
+def test_what_another_state_of_a_models_file_gave_says_so(tmp_path: Path) -> None:
+    before, _ = own_model(f"{model_file(tmp_path)}:build")
+    ran(tmp_path / "records", *chosen_studies("first", model=before), seeds=1)
+    now, _ = own_model(f"{model_file(tmp_path, outputs=5)}:build")
+    ran(tmp_path / "records", *chosen_studies("first", model=now), seeds=1)
+    words = {setting_words(outcome.study) for outcome in recorded_outcomes(tmp_path / "records")}
+
+    assert words == {"--model net.py:build", f"--model net.py:build (the file as it was: {before.code[:8]})"}
+    (tmp_path / "net.py").unlink()
+    assert {setting_words(outcome.study) for outcome in recorded_outcomes(tmp_path / "records")} == {
+        "--model net.py:build"
+    }
+
+
+@pytest.mark.usefixtures("_invented")
+def test_a_record_that_this_version_cannot_read_is_named(tmp_path: Path) -> None:
+    ran(tmp_path, *chosen_studies("first"), seeds=1)
+    (record,) = read_records(tmp_path)
+    trial = record.folder / "trial.json"
+    trial.write_text(trial.read_text().replace('"width"', '"breadth"'))
+
+    with pytest.raises(LabError, match=rf"{record.id}' cannot be read by this version.*Delete it or move it away"):
+        recorded_outcomes(tmp_path)
 
 
 @pytest.mark.usefixtures("_invented")

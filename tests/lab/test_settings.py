@@ -1,11 +1,13 @@
 """Settings of experiments as words, as values and as JSON."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from isometry._errors import LabError
+from isometry.lab.experiments.sigmoid_slope import SigmoidSlopeSettings
 from isometry.lab.settings import as_config, assigned, changes, from_config
 from tests.lab.invented import Inner, InventedSettings
 
@@ -25,7 +27,6 @@ USUAL = InventedSettings()
         ("limit=0.25", {"limit": 0.25}),
         ("sizes=8,16,32", {"sizes": (8, 16, 32)}),
         ("sizes=8", {"sizes": (8,)}),
-        ("sizes=", {"sizes": ()}),
         ("hidden=64,64;32", {"hidden": ((64, 64), (32,))}),
         ("pair=5,b", {"pair": (5, "b")}),
         ("inner.depth=7", {"inner": Inner(depth=7)}),
@@ -76,6 +77,34 @@ def test_several_words_are_set_one_after_the_other() -> None:
 def test_a_word_that_cannot_be_meant_is_told_with_what_can(word: str, told: str) -> None:
     with pytest.raises(LabError, match=told):
         assigned(USUAL, [word], owner="first")
+
+
+def test_several_may_be_none_where_none_are_usual() -> None:
+    some = assigned(USUAL, ["broken=0,3"], owner="first")
+
+    assert some == InventedSettings(broken=(0, 3))
+    assert assigned(some, ["broken=1"], owner="first") == InventedSettings(broken=(1,))
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("width=0", "width=0 cannot be meant for first: it counts something, and must be at least 1."),
+        ("sizes=4,0", "sizes=4,0 cannot be meant for first: it counts something, and must be at least 1."),
+        ("hidden=4,-4;8", "hidden=4,-4;8 cannot be meant for first: it counts something, and must be at least 1."),
+        ("sizes=", "sizes= cannot be meant for first: at least one is needed."),
+        ("inner.depth=-1", "inner.depth=-1 cannot be meant for first: it counts something, and must be at least 1."),
+        ("inner.rates=", "inner.rates= cannot be meant for first: at least one is needed."),
+    ],
+)
+def test_a_value_that_leaves_nothing_to_measure_is_told(word: str, told: str) -> None:
+    with pytest.raises(LabError, match=f"^{re.escape(told)}$"):
+        assigned(USUAL, [word], owner="first")
+
+
+def test_what_settings_themselves_refuse_is_told_in_their_own_words() -> None:
+    with pytest.raises(LabError, match=r"--set 'num_points=4' cannot be meant: .*an odd count from 3 on is needed"):
+        assigned(SigmoidSlopeSettings(), ["num_points=4"], owner="sigmoid-slope")
 
 
 def test_a_record_without_a_setting_has_the_usual_one() -> None:

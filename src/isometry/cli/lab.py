@@ -17,6 +17,7 @@ from isometry.cli.streams import (
     write_line,
 )
 from isometry.cli.subject import chosen_language
+from isometry.lab.names import ALL, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from isometry.lab.outcome import Outcome
     from isometry.lab.study import OwnModel
 
-ALL = "all"
-HERE = Path("isometry-lab")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of an experiment, or `all`; `isometry lab list` has them.")]
 Recorded = Annotated[
     Path, typer.Argument(metavar="NAME|DIR", help="An experiment that was run here, or `all`, or a folder of records.")
@@ -54,7 +53,8 @@ def list_(
 
         if name is None:
             load_experiments()
-            make_console().print(experiment_table(EXPERIMENTS.values(), lang=lang))
+            console = make_console()
+            console.print(experiment_table(EXPERIMENTS.values(), encoding=console.encoding, lang=lang))
         else:
             print_experiment(make_console(), find_experiment(name), lang=lang)
 
@@ -70,7 +70,7 @@ def run(
     input_words: Input = None,
     on: Annotated[str, typer.Option(help="Where trials run: local, serial or ray.")] = "local",
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a Ray cluster.")] = None,
-    out: Out = HERE,
+    out: Out = ROOT,
     html: Html = None,
     lang: Lang = None,
     as_json: AsJson = False,
@@ -98,7 +98,7 @@ def run(
 
 @app.command()
 def show(
-    name: Recorded = HERE,
+    name: Recorded = ROOT,
     *,
     html: Html = None,
     lang: Lang = None,
@@ -128,20 +128,25 @@ def compare(
     names: Annotated[list[Path], typer.Argument(metavar="NAME|DIR...", help="Experiments, or folders of records.")],
     *,
     lang: Lang = None,
+    as_json: AsJson = False,
 ) -> None:
     """Put the claims of several runs of experiments side by side."""
     with helpful_errors():
+        document = document_stream() if as_json else None
         lang = chosen_language(lang)
         from isometry.lab.runner import recorded_outcomes
-        from isometry.lab.showing.screen import comparison_table
+        from isometry.lab.showing.comparison import comparison_table
 
+        console = make_console(quiet=as_json)
         pairs = [(str(name), outcome) for name in names for outcome in recorded_outcomes(_folder_of(name))]
-        make_console().print(comparison_table(pairs, lang=lang))
+        console.print(comparison_table(pairs, encoding=console.encoding, lang=lang))
+        if document is not None:
+            write_line(document, _json([outcome for _, outcome in pairs]))
 
 
 @app.command()
 def export(
-    name: Recorded = HERE,
+    name: Recorded = ROOT,
     *,
     parquet: Annotated[Path | None, typer.Option(help="Write all trials to this file.")] = None,
 ) -> None:
@@ -151,9 +156,10 @@ def export(
         from isometry.lab.engine.index import build_index, export_parquet
 
         console, folder = make_console(), _folder_of(name)
+        if parquet is not None:  # first, as it needs a library that may be missing
+            export_parquet(folder, parquet)
         console.print(f"index: {build_index(folder)}", soft_wrap=True, markup=False)
         if parquet is not None:
-            export_parquet(folder, parquet)
             console.print(f"table: {parquet}", soft_wrap=True, markup=False)
 
 
@@ -177,9 +183,9 @@ def _folder_of(name: Path) -> Path:
     """Return the folder of what was run under a name, or that folder itself."""
     from isometry._errors import LabError
 
-    folder = name if name.exists() else HERE if str(name) == ALL else HERE / name
+    folder = name if name.exists() else ROOT if str(name) == ALL else ROOT / name
     if not folder.exists():
-        here = sorted(path.name for path in HERE.glob("*") if path.is_dir())
+        here = sorted(path.name for path in ROOT.glob("*") if path.is_dir())
         known = f"Here were run: {', '.join(here)}." if here else "Run one first: isometry lab run NAME."
         raise LabError(f"{str(name)!r} is no folder, and no experiment that was run in this one. {known}")
     return folder

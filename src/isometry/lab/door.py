@@ -7,11 +7,11 @@ from typing import Any
 
 from isometry._errors import LabError
 from isometry.lab.engine.executors import executor_on
+from isometry.lab.names import ALL, ROOT
 from isometry.lab.outcome import Outcome
-from isometry.lab.runner import ALL, chosen_studies, run_studies
+from isometry.lab.runner import chosen_studies, run_studies
+from isometry.lab.settings import require_like
 from isometry.lab.study import own_model
-
-ROOT = Path("isometry-lab")
 
 
 def run_experiment(
@@ -43,7 +43,8 @@ def run_experiment(
 
     Raises:
         UnknownNameError: If there is no such experiment, with the nearest.
-        LabError: If a setting is unknown, the experiment does not run on models of others, or nothing can be recorded.
+        LabError: If a setting is unknown or cannot be meant, the experiment does not run on models of others, or
+            nothing can be recorded.
         MissingExtraError: If what the experiment needs is not installed.
 
     Example:
@@ -58,7 +59,9 @@ def run_experiment(
     known = [each.name for each in fields(study.settings)]
     if unknown := [each for each in settings or () if each not in known]:
         raise LabError(f"{name} has no setting {unknown[0]!r}. It has: {', '.join(known)}.")
-    study = replace(study, settings=replace(study.settings, **(settings or {})))
+    usual = study.settings
+    study = replace(study, settings=replace(usual, **(settings or {})))
+    require_like(study.settings, usual, owner=name)
     places = {Path(root) / study.name: study}
     chosen = range(seeds) if isinstance(seeds, int) else seeds
     with executor_on(on, address=address) as executor:

@@ -1,5 +1,6 @@
 """What came of a study: claims with what was measured, pictures, and the records they rest on."""
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +23,14 @@ class Outcome:
         records: A record a seed.
         claims: What it had to show; none where no seed ended well.
         figures: Its pictures, likewise.
+        error: The traceback of judging or drawing, if what was measured could not be; empty without.
     """
 
     study: Study
     records: tuple[Record, ...]
     claims: tuple[Claim, ...]
     figures: tuple[Figure, ...]
+    error: str = ""
 
     @property
     def experiment(self) -> Experiment[Any]:
@@ -37,12 +40,14 @@ class Outcome:
     @property
     def is_held(self) -> bool:
         """Whether every seed ended well and every claim held."""
-        return all(record.state == "finished" for record in self.records) and all(each.is_held for each in self.claims)
+        is_whole = not self.error and all(record.state == "finished" for record in self.records)
+        return is_whole and all(claim.is_held for claim in self.claims)
 
     @property
     def is_refused(self) -> bool:
-        """Whether no seed came to an end for a reason that isometry names, such as a model that does not fit."""
-        return bool(self.records) and all(sentence_of(record.error) for record in self.records)
+        """Whether no seed came to an end, or none was judged, for a reason that isometry names."""
+        has_failed = bool(self.records) and all(sentence_of(record.error) for record in self.records)
+        return has_failed or bool(sentence_of(self.error))
 
     def __rich__(self) -> OutcomeReport:
         return OutcomeReport(self)
@@ -59,9 +64,15 @@ def judged(study: Study, records: Sequence[Record]) -> Outcome:
         records: Of one trial a seed; those that did not end well are left out of claims and pictures.
 
     Returns:
-        Claims and pictures.
+        Claims and pictures; with the traceback of a judge that cannot make anything of these numbers, since they may be
+        of other settings or of another version than it was written for, and spoil no other outcome.
     """
     measured: list[Measured] = [record.result for record in records if record.result is not None]
-    claims = study.judge(measured) if measured else ()
-    figures = study.draw(measured) if measured else ()
-    return Outcome(study=study, records=tuple(records), claims=claims, figures=figures)
+    claims, figures, error = (), (), ""
+    if measured:
+        try:
+            claims = study.judge(measured)
+            figures = study.draw(measured)
+        except Exception:  # noqa: BLE001 - it is shown with the outcome
+            error = traceback.format_exc()
+    return Outcome(study=study, records=tuple(records), claims=claims, figures=figures, error=error)

@@ -2,21 +2,22 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from isometry._errors import LabError
+from isometry._errors import IsometryError, LabError
 from isometry.lab import experiments, on_task
 from isometry.lab.engine.records import Record, read_records
 from isometry.lab.engine.sweep import run_groups
 from isometry.lab.engine.trial import Progress
 from isometry.lab.experiment import EXPERIMENTS, ON_TASK, Experiment, Measured
+from isometry.lab.names import ALL
 from isometry.lab.outcome import Outcome, judged
 from isometry.lab.study import MEASURE, PRESETS, OwnModel, Study, study_of, study_on, usual_study
-
-ALL = "all"
 
 
 def load_experiments() -> None:
@@ -59,12 +60,16 @@ def chosen_studies(
     if name == ALL or model is not None:
         load_experiments()
     if model is None:
-        chosen = list(EXPERIMENTS.values()) if name == ALL else [find_experiment(name)]
-        return [usual_study(each, preset or PRESETS[0], assignments) for each in chosen]
+        if name != ALL:
+            return [usual_study(find_experiment(name), preset or PRESETS[0], assignments)]
+        with _said_of_all(assignments):
+            return [usual_study(each, preset or PRESETS[0], assignments) for each in EXPERIMENTS.values()]
     if preset is not None:
         raise LabError(f"--preset {preset} is for the lab's own networks. With --model use --set NAME=VALUE.")
-    chosen = [EXPERIMENTS[each] for each in sorted(ON_TASK)] if name == ALL else [EXPERIMENTS[name]]
-    return [study_on(each, model, assignments) for each in chosen]
+    if name != ALL:
+        return [study_on(EXPERIMENTS[name], model, assignments)]
+    with _said_of_all(assignments):
+        return [study_on(EXPERIMENTS[each], model, assignments) for each in sorted(ON_TASK)]
 
 
 def run_studies(
@@ -111,13 +116,11 @@ def recorded_outcomes(root: Path) -> list[Outcome]:
             groups.setdefault(str({**record.trial.config, "seed": None}), []).append(record)
     if not groups:
         raise LabError(f"{str(root)!r} holds no records of experiments. Run one first: isometry lab run NAME.")
-    for records in groups.values():
-        find_experiment(records[0].trial.config["experiment"])
     outcomes = [
-        judged(study_of(records[0].trial.config), sorted(records, key=lambda record: record.trial.config["seed"]))
+        judged(_study_of(records[0]), sorted(records, key=lambda record: record.trial.config["seed"]))
         for records in groups.values()
     ]
-    return sorted(outcomes, key=lambda outcome: (outcome.study.name, len(outcome.study.label), outcome.study.label))
+    return sorted(outcomes, key=_order)
 
 
 def measure(config: Mapping[str, Any], progress: Progress) -> Measured:
@@ -132,3 +135,30 @@ def measure(config: Mapping[str, Any], progress: Progress) -> Measured:
     """
     find_experiment(config["experiment"])
     return study_of(config).measure(config["seed"], progress)
+
+
+@contextmanager
+def _said_of_all(assignments: Sequence[str]) -> Generator[None]:
+    """Say what `all` asks of a setting where one experiment refuses it."""
+    try:
+        yield
+    except LabError as error:
+        if not assignments:
+            raise
+        raise LabError(f"with `all` every experiment must take what --set sets, and one does not: {error}") from error
+
+
+def _study_of(record: Record) -> Study:
+    try:
+        find_experiment(record.trial.config["experiment"])
+        return study_of(record.trial.config)
+    except (IsometryError, KeyError) as error:
+        raise LabError(
+            f"{str(record.folder)!r} cannot be read by this version of isometry ({error}). Delete it or move it away."
+        ) from error
+
+
+def _order(outcome: Outcome) -> tuple[object, ...]:
+    """Return by what outcomes are sorted: their names, the usual settings first, the newest version first."""
+    study = outcome.study
+    return study.name, len(study.label), study.label, study.version != metadata.version("isometry"), study.version

@@ -5,9 +5,9 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from isometry._errors import LabError
+from isometry._errors import IsometryError, LabError
 
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 NONE = "none"
@@ -22,8 +22,9 @@ def assigned(settings: Any, words: Sequence[str], *, owner: str) -> Any:
         owner: Whose settings they are, for errors.
 
     Raises:
-        LabError: If a setting is unknown, or a value is not of its kind.
+        LabError: If a setting is unknown, or a value is not of its kind or cannot be meant.
     """
+    usual = settings
     for word in words:
         name, equals, value = word.partition("=")
         known = dict(_kinds(settings))
@@ -33,9 +34,29 @@ def assigned(settings: Any, words: Sequence[str], *, owner: str) -> Any:
             )
         try:
             settings = _with(settings, name.split("."), _parsed(value, known[name]))
+        except IsometryError as error:  # of the settings themselves
+            raise LabError(f"--set {word!r} cannot be meant: {error}") from error
         except (TypeError, ValueError) as error:
             raise LabError(f"--set {word!r}: the value must be {_told(known[name])}.") from error
+    require_like(settings, usual, owner=owner)
     return settings
+
+
+def require_like(settings: Any, usual: Any, *, owner: str) -> None:
+    """Refuse settings that leave nothing to measure: no layers, no images, no rates to try.
+
+    Args:
+        settings: A frozen dataclass.
+        usual: The same kind: counts that are positive in it must be so, and what is several in it at least one.
+        owner: Whose settings they are, for the error.
+
+    Raises:
+        LabError: If they do.
+    """
+    for name in dict(_kinds(settings)):
+        value, model = (_at(each, name.split(".")) for each in (settings, usual))
+        if lack := _lack(value, model):
+            raise LabError(f"{name}={_written(value)} cannot be meant for {owner}: {lack}.")
 
 
 def as_config(settings: Any) -> dict[str, Any]:
@@ -77,6 +98,27 @@ def _kinds(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _kinds(value, f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}", hints[field.name]
+
+
+def _lack(value: Any, usual: Any) -> str:
+    """Return in words what a value lacks that the usual one has; empty if nothing."""
+    if isinstance(usual, tuple) and isinstance(value, tuple):
+        parts, usual_parts = cast("tuple[Any, ...]", value), cast("tuple[Any, ...]", usual)
+        if usual_parts and not parts:
+            return "at least one is needed"
+        least = min(usual_parts, key=_is_count, default=None)
+        return next((lack for part in parts if (lack := _lack(part, least))), "")
+    if _is_count(usual) and _is_whole(value) and value < 1:
+        return "it counts something, and must be at least 1"
+    return ""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_whole(value) and value > 0
 
 
 def _with(settings: Any, path: Sequence[str], value: Any) -> Any:

@@ -3,8 +3,8 @@
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
-from importlib.metadata import version
+from dataclasses import astuple, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,13 @@ class OwnModel:
         place, _, name = self.word.rpartition(":")
         return f"{Path(place).name}:{name}"
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the file is as it was; that of a module which is not imported is not looked at."""
+        place = self.word.rpartition(":")[0]
+        is_found = place in sys.modules or Path(place).is_file()
+        return not is_found or code_of(self.word) == self.code
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
@@ -51,11 +58,13 @@ class Study:
         experiment: The experiment.
         settings: Its own, or those that it has for models of others.
         model: The model; None for the lab's own networks.
+        version: Of isometry that measures, or has measured.
     """
 
     experiment: Experiment[Any]
     settings: Any
     model: OwnModel | None = None
+    version: str = field(default_factory=lambda: metadata.version("isometry"))
 
     @property
     def name(self) -> str:
@@ -90,7 +99,7 @@ class Study:
             config |= {"model": self.model.word, "code": self.model.code, "input": self.model.input_words}
         return Trial(
             function=MEASURE,
-            config=config | {"isometry": version("isometry")},
+            config=config | {"isometry": self.version},
             name=f"{self.name}, seed {seed}",
         )
 
@@ -200,11 +209,11 @@ def study_of(config: Mapping[str, Any]) -> Study:
     experiment = EXPERIMENTS[config["experiment"]]
     if "model" not in config:
         settings = from_config(experiment.quick, config["settings"], owner=experiment.name)
-        return Study(experiment=experiment, settings=settings)
+        return Study(experiment=experiment, settings=settings, version=config["isometry"])
     model = OwnModel(word=config["model"], code=config["code"], input_words=config["input"])
     usual = ON_TASK[experiment.name].settings
     settings = from_config(usual, config["settings"], owner=experiment.name)
-    return Study(experiment=experiment, settings=settings, model=model)
+    return Study(experiment=experiment, settings=settings, model=model, version=config["isometry"])
 
 
 def code_of(word: str) -> str:

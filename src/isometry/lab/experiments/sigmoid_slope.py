@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from isometry._errors import DomainError
 from isometry._phrases import Phrase
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
@@ -34,6 +35,10 @@ class SigmoidSlopeSettings:
     num_layers: int = 15
     num_chains: int = 2000
     spreads: tuple[float, ...] = (0.5, 2.0, 8.0)
+
+    def __post_init__(self) -> None:
+        if self.num_points < 3 or self.num_points % 2 == 0:  # noqa: PLR2004 - both ends and 0
+            raise DomainError(f"num_points={self.num_points!r}: an odd count from 3 on is needed, so that 0 is one.")
 
 
 def measure(settings: SigmoidSlopeSettings, seed: int, progress: Progress) -> Measured:

@@ -33,6 +33,7 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
         "model": None if study.model is None else asdict(study.model),
         "settings": asdict(study.settings),
         "held": outcome.is_held,
+        "error": outcome.error or None,
         "claims": [asdict(claim) | {"text": str(claim.text), "held": claim.is_held} for claim in outcome.claims],
         "seeds": [_seed(record) for record in outcome.records],
     }
@@ -43,6 +44,9 @@ def _seed(record: Record) -> dict[str, Any]:
         "seed": record.trial.config["seed"],
         "id": record.id,
         "state": record.state,
+        "started": record.started,
         "seconds": record.seconds,
+        "host": record.environment.get("host"),
+        "versions": record.environment.get("versions", {}),
         "error": record.error or None,
     }

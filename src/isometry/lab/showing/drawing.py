@@ -32,6 +32,7 @@ STYLE: dict[Any, Any] = {
 }
 SIZE = (6.4, 4.0)  # inches
 DOTS = 160  # per inch
+MOST_TICKS = 8  # places on a short logarithmic axis that are named themselves; powers of ten say little there
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -89,6 +90,7 @@ def drawn(figure: Figure) -> "Canvas":
         axes.set(xlabel=figure.x_axis, ylabel=figure.y_axis, xscale=figure.x_scale, yscale=figure.y_scale)
         if figure.x_scale == "linear" and _counts(figure):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _name_few(axes, figure)
         handles, labels = axes.get_legend_handles_labels()
         named = dict(zip(labels, handles, strict=True))
         if figure.map is not None and named:
@@ -101,6 +103,14 @@ def drawn(figure: Figure) -> "Canvas":
 def _counts(figure: Figure) -> bool:
     """Say whether all places are whole numbers, which have no others between them."""
     return all(float(x).is_integer() for series in figure.series for x in series.x)
+
+
+def _name_few(axes: "Axes", figure: Figure) -> None:
+    """Name the places themselves where these are few on a short logarithmic axis."""
+    places = sorted({x for series in figure.series for x in series.x})
+    if figure.x_scale == "log" and 1 < len(places) <= MOST_TICKS and places[-1] < 100 * places[0]:
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
 
 
 def _draw_series(axes: "Axes", figure: Figure) -> None:

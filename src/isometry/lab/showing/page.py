@@ -1,14 +1,21 @@
 """The outcomes of experiments as one HTML page without network access."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.resources import files
 
 from isometry._errors import MissingExtraError
 from isometry.lab.figure import Figure
 from isometry.lab.outcome import Outcome
+from isometry.lab.settings import words_of
 from isometry.lab.showing.drawing import INK, PAPER, as_svg
-from isometry.lab.showing.words import claim_rows, failures, held_word, record_sentence, setting_words
+from isometry.lab.showing.words import (
+    claim_rows,
+    failures,
+    held_word,
+    origin_sentence,
+    record_sentence,
+    setting_words,
+)
 from isometry.report.language import say, speaking
 from isometry.report.markup import EMPTY, Column, Markup, code, element, escaped, joined, table
 
@@ -61,7 +68,7 @@ def _summary(outcomes: Sequence[Outcome]) -> Markup:
 def _section(outcome: Outcome, number: int) -> Markup:
     columns = [Column(say(name)) for name in CLAIM_COLUMNS]
     rows = [(text, word, measured, allowed) for word, text, measured, allowed in claim_rows(outcome)]
-    settings = [(name, str(value)) for name, value in asdict(outcome.study.settings).items()]
+    settings = list(words_of(outcome.study.settings).items())
     words = setting_words(outcome.study)
     sign = "healthy" if outcome.is_held and outcome.claims else "broken"
     return element(
@@ -80,6 +87,7 @@ def _section(outcome: Outcome, number: int) -> Markup:
             table(say("Settings"), [Column(say("setting")), Column(say("value"))], settings),
         ),
         element("p", escaped(record_sentence(outcome)), class_="note"),
+        element("p", escaped(origin_sentence(outcome)), class_="note"),
         element("p", escaped(outcome.study.experiment.source), class_="note"),
         id=f"outcome-{number}",
     )

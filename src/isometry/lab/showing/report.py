@@ -35,7 +35,7 @@ class OutcomeReport:
         yield glyphs.text(f"{held_word(outcome)} {record_sentence(outcome)}", style="dim")
         for who, why in failures(outcome):
             yield Text.assemble((f"{glyphs.signs['broken']} {who}", STYLES["broken"]))
-            yield Text(why, no_wrap=True, overflow="ignore")  # a traceback keeps its lines
+            yield _explanation(why, glyphs)
 
 
 def headline(outcome: "Outcome", glyphs: Glyphs) -> Text:
@@ -46,16 +46,22 @@ def headline(outcome: "Outcome", glyphs: Glyphs) -> Text:
     return Text.assemble(name, f"  {glyphs.printable(words)}" if words else "")
 
 
-def plain_table(*headings: str) -> Table:
+def plain_table(glyphs: Glyphs, *headings: str) -> Table:
     """Return an empty table without lines."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
-        table.add_column(say(heading) if heading else "", overflow="fold")
+        table.add_column(glyphs.text(say(heading)) if heading else "", overflow="fold")
     return table
 
 
+def _explanation(why: str, glyphs: Glyphs) -> Text:
+    """Return a sentence or a traceback, which keeps its lines and their indents; what is too long is wrapped."""
+    lines = ((line[: len(line) - len(line.lstrip())], glyphs.printable(line)) for line in why.splitlines())
+    return Text("\n".join(f"{indent}{line}" for indent, line in lines), overflow="fold")
+
+
 def _claims(outcome: "Outcome", glyphs: Glyphs) -> Table:
-    table = plain_table("", "claim", "measured", "range")
+    table = plain_table(glyphs, "", "claim", "measured", "range")
     for claim, (word, *cells) in zip(outcome.claims, claim_rows(outcome), strict=True):
         style = STYLES["healthy" if claim.is_held else "broken"]
         table.add_row(glyphs.text(word, style=style), *map(glyphs.text, cells))

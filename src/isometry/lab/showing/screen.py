@@ -17,7 +17,7 @@ from isometry.lab.runner import run_studies
 from isometry.lab.settings import words_of
 from isometry.lab.showing.drawing import save_png
 from isometry.lab.showing.report import OutcomeReport, headline, plain_table
-from isometry.lab.showing.words import claim_rows, seeds_word, setting_words, work_word
+from isometry.lab.showing.words import seeds_word, work_word
 from isometry.lab.study import Study
 from isometry.report.glyphs import glyphs_for
 from isometry.report.language import say, speaking
@@ -25,23 +25,25 @@ from isometry.report.language import say, speaking
 ON_MODEL = "--model"
 
 
-def experiment_table(experiments: Iterable[Experiment[Any]], *, lang: str = "en") -> Table:
+def experiment_table(experiments: Iterable[Experiment[Any]], *, encoding: str, lang: str = "en") -> Table:
     """Return all experiments with their questions, and which of them run on a model of one's own.
 
     Args:
         experiments: Which.
+        encoding: Of the console.
         lang: The language, `en` or `vi`.
 
     Returns:
         A table with a row an experiment.
     """
+    glyphs = glyphs_for(encoding)
     with speaking(lang):
-        table = plain_table("experiment", "question", "also on")
+        table = plain_table(glyphs, "experiment", "question", "also on")
         table.columns[0].no_wrap, table.columns[0].style = True, "bold"
         for experiment in experiments:
             table.add_row(
                 experiment.name,
-                say(experiment.question),
+                glyphs.text(say(experiment.question)),
                 ON_MODEL if experiment.name in ON_TASK else "",
                 end_section=True,
             )
@@ -56,20 +58,21 @@ def print_experiment(console: Console, experiment: Experiment[Any], *, lang: str
         experiment: Which.
         lang: The language, `en` or `vi`.
     """
+    glyphs, paper = glyphs_for(console.encoding), words_of(experiment.paper)
     with speaking(lang):
         console.print(Text(experiment.name, style="bold"))
-        console.print(Text(say(experiment.question)))
-        console.print(Text(experiment.source, style="dim"))
-        table, paper = plain_table("setting", "quick", "paper"), words_of(experiment.paper)
+        console.print(glyphs.text(say(experiment.question)))
+        console.print(glyphs.text(experiment.source, style="dim"))
+        table = plain_table(glyphs, "setting", "quick", "paper")
         for name, value in words_of(experiment.quick).items():
-            table.add_row(name, value, paper[name])
+            table.add_row(name, *map(glyphs.text, (value, paper[name])))
         console.print(table)
         if experiment.name in ON_TASK:
             own = ON_TASK[experiment.name]
-            table = plain_table("setting", ON_MODEL)
+            table = plain_table(glyphs, "setting", ON_MODEL)
             for row in words_of(own.settings).items():
-                table.add_row(*row)
-            console.print("", Text(say(own.question)), table, sep="\n")
+                table.add_row(*map(glyphs.text, row))
+            console.print("", glyphs.text(say(own.question)), table, sep="\n")
 
 
 def run_on_screen(
@@ -124,14 +127,14 @@ def save_pictures(console: Console, outcome: Outcome, root: Path) -> None:
         outcome: What came of a study; other settings than the usual ones have files of their own.
         root: The folder.
     """
-    label = outcome.study.label
+    label, glyphs = outcome.study.label, glyphs_for(console.encoding)
     try:
         for figure in outcome.figures:
             path = root / f"{figure.key}{'-' if label else ''}{label}.png"
             save_png(figure, path)
-            console.print(Text(f"picture: {path}", style="dim"), soft_wrap=True)
+            console.print(glyphs.text(f"picture: {path}", style="dim"), soft_wrap=True)
     except (MissingExtraError, OutputError) as error:
-        console.print(Text(str(error)), soft_wrap=True)
+        console.print(glyphs.text(str(error)), soft_wrap=True)
 
 
 def summary_table(outcomes: Sequence[Outcome], *, encoding: str, lang: str = "en") -> Table:
@@ -147,29 +150,8 @@ def summary_table(outcomes: Sequence[Outcome], *, encoding: str, lang: str = "en
     """
     glyphs = glyphs_for(encoding)
     with speaking(lang):
-        table = plain_table("experiment", "claims held", "seeds", "work")
+        table = plain_table(glyphs, "experiment", "claims held", "seeds", "work")
         for outcome in outcomes:
             held = f"{sum(claim.is_held for claim in outcome.claims)}/{len(outcome.claims)}"
-            table.add_row(headline(outcome, glyphs), held, seeds_word(outcome), work_word(outcome))
-        return table
-
-
-def comparison_table(pairs: Sequence[tuple[str, Outcome]], *, lang: str = "en") -> Table:
-    """Return the claims of several outcomes, a column an outcome.
-
-    Args:
-        pairs: Where each is recorded, and what came of it.
-        lang: The language, `en` or `vi`.
-
-    Returns:
-        A table with a row a claim.
-    """
-    with speaking(lang):
-        table = plain_table("claim")
-        for place, outcome in pairs:
-            words = [word for word in (outcome.study.name, setting_words(outcome.study), place) if word]
-            table.add_column(Text("\n".join(words)), overflow="fold")
-        for text in dict.fromkeys(row[1] for _, outcome in pairs for row in claim_rows(outcome)):
-            found = [next((row for row in claim_rows(outcome) if row[1] == text), None) for _, outcome in pairs]
-            table.add_row(text, *("" if row is None else f"{row[2]} ({row[0]})" for row in found))
+            table.add_row(headline(outcome, glyphs), held, glyphs.text(seeds_word(outcome)), work_word(outcome))
         return table

@@ -3,22 +3,28 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from isometry.lab.experiment import Claim
 from isometry.lab.study import Study
 from isometry.report.language import say
-from isometry.report.numerals import duration, numeral, quantity
+from isometry.report.numerals import SHARE, duration, numeral, quantity
 
 if TYPE_CHECKING:
     from isometry.lab.outcome import Outcome
 
+MIN_DIGITS, MAX_DIGITS = 3, 6  # of the ends of a range
+CODE_DIGITS = 8  # of a hash, enough for people
 OWN_ERRORS = "isometry._errors."  # how the last line of a traceback begins
 
 
 def held_word(outcome: "Outcome") -> str:
     """Return whether all claims held, in a sentence."""
     held = sum(claim.is_held for claim in outcome.claims)
+    if outcome.error and not outcome.claims:
+        return say("What was measured could not be judged.")
     if not outcome.claims:
         return say("No seed ended well, so nothing was judged.")
     return say("{held} of {count} claims held.", held=held, count=len(outcome.claims))
@@ -26,14 +32,22 @@ def held_word(outcome: "Outcome") -> str:
 
 def claim_rows(outcome: "Outcome") -> Iterator[tuple[str, str, str, str]]:
     """Yield for each claim whether it held, its text, what was measured and the range."""
-    for claim in outcome.claims:
-        word = say("held") if claim.is_held else say("not held")
-        yield word, say(claim.text), say(quantity(claim.measured, claim.unit)), range_of(claim)
+    yield from map(claim_cells, outcome.claims)
+
+
+def claim_cells(claim: Claim) -> tuple[str, str, str, str]:
+    """Return whether a claim held, its text, what was measured and the range."""
+    word = say("held") if claim.is_held else say("not held")
+    return word, say(claim.text), say(quantity(claim.measured, claim.unit)), range_of(claim)
 
 
 def range_of(claim: Claim) -> str:
-    """Return the range that holds a claim up."""
-    low, high = (None if math.isinf(end) else numeral(end) for end in (claim.low, claim.high))
+    """Return the range that holds a claim up, in as many digits as tell its ends apart."""
+    low, high = _ends(claim, MIN_DIGITS)
+    for digits in range(MIN_DIGITS + 1, MAX_DIGITS + 1):
+        if low != high:
+            break
+        low, high = _ends(claim, digits)
     if low is None and high is None:
         return ""
     if low is None:
@@ -44,11 +58,24 @@ def range_of(claim: Claim) -> str:
 
 
 def setting_words(study: Study) -> str:
-    """Return on which model a study ran and what was set otherwise than usual, as one would ask for it; or nothing."""
+    """Return on which model a study ran and what was set otherwise than usual, as one would ask for it; or nothing.
+
+    What was measured by another version of isometry, or on another state of the model's file, is told from what a run
+    would give now.
+    """
     model = [] if study.model is None else [f"--model {study.model.name}"]
     if study.model is None and study.settings == study.experiment.paper != study.experiment.quick:
-        return "--preset paper"
-    return " ".join([*model, *(f"--set {word}" for word in study.changes)])
+        asked = ["--preset paper"]
+    else:
+        asked = [*model, *(f"--set {word}" for word in study.changes)]
+    return " ".join([*asked, *_past(study)])
+
+
+def _past(study: Study) -> Iterator[str]:
+    if study.version != metadata.version("isometry"):
+        yield f"(isometry {study.version})"
+    if study.model is not None and not study.model.is_current:
+        yield say("(the file as it was: {code})", code=study.model.code[:CODE_DIGITS])
 
 
 def record_sentence(outcome: "Outcome") -> str:
@@ -58,6 +85,21 @@ def record_sentence(outcome: "Outcome") -> str:
     if count != 1:
         told = say("{count} seeds, {work} of work", count=count, work=work)
     return "; ".join([told, *_not_finished(outcome)]) + "."
+
+
+def origin_sentence(outcome: "Outcome") -> str:
+    """Return when the seeds were measured, with which versions, and which they are."""
+    records = outcome.records
+    days = sorted({datetime.fromtimestamp(record.started, UTC).date().isoformat() for record in records})
+    versions: dict[str, str] = {"isometry": outcome.study.version}
+    for record in records:
+        versions |= record.environment.get("versions", {})
+    return say(
+        "Measured on {date} with {versions}; seeds {seeds}.",
+        date=", ".join(days),
+        versions=", ".join(f"{name} {number}" for name, number in versions.items()),
+        seeds=", ".join(str(record.trial.config["seed"]) for record in records),
+    )
 
 
 def work_word(outcome: "Outcome") -> str:
@@ -71,10 +113,20 @@ def seeds_word(outcome: "Outcome") -> str:
 
 
 def failures(outcome: "Outcome") -> Iterator[tuple[str, str]]:
-    """Yield who failed and why: a sentence where isometry says it, else the traceback; equal ones once."""
+    """Yield who or what failed and why: a sentence where isometry says it, else the traceback; equal ones once."""
     for error in dict.fromkeys(record.error.strip() for record in outcome.records if record.error):
         seeds = [record.trial.config["seed"] for record in outcome.records if record.error.strip() == error]
         yield ", ".join(say("seed {seed}", seed=seed) for seed in seeds), sentence_of(error) or error
+    if outcome.error:
+        yield say("judging and drawing"), sentence_of(outcome.error) or outcome.error.strip()
+
+
+def _ends(claim: Claim, digits: int) -> tuple[str | None, str | None]:
+    scale, sign = (100, " %") if claim.unit.startswith(SHARE) else (1, " %" if claim.unit == "%" else "")
+    low, high = (
+        None if math.isinf(end) else f"{numeral(scale * end, digits=digits)}{sign}" for end in (claim.low, claim.high)
+    )
+    return low, high
 
 
 def _not_finished(outcome: "Outcome") -> Iterator[str]:
