@@ -73,11 +73,20 @@ def mirrored_units(count: int, generator: Generator) -> Parts:
     return Parts(parameters=parts.parameters, outputs=parts.outputs, rows=rows)
 
 
-def scaled_units(count: int, generator: Generator) -> Parts:
-    """Units of ReLU, where weights in may grow as weights out shrink: all do the same, each at a scale of its own."""
+def scaled_units(count: int, generator: Generator, *, activation: Callable[[Tensor], Tensor] = torch.relu) -> Parts:
+    """Units of ReLU, where weights in may grow as weights out shrink: all do the same, each at a scale of its own.
+
+    Args:
+        count: Units.
+        generator: Of the one that all others are.
+        activation: Another than ReLU makes units that are not the same.
+
+    Returns:
+        The network.
+    """
     reach = math.log(MOST_SCALE)
     scale = torch.linspace(-reach, reach, count).exp()[:, None]
-    parts = _units(scale * _normal(generator, 1, INPUTS), _normal(generator, 1, CLASSES) / scale, torch.relu)
+    parts = _units(scale * _normal(generator, 1, INPUTS), _normal(generator, 1, CLASSES) / scale, activation)
 
     def rows() -> Tensor:
         into = torch.cat([parts.parameters["into"], parts.parameters["bias"]], 1)

@@ -1,11 +1,13 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
+from isometry._errors import DomainError
 from isometry.lab.experiments.random_product import RandomProductSettings
 from isometry.lab.runner import find_experiment
-from isometry.theory.products import lyapunov_exponents, product_growth
+from isometry.theory.products import lyapunov_exponents, product_bounds, product_growth
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
 
 EXPERIMENT = find_experiment("random-product")
@@ -35,13 +37,37 @@ def test_one_matrix_is_followed_by_hand() -> None:
     assert found["stretch"] == pytest.approx(found["allowed"])
 
 
-@pytest.mark.parametrize(("width", "variance"), [(3, 1.0), (8, 0.125), (5, 0.01)])
-def test_products_of_any_size_and_variance_hold(width: int, variance: float) -> None:
-    settings = RandomProductSettings(width=width, variance=variance, num_matrices=30, num_draws=100)
+@pytest.mark.parametrize(
+    ("width", "variance", "num_matrices", "num_draws"),
+    [(3, 1.0, 30, 100), (8, 0.125, 30, 100), (2, 1e-8, 300, 30), (4, 1e8, 120, 5), (24, 1.0, 400, 2)],
+)
+def test_products_of_any_size_and_variance_hold(width: int, variance: float, num_matrices: int, num_draws: int) -> None:
+    settings = RandomProductSettings(width=width, variance=variance, num_matrices=num_matrices, num_draws=num_draws)
     found = measured(EXPERIMENT, settings, 0, 1)
 
     assert not_held(EXPERIMENT.judge(settings, found)) == []
     require_drawable(EXPERIMENT, settings, found)
+
+
+def test_the_bounds_are_those_of_theory() -> None:
+    (found,) = measured(EXPERIMENT, RandomProductSettings(width=3, num_matrices=5, num_draws=2), 1)
+    generator = np.random.default_rng(1)
+    factors = [generator.standard_normal((2, 3, 3))[0] for _ in range(5)]
+
+    exact = product_bounds([np.linalg.svd(each, compute_uv=False) for each in factors])
+    assert found["allowed"] == pytest.approx(np.log10([exact.largest, exact.smallest]))
+
+
+@pytest.mark.parametrize("change", [{"width": 1}, {"num_draws": 1}, {"variance": 0.0}, {"num_matrices": 0}])
+def test_settings_of_which_nothing_can_be_said_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(DomainError, match="2 at least"):
+        RandomProductSettings(**change)
+
+
+def test_the_prediction_is_drawn_over_what_was_seen() -> None:
+    growth, _ = EXPERIMENT.draw(BOOK, [SOUND | {"mean": [0.0] * 101}])
+
+    assert growth.series[-1].name == "Lyapunov exponent"
 
 
 def test_only_the_books_own_product_is_held_against_its_words() -> None:

@@ -47,6 +47,16 @@ def test_layers_are_counted_in_whole_numbers() -> None:
     assert all(float(tick).is_integer() for tick in canvas.axes[0].get_xticks())
 
 
+def test_few_places_on_a_short_logarithmic_axis_are_named_themselves() -> None:
+    def ticks(*places: float) -> list[str]:
+        series = (Series(name="loss", x=places, y=[1.0] * len(places)),)
+        axes = drawn(Figure(key="scales", title="Scales", x_axis="scale", y_axis="loss", x_scale="log", series=series))
+        return [tick.get_text() for tick in axes.axes[0].get_xticklabels()]
+
+    assert ticks(0.25, 0.5, 1.0, 2.0) == ["0.25", "0.5", "1", "2"]
+    assert "100" not in ticks(1.0, 10.0, 100.0)
+
+
 def test_a_plane_of_colours_has_its_unit_and_gaps() -> None:
     plane = Map(x=[0.0, 1.0], y=[0.0, 1.0], values=[[0.5, math.inf], [1.0, 2.0]], unit="accuracy, %")
     canvas = drawn(Figure(key="plane", title="Plane", x_axis="a", y_axis="b", map=plane, x_scale="linear"))

@@ -1,4 +1,4 @@
-"""Steps of a length relative to the weights mend gradients that vanish, and not a signal that is lost."""
+"""Steps of a length relative to the weights mend gradients of a wrong size, and not a signal that is lost."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,9 +25,10 @@ MOMENTUM = 0.9
 UNEVEN = 16.0  # factor on every other layer of ReLU, and one over it on the rest: the function stays as it is
 GIVEN_UP = 2.0  # loss at which a run is drawn that ended higher, or at no number
 GUESSING = math.log(NUM_CLASSES)  # nats; classes are of equal size
-LEARNED, MENDED, STUCK = 0.3, 1.1, GUESSING - 0.1  # nats; of 12 seeds 0.93 was the most where LARS mends
+LEARNED, STUCK = 0.3, GUESSING - 0.1  # nats
+MENDED = math.log(NUM_CLASSES - 1)  # nats; what guessing costs who rules out one class
+ANSWERED, UNANSWERED = 75.0, 35.0  # % right; guessing has 25, and where a network explodes no loss is small
 MOST_CHANGE = 1e-3  # nats by which scales may change the loss under LARS: they change rounding alone
-LEAST_FALL = 10.0  # factor by which the best rate of SGD falls where the squares of scales differ by 65,536
 LEAST_GAIN = 0.1  # nats that a critical start is better than one that LARS has to mend; 0.2 and more were seen
 
 
@@ -43,6 +44,9 @@ class MendedSettings:
         num_steps: Counts.
         sgd_rates: Learning rates of gradient descent with momentum, of which the best counts.
         lars_rates: Likewise of LARS, over 1,000 the length of a step over that of the weights.
+        exploding: Scale of another network's weights, above 1.
+        tiny_sgd_rates: Learning rates of gradient descent for it, besides those of all.
+        tiny_lars_rates: Likewise of LARS.
         sigmoid_depth: Hidden layers of the network of sigmoids.
         sigmoid_rates: Learning rates of LARS on it.
     """
@@ -54,6 +58,9 @@ class MendedSettings:
     num_steps: int = 250
     sgd_rates: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     lars_rates: tuple[float, ...] = (1.0, 3.0, 10.0)
+    exploding: float = 8.0
+    tiny_sgd_rates: tuple[float, ...] = (1e-10, 1e-9, 1e-8)
+    tiny_lars_rates: tuple[float, ...] = (0.1, 0.3)
     sigmoid_depth: int = 20
     sigmoid_rates: tuple[float, ...] = (0.3, 1.0, 3.0)
 
@@ -76,6 +83,12 @@ class _Training:
     num_steps: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    loss: float  # nats, at the end; infinite if it is no number
+    right: float  # %
+
+
 def measure(settings: MendedSettings, seed: int, progress: Progress) -> Measured:
     """Train every network at every rate under both optimisers, and networks of sigmoids from two starts."""
     scalings = [*([scale] * settings.depth for scale in settings.scales), _uneven(settings.depth)]
@@ -83,21 +96,23 @@ def measure(settings: MendedSettings, seed: int, progress: Progress) -> Measured
     for number, scaling in enumerate(scalings):
         for optimiser in OPTIMISERS:
             runs = [
-                _relu_loss(settings, scaling, optimiser, rate=rate, seed=seed) for rate in settings.rates(optimiser)
+                _relu_run(settings, scaling, optimiser, rate=rate, seed=seed).loss for rate in settings.rates(optimiser)
             ]
             losses[optimiser].append(runs)
-        progress((number + 1) / (len(scalings) + 2))
+        progress((number + 1) / (len(scalings) + 3))
+    exploded = _exploded(settings, seed)
     sigmoid: list[float] = []
     for number, start in enumerate(("xavier", "critical")):
         sigmoid.append(min(_sigmoid_loss(settings, start, rate=rate, seed=seed) for rate in settings.sigmoid_rates))
-        progress((len(scalings) + number + 1) / (len(scalings) + 2))
-    return {"loss": losses, "sigmoid": sigmoid}
+        progress((len(scalings) + number + 2) / (len(scalings) + 3))
+    return {"loss": losses, "exploded": exploded, "sigmoid": sigmoid}
 
 
 def judge(settings: MendedSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Say what learns at which scale, what scales do to the best rate, and what is not mended."""
     return (
         *_claims_on_scale(settings, measured),
+        *_claims_on_explosion(settings, measured),
         *_claims_on_unequal_scales(settings, measured),
         Claim(
             text=Phrase("what sigmoids under Xavier have lost is not mended: the critical start is better by"),
@@ -186,13 +201,25 @@ def _claims_on_unequal_scales(settings: MendedSettings, measured: Sequence[Measu
         for each in measured
         for one, other in zip(each["loss"]["LARS"][even], each["loss"]["LARS"][-1], strict=True)
     )
-    rates = [[_best_rate(settings, each["loss"]["SGD"][place]) for place in (even, -1)] for each in measured]
+    rates = [[_best(each["loss"]["SGD"][place]) for place in (even, -1)] for each in measured]
+    falls = [settings.sgd_rates[plain] / settings.sgd_rates[uneven] for plain, uneven in rates]
+    spoilt = [each["loss"]["SGD"][-1][plain] for each, (plain, _) in zip(measured, rates, strict=True)]
+    # A gradient goes as one over the scale, so the longest step for a layer goes as its square. Each best rate is that
+    # of a grid, and may be off by half a step of it.
+    step = max(later / earlier for earlier, later in pairwise(settings.sgd_rates))
     return (
         Claim(
-            text=Phrase("layers of unequal scale take the best rate of SGD down"),
-            measured=min(plain / uneven for plain, uneven in rates),
-            low=LEAST_FALL * (1 - 1e-9),
+            text=Phrase("layers of unequal scale take the best rate of SGD down, as the square of the scale"),
+            measured=math.exp(float(np.mean(np.log(falls)))),
+            low=UNEVEN**2 / step,
+            high=UNEVEN**2 * step,
             unit="times",
+        ),
+        Claim(
+            text=Phrase("at the rate that was best before SGD learns nothing now"),
+            measured=min(GIVEN_UP, *spoilt),
+            low=STUCK,
+            unit="nats",
         ),
         Claim(
             text=Phrase("LARS does not notice them: every run ends where it did"),
@@ -203,17 +230,58 @@ def _claims_on_unequal_scales(settings: MendedSettings, measured: Sequence[Measu
     )
 
 
+def _claims_on_explosion(settings: MendedSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    right = {key: [each["exploded"][key] for each in measured] for key in ("usual", "tiny", "LARS")}
+    return (
+        Claim(
+            text=Phrase(
+                "with all weights times {factor:g} gradients explode, and SGD learns at no usual rate",
+                factor=settings.exploding,
+            ),
+            measured=max(right["usual"]),
+            high=UNANSWERED,
+            unit="% right",
+        ),
+        Claim(
+            text=Phrase("at a rate of {rate:g} and less it does", rate=max(settings.tiny_sgd_rates)),
+            measured=min(right["tiny"]),
+            low=ANSWERED,
+            unit="% right",
+        ),
+        Claim(
+            text=Phrase("LARS learns there as well"),
+            measured=min(right["LARS"]),
+            low=ANSWERED,
+            unit="% right",
+        ),
+    )
+
+
 def _uneven(depth: int) -> list[float]:
     return [UNEVEN if layer % 2 == 0 else 1 / UNEVEN for layer in range(depth)]
 
 
-def _best_rate(settings: MendedSettings, losses: Sequence[float]) -> float:
-    return settings.sgd_rates[int(np.argmin(losses))]
+def _best(losses: Sequence[float]) -> int:
+    return int(np.argmin(losses))
 
 
-def _relu_loss(
+def _exploded(settings: MendedSettings, seed: int) -> dict[str, float]:
+    """Return the most answers that are right after a start at which gradients explode, in per cent."""
+    scaling = [settings.exploding] * settings.depth
+    tried: dict[str, tuple[Optimiser, tuple[float, ...]]] = {
+        "usual": ("SGD", settings.sgd_rates),
+        "tiny": ("SGD", settings.tiny_sgd_rates),
+        "LARS": ("LARS", (*settings.tiny_lars_rates, *settings.lars_rates)),
+    }
+    return {
+        key: max(_relu_run(settings, scaling, optimiser, rate=rate, seed=seed).right for rate in rates)
+        for key, (optimiser, rates) in tried.items()
+    }
+
+
+def _relu_run(
     settings: MendedSettings, scaling: Sequence[float], optimiser: Optimiser, *, rate: float, seed: int
-) -> float:
+) -> _Run:
     generator = torch.Generator().manual_seed(seed)
     inputs, labels = _examples(settings, generator)
     sizes = (NUM_INPUTS, *[settings.width] * (settings.depth - 1), NUM_CLASSES)
@@ -222,13 +290,17 @@ def _relu_loss(
         for scale, (into, out) in zip(scaling, pairwise(sizes), strict=True)
     ]
 
-    def loss() -> Tensor:
+    def answers() -> Tensor:
         signal = inputs
         for weight in weights[:-1]:
             signal = (signal @ weight).relu()
-        return torch.nn.functional.cross_entropy(signal @ weights[-1], labels)
+        return signal @ weights[-1]
 
-    return _trained(weights, loss, _Training(optimiser, rate, settings.num_steps))
+    def loss() -> Tensor:
+        return torch.nn.functional.cross_entropy(answers(), labels)
+
+    last = _trained(weights, loss, _Training(optimiser, rate, settings.num_steps))
+    return _Run(last, 100 * float((answers().argmax(1) == labels).double().mean()))
 
 
 def _sigmoid_loss(settings: MendedSettings, start: str, *, rate: float, seed: int) -> float:

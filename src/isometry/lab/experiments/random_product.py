@@ -6,15 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isometry._errors import DomainError
 from isometry._phrases import Phrase
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.theory.products import FloatArray, lyapunov_exponents, product_bounds, product_growth, trigamma
+from isometry.theory.products import FloatArray, lyapunov_exponents, product_growth, trigamma
 
-MAX_SCORE = 4.0  # standard errors by which the mean of independent draws may miss its expectation
+MAX_SCORE = 4.0  # standard errors by which what is drawn may miss its expectation
 BOOK_SIZE = 1e17  # the length has 24.2 decades with a deviation of 1.7, so this is four deviations below
-MOST_BOUNDED = 100  # matrices whose bounds are taken; those of a thousand overflow
 ROUNDING = 1e-9  # decades
+NUM_POINTS = 20  # of a curve that is drawn in points, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,16 +23,23 @@ class RandomProductSettings:
     """Settings.
 
     Attributes:
-        width: Rows and columns, counts.
+        width: Rows and columns, counts from 2: a number has no directions that could part.
         num_matrices: That are multiplied, counts.
         variance: Of an entry.
-        num_draws: Independent products, counts.
+        num_draws: Independent products, counts from 2.
     """
 
     width: int = 4
     num_matrices: int = 100
     variance: float = 1.0
     num_draws: int = 200
+
+    def __post_init__(self) -> None:
+        if self.width <= 1 or self.num_matrices < 1 or not 0 < self.variance < math.inf or self.num_draws <= 1:
+            raise DomainError(
+                f"width={self.width!r}, num_matrices={self.num_matrices!r}, variance={self.variance!r}, num_draws="
+                f"{self.num_draws!r}: width and draws are 2 at least, matrices 1, and the variance is positive."
+            )
 
 
 def measure(settings: RandomProductSettings, seed: int, progress: Progress) -> Measured:
@@ -58,8 +66,8 @@ def measure(settings: RandomProductSettings, seed: int, progress: Progress) -> M
         "deviation": float(stacked[-1].std(ddof=1)),
         "exponents": logs.mean(0) / settings.num_matrices,
         "largest_entry": _largest_entries(first),
-        "stretch": _stretch(first[:MOST_BOUNDED]),
-        "allowed": _allowed(first[:MOST_BOUNDED]),
+        "stretch": _stretch(first),
+        "allowed": _allowed(first),
         "eigenvalues_above": _share_above(*pairs),
     }
 
@@ -70,6 +78,8 @@ def judge(settings: RandomProductSettings, measured: Sequence[Measured]) -> tupl
     error = deviation / math.sqrt(settings.num_draws * len(measured))
     seen = float(np.mean([each["mean"][-1] for each in measured]))
     spread = float(np.mean([each["deviation"] for each in measured]))
+    freedom = (settings.num_draws - 1) * len(measured)
+    stray = MAX_SCORE / math.sqrt(2 * freedom)
     claims = [
         Claim(
             text=Phrase("the mean logarithm of the length is that of the Lyapunov exponent"),
@@ -81,8 +91,8 @@ def judge(settings: RandomProductSettings, measured: Sequence[Measured]) -> tupl
         Claim(
             text=Phrase("single products stray from it as far as theory says"),
             measured=spread / deviation,
-            low=0.85,
-            high=1.15,
+            low=1 - stray,
+            high=1 + stray,
         ),
         *_directions(settings, measured),
         *_bounds(measured),
@@ -113,8 +123,10 @@ def draw(settings: RandomProductSettings, measured: Sequence[Measured]) -> tuple
         mark="band",
     )
     middle = Series(name="Lyapunov exponent", x=steps, y=[mean * decades for mean, _ in predicted])
+    few = steps[:: max(1, settings.num_matrices // NUM_POINTS)]
     seeds = [
-        Series(name="mean of the draws", x=steps, y=[value * decades for value in each["mean"]]) for each in measured
+        Series(name="mean of the draws", x=few, y=[each["mean"][step] * decades for step in few], mark="points")
+        for each in measured
     ]
     entries = [
         Series(name="largest entry of one product", x=steps, y=[value * decades for value in each["largest_entry"]])
@@ -125,7 +137,7 @@ def draw(settings: RandomProductSettings, measured: Sequence[Measured]) -> tuple
         title=f"A product of {settings.width} × {settings.width} Gaussian matrices",
         x_axis="matrices multiplied",
         y_axis="growth, decades",
-        series=(band, middle, *seeds, *entries),
+        series=(band, *seeds, *entries, middle),
     )
     return grown, _drawn_exponents(settings, measured)
 
@@ -151,7 +163,8 @@ def _directions(settings: RandomProductSettings, measured: Sequence[Measured]) -
     variances = np.array([trigamma((settings.width - index) / 2) / 4 for index in range(settings.width)])
     count = settings.num_draws * settings.num_matrices * len(measured)
     scores = (seen - exact) / np.sqrt(variances / count)
-    apart = (seen[0] - seen[-1]) * settings.num_matrices / math.log(10)
+    decades = settings.num_matrices / math.log(10)
+    error = math.sqrt(float(variances[0] + variances[-1]) / count)
     return (
         Claim(
             text=Phrase("every direction grows by its own exponent, at the predicted rate"),
@@ -161,8 +174,8 @@ def _directions(settings: RandomProductSettings, measured: Sequence[Measured]) -
         ),
         Claim(
             text=Phrase("so the condition number grows without end"),
-            measured=float(apart),
-            low=0.9 * float(exact[0] - exact[-1]) * settings.num_matrices / math.log(10),
+            measured=float(seen[0] - seen[-1]) * decades,
+            low=max(0.0, float(exact[0] - exact[-1]) - MAX_SCORE * error) * decades,
             unit="decades",
         ),
     )
@@ -222,9 +235,9 @@ def _largest_singular(matrices: Sequence[FloatArray]) -> float:
 
 
 def _allowed(matrices: Sequence[FloatArray]) -> tuple[float, float]:
-    """Return the bounds of the two, in decades."""
-    found = product_bounds([np.asarray(np.linalg.svd(each, compute_uv=False), np.float64) for each in matrices])
-    return math.log10(found.largest), math.log10(found.smallest)
+    """Return the bounds of the two, in decades: those of `product_bounds`, of products that no number may hold."""
+    decades = np.log10(np.linalg.svd(np.stack(matrices), compute_uv=False)).sum(0)
+    return float(decades[0]), float(decades[-1])
 
 
 def _share_above(left: FloatArray, right: FloatArray) -> float:

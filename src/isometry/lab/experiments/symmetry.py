@@ -27,8 +27,8 @@ from isometry.lab.equal_parts import (
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 
-EQUAL = 1e-6  # of a part's size: in double precision copies differ by less, and parts of their own by more
-MAX_DRIFT = 5.0  # per cent of the largest; gradient flow keeps the balance exactly, steps of 0.1 nearly
+EQUAL = 1e-12  # of a part's size: in double precision copies differ by less, and parts of their own by more
+MAX_DRIFT = 2.0  # per cent of a unit's size; gradient flow keeps its balance exactly, steps of 0.1 nearly
 FLOOR = 1e-17  # distances below it, 0 among them, are drawn at it
 TEACHER = 16  # units of the network that gives the labels
 
@@ -40,7 +40,8 @@ class SymmetrySettings:
     Attributes:
         num_parts: Units, heads, channels or experts that start equal, counts.
         num_steps: Of the optimiser, counts.
-        num_examples: That are learned, all in each step, counts.
+        num_examples: That are learned, all in each step but where batches are drawn, counts.
+        batch_size: Examples of a batch, where these are drawn at random for each step, counts.
         learning_rate: Of gradient descent.
         adam_rate: Of Adam.
     """
@@ -48,6 +49,7 @@ class SymmetrySettings:
     num_parts: int = 8
     num_steps: int = 100
     num_examples: int = 64
+    batch_size: int = 8
     learning_rate: float = 0.1
     adam_rate: float = 0.01
 
@@ -67,17 +69,21 @@ class Case:
         build: Makes it from the number of its parts and a generator.
         stays: Whether its parts stay as equal as they start; else all of them part.
         is_adam: Whether Adam trains it, not gradient descent.
+        in_batches: Whether each step is on a random batch.
     """
 
     name: Phrase
     build: Callable[[int, Generator], Parts]
     stays: bool = True
     is_adam: bool = False
+    in_batches: bool = False
 
 
+PLAIN = Case(name=Phrase("units, gradient descent"), build=constant_units)
 DROPPED = 0.5  # share of the units that dropout leaves out
 CASES = (
-    Case(name=Phrase("units, gradient descent"), build=constant_units),
+    PLAIN,
+    Case(name=Phrase("units, stochastic gradient descent"), build=constant_units, in_batches=True),
     Case(name=Phrase("units, Adam"), build=constant_units, is_adam=True),
     Case(name=Phrase("units with dropout"), build=partial(constant_units, dropout=DROPPED), stays=False),
     Case(name=Phrase("units drawn at random"), build=random_units, stays=False),
@@ -94,17 +100,18 @@ CASES = (
 def measure(settings: SymmetrySettings, seed: int, progress: Progress) -> Measured:
     """Train every network from equal parts, and count those that differ after some of the steps."""
     found: list[dict[str, list[float]]] = []
-    drift = 0.0
+    moved: list[float] = []
     for number, case in enumerate(CASES):
         generator = torch.Generator().manual_seed(seed)
         network = case.build(settings.num_parts, generator)
-        before = balance(network.parameters) if case.build is scaled_units else None
-        found.append(_train(network, settings, generator, is_adam=case.is_adam))
-        if before is not None:
-            drift = float((balance(network.parameters) - before).abs().max() / before.abs().max())
-        progress((number + 1) / len(CASES))
-    kept = {key: [each[key] for each in found] for key in ("distinct", "distance", "loss")}
-    return {**kept, "balance_drift": drift}
+        before = network.rows().detach().clone()
+        found.append(_train(network, settings, generator, case=case))
+        moved.append(float((network.rows().detach() != before).any(0).double().mean()))
+        progress((number + 1) / (len(CASES) + 1))
+    kept = {key: [each[key] for each in found] for key in ("distinct", "distance")}
+    drifts = [_drift(settings, activation, seed) for activation in (torch.relu, torch.tanh)]
+    progress(1.0)
+    return {**kept, "moved": moved, "balance_drift": drifts[0], "lawless_drift": drifts[1]}
 
 
 def judge(settings: SymmetrySettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
@@ -127,13 +134,7 @@ def judge(settings: SymmetrySettings, measured: Sequence[Measured]) -> tuple[Cla
                     unit="distinct",
                 )
             )
-    kept = Claim(
-        text=Phrase("a ReLU unit's weights in and out grow by one amount: the difference of squares is kept"),
-        measured=100 * max(each["balance_drift"] for each in measured),
-        high=MAX_DRIFT,
-        unit="%",
-    )
-    return (*claims, kept)
+    return (*claims, *_claims_on_moving(measured))
 
 
 def draw(settings: SymmetrySettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
@@ -142,10 +143,16 @@ def draw(settings: SymmetrySettings, measured: Sequence[Measured]) -> tuple[Figu
 
     def series(key: str, least: float) -> tuple[Series, ...]:
         return tuple(
-            Series(name=case.name, x=steps, y=[max(value, least) for value in each[key][place]])
+            Series(
+                name=f"the {num_stay} kinds that stay" if case.stays else case.name,
+                x=steps,
+                y=[max(value, least) for value in each[key][place]],
+            )
             for place, case in enumerate(CASES)
             for each in measured
         )
+
+    num_stay = sum(case.stays for case in CASES)
 
     return (
         Figure(
@@ -182,9 +189,40 @@ def num_distinct(rows: Tensor, *, equal: float = EQUAL) -> int:
     return sum(not bool((gaps[row, :row] < equal).any()) for row in range(len(rows)))
 
 
-def _train(
-    network: Parts, settings: SymmetrySettings, generator: Generator, *, is_adam: bool
-) -> dict[str, list[float]]:
+def _claims_on_moving(measured: Sequence[Measured]) -> tuple[Claim, ...]:
+    return (
+        Claim(
+            text=Phrase("every number of every part is learned: none is equal for want of a gradient"),
+            measured=100 * min(min(each["moved"]) for each in measured),
+            low=100.0,
+            unit="%",
+        ),
+        Claim(
+            text=Phrase("a ReLU unit's weights in and out grow by one amount: the difference of squares is kept"),
+            measured=100 * max(each["balance_drift"] for each in measured),
+            high=MAX_DRIFT,
+            unit="%",
+        ),
+        Claim(
+            text=Phrase("of tanh, which has no such symmetry, it is not kept"),
+            measured=100 * min(each["lawless_drift"] for each in measured),
+            low=MAX_DRIFT,
+            unit="%",
+        ),
+    )
+
+
+def _drift(settings: SymmetrySettings, activation: Callable[[Tensor], Tensor], seed: int) -> float:
+    """Return the most by which training changes a unit's balance, over the squares of its weights at the start."""
+    generator = torch.Generator().manual_seed(seed)
+    network = scaled_units(settings.num_parts, generator, activation=activation)
+    before = balance(network.parameters)
+    size = torch.stack([each.detach().square().sum(1) for each in network.parameters.values()]).sum(0)
+    _train(network, settings, generator, case=PLAIN)
+    return float(((balance(network.parameters) - before).abs() / size).max())
+
+
+def _train(network: Parts, settings: SymmetrySettings, generator: Generator, *, case: Case) -> dict[str, list[float]]:
     """Train on labels of a random teacher, and compare the parts after some of the steps."""
 
     def normal(*sizes: int) -> Tensor:
@@ -195,17 +233,19 @@ def _train(
     parameters = list(network.parameters.values())
     optimiser: torch.optim.Optimizer = (
         torch.optim.Adam(parameters, lr=settings.adam_rate)
-        if is_adam
+        if case.is_adam
         else torch.optim.SGD(parameters, lr=settings.learning_rate)
     )
-    found: dict[str, list[float]] = {"distinct": [], "distance": [], "loss": []}
+    found: dict[str, list[float]] = {"distinct": [], "distance": []}
     for step in range(settings.num_steps + 1):
-        loss = torch.nn.functional.cross_entropy(network.outputs(inputs), labels)
         if step in settings.recorded:
             rows = network.rows().detach()
             found["distinct"].append(num_distinct(rows))
             found["distance"].append(float((rows - rows[:1]).norm(dim=1).max() / rows.norm(dim=1).max()))
-            found["loss"].append(loss.item())
+        chosen = slice(None)
+        if case.in_batches:
+            chosen = torch.randint(settings.num_examples, (settings.batch_size,), generator=generator)
+        loss = torch.nn.functional.cross_entropy(network.outputs(inputs[chosen]), labels[chosen])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
