@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from isometry.cli import app
 from tests.cli.running import invoke
 from tests.lab.invented import MODEL, only_invented
 
@@ -211,6 +213,38 @@ def test_runs_are_compared_claim_by_claim() -> None:
     assert done.exit_code == 0, done.stderr
     assert "--set factor=7.0" in done.stdout
     assert "its value is small 4 (held) 14 (not held)" in told(done.stdout)
+    assert "at most 7 at most 7" in told(done.stdout)
+    assert sorted(done.stdout.split("--set")[0].split()) == ["claim", "first", "first"]
+    document = json.loads(invoke("lab", "compare", "first", "--json").stdout)
+    assert [entry["settings"]["factor"] for entry in document["outcomes"]] == [2.0, 7.0]
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "first"], ["compare", "first"], ["show"], ["show", "all"]])
+@pytest.mark.parametrize("lang", ["en", "vi"])
+def test_a_console_of_ascii_is_served_in_every_language(words: list[str], lang: str) -> None:
+    run("all")
+    done = CliRunner(charset="ascii").invoke(app, ["lab", *words, "--lang", lang])  # fails to write other letters
+
+    assert done.exit_code == 0, done.stderr
+
+
+def test_a_table_without_its_library_leaves_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("first")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = invoke("lab", "export", "--parquet", "trials.parquet")
+
+    assert done.exit_code == 2
+    assert "pip install 'isometry[lab]'" in told(done.stderr)
+    assert not (tmp_path / "isometry-lab/index.sqlite").exists()
+
+
+def test_a_setting_for_all_that_one_does_not_have_is_told() -> None:
+    done = run("all", "--set", "breadth=3")
+
+    assert done.exit_code == 2
+    assert "with `all` every experiment must take what --set sets, and one does not: --set 'breadth=3'" in told(
+        done.stderr
+    )
 
 
 def test_records_are_exported_for_queries(tmp_path: Path) -> None:

