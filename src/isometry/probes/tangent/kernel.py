@@ -1,6 +1,6 @@
 """The empirical neural tangent kernel in blocks of examples, within a bound on memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,20 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from isometry._errors import ModelError
-from isometry.anatomy.preserve import preserved
-from isometry.anatomy.task import call_model, map_tensors, tensors_in
+from isometry.anatomy.task import map_tensors, tensors_in
+from isometry.probes.tangent.independence import require_own_outputs
 from isometry.probes.tangent.layout import Cut, Group, Layout, cut_of, larger, layout_of
 from isometry.probes.tangent.parts import Part, add_like_products, add_products
-from isometry.probes.tangent.sight import gradient_rows, linear_parts, outputs_of
+from isometry.probes.tangent.sight import MixedRowsError, gradient_rows, linear_parts
 
 DEFAULT_BYTES = 2**30
-CLOSE = 1e-3  # relative; sums over other numbers of rows round otherwise, batch norm differs by its whole self
 
 
 def tangent_kernel(model: nn.Module, inputs: Any, others: Any = None, *, max_bytes: int = DEFAULT_BYTES) -> Tensor:
     """Return the inner products of the gradients of all outputs over all trainable parameters.
 
     Θ[i, c, j, d] = Σ_p ∂f_c(x_i)/∂p · ∂f_d(x_j)/∂p
+
+    The outputs are the first floating tensor that the module returns with a row an example, such as the first of a
+    mapping; wrap the module to choose another. Each example is the one that it is alone, however it is batched inside.
 
     Args:
         model: The module; a norm over the batch must be in eval mode. Nothing in it is changed.
@@ -30,7 +32,7 @@ def tangent_kernel(model: nn.Module, inputs: Any, others: Any = None, *, max_byt
         max_bytes: Memory that may be held beside the result, bytes.
 
     Returns:
-        The kernel, (n, outputs, m, outputs), in the dtype of the outputs.
+        The kernel, (n, outputs, m, outputs), in the dtype of the outputs, at least float32.
 
     Raises:
         ModelError: If the model fails, returns no row an example, or ties examples to one another.
@@ -41,6 +43,10 @@ def tangent_kernel(model: nn.Module, inputs: Any, others: Any = None, *, max_byt
         Schoenholz 2022, arXiv:2206.08720, section 3.
     """
     first, second = _both(model, inputs, others)
+    return _with_own_rows(lambda: _whole(first, second, max_bytes=max_bytes), first, second)
+
+
+def _whole(first: "_Examples", second: "_Examples", *, max_bytes: int) -> Tensor:
     layout = larger(first.layout, second.layout)
     shape = (first.count, layout.num_outputs, second.count, layout.num_outputs)
     kernel = torch.zeros(shape, dtype=layout.dtype, device=layout.device)
@@ -75,6 +81,10 @@ def mean_tangent_kernel(model: nn.Module, inputs: Any, others: Any = None, *, ma
         Novak, Sohl-Dickstein, Schoenholz 2022, arXiv:2206.08720, appendix on the pseudo-kernel ("trace").
     """
     first, second = _both(model, inputs, others)
+    return _with_own_rows(lambda: _mean(first, second, max_bytes=max_bytes), first, second)
+
+
+def _mean(first: "_Examples", second: "_Examples", *, max_bytes: int) -> Tensor:
     layout = larger(first.layout, second.layout)
     kernel = torch.zeros((first.count, second.count), dtype=layout.dtype, device=layout.device)
     cut = cut_of(layout, max(first.count, second.count), max_bytes)
@@ -110,17 +120,9 @@ class _Examples:
 
     def __init__(self, model: nn.Module, inputs: Any) -> None:
         self._model, self._inputs = model, inputs
-        lengths = {len(tensor) for tensor in tensors_in(inputs) if tensor.ndim}
-        if len(lengths) != 1 or 0 in lengths:
-            raise ModelError(f"inputs of {sorted(lengths)} rows were given; all need the same number, one an example.")
-        [self.count] = lengths
-        alone, beside = self._outputs([0, 0], seed=0), self._outputs([0, min(1, self.count - 1)], seed=1)
-        if not torch.allclose(alone[0], beside[0], rtol=CLOSE, atol=CLOSE):
-            raise ModelError(
-                "an example's outputs change with the examples beside it or with chance, as under batch norm or "
-                "dropout in training mode, so that its gradients are not its own. Call model.eval() first."
-            )
-        self.layout: Layout = layout_of(model, self._rows([0]), self._rows([0, 0]))
+        self.count = _count(inputs)
+        require_own_outputs(model, self._rows, other=self._other_row())
+        self.layout: Layout = layout_of(model, self._rows([0]), self._rows([self._other_row(), 0]))
 
     def parts(self, rows: slice, outputs: slice, strip: tuple[Group, ...]) -> list[Part]:
         linear = frozenset(name for group in strip if group.is_linear for name in group.names)
@@ -137,12 +139,44 @@ class _Examples:
             parts.append(gradient_rows(self._model, examples, others, outputs=outputs))
         return parts
 
-    def _outputs(self, rows: list[int], *, seed: int) -> Tensor:
-        with preserved(self._model, seed=seed), torch.no_grad():
-            return outputs_of(call_model(self._model, self._rows(rows)), len(rows))
+    def _other_row(self) -> int:
+        """Return the first example that differs from the one with number 0, else 0."""
+        tensors = [tensor for tensor in tensors_in(self._inputs) if tensor.ndim]
+        rows = (row for row in range(1, self.count) if any(not torch.equal(each[0], each[row]) for each in tensors))
+        return next(rows, 0)
 
     def _rows(self, rows: slice | list[int]) -> Any:
         return map_tensors(self._inputs, lambda tensor: tensor[rows] if tensor.ndim else tensor)
+
+
+def _count(inputs: Any) -> int:
+    """Return the number of examples.
+
+    Raises:
+        ModelError: If there is no one number.
+    """
+    lengths = sorted({len(tensor) for tensor in tensors_in(inputs) if tensor.ndim})
+    if not lengths:
+        raise ModelError(
+            f"inputs are a {type(inputs).__name__} without a tensor that has rows. Give tensors with a row an example; "
+            "torch.from_numpy makes them of arrays."
+        )
+    if len(lengths) != 1 or not lengths[0]:
+        raise ModelError(
+            f"inputs of {lengths} rows were given; all need the same number, one an example. What all examples share, "
+            "such as a mask, goes into a module around the model."
+        )
+    return lengths[0]
+
+
+def _with_own_rows(make: Callable[[], Tensor], *examples: _Examples) -> Tensor:
+    """Return what is made, once the layers that mix examples inside a block are taken by one example at a time."""
+    while True:
+        try:
+            return make()
+        except MixedRowsError as error:
+            for each in examples:
+                each.layout = each.layout.without_parts(error.names)
 
 
 def _both(model: nn.Module, inputs: Any, others: Any) -> tuple[_Examples, _Examples]:

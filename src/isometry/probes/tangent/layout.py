@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isometry._errors import DomainError, ModelError
 from isometry.anatomy.names import ParameterNames, names_of
 from isometry.anatomy.record import recorded
-from isometry.probes.tangent.sight import Parameters, Seen, names_in, task_of
+from isometry.probes.tangent.sight import Parameters, Seen, kernel_dtype, names_in, task_of
 
 COPIES = 4  # of a block's gradients alive at once: of both blocks, of the one that is made, and on the way
 GRAPHS = 3  # of what a pass keeps for its backward: itself, what the layers read and gave, and the gradients there
@@ -45,8 +45,8 @@ class Layout:
         groups: All of them, a group a module.
         num_outputs: Of an example, counts.
         graph_bytes: What one example's forward pass keeps for the backward pass.
-        dtype: Of the outputs.
-        device: Likewise.
+        dtype: Of the kernel: that of the outputs, at least float32.
+        device: Of the outputs.
     """
 
     parameters: Parameters
@@ -55,6 +55,16 @@ class Layout:
     graph_bytes: int
     dtype: torch.dtype
     device: torch.device
+
+    def without_parts(self, names: frozenset[str]) -> "Layout":
+        """Return the same with the gradients of some linear layers as they are.
+
+        Args:
+            names: Of parameters of those layers.
+        """
+        kept = tuple(group for group in self.groups if not group.is_linear or not group.names & names)
+        freed = sorted(name for group in self.groups if group not in kept for name in group.names)
+        return replace(self, groups=(*kept, *(_other_group(name, self.parameters) for name in freed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +88,13 @@ def layout_of(model: nn.Module, single: Any, double: Any) -> Layout:
     Args:
         model: The module.
         single: One example.
-        double: The same twice: what has a row an example has two rows here, and one in `single`.
+        double: Two, different where there are any: what has a row an example has two rows here, and one in `single`.
 
     Returns:
         The layout.
 
     Raises:
-        ModelError: If the model fails, or nothing in it is trained.
+        ModelError: If the model fails, or nothing that is trained reaches its outputs.
     """
     names = names_of(model)
     parameters = {
@@ -102,6 +112,11 @@ def layout_of(model: nn.Module, single: Any, double: Any) -> Layout:
         both = {names_in(operation) for operation in twice.plain_layers(2)}
     with _counted(model) as held, recorded(task_of(model, single, once), [once]):
         plain = [operation for operation in once.plain_layers(1) if names_in(operation) in both]
+    if not once.outputs.requires_grad:
+        raise ModelError(
+            f"no trained parameter of {type(model).__name__} reaches its outputs, and the kernel is one of gradients. "
+            "Check requires_grad, and that nothing in forward is detached or under torch.no_grad()."
+        )
     linear = [
         _linear_group(frozenset(names_in(operation)), *once.linear[operation.index])
         for operation in plain
@@ -114,7 +129,7 @@ def layout_of(model: nn.Module, single: Any, double: Any) -> Layout:
         groups=(*linear, *(_other_group(name, parameters) for name in others)),
         num_outputs=once.outputs.shape[1],
         graph_bytes=sum(held.values()),
-        dtype=once.outputs.dtype,
+        dtype=kernel_dtype(once.outputs),
         device=once.outputs.device,
     )
 

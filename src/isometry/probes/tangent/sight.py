@@ -16,8 +16,21 @@ from isometry.anatomy.task import Task, call_model, tensors_in
 from isometry.probes.tangent.parts import Part, Rows, part_of_linear
 
 LINEAR = "linear"
+ROUNDING_ROOTS = 3  # roots of the rounding unit by which two sums may differ: 1e-3 in float32, 0.3 in bfloat16
 
 Parameters = Mapping[str, tuple[Tensor, ...]]
+
+
+class MixedRowsError(Exception):
+    """The rows that linear layers met are not the examples in their order, so their gradients are taken one by one.
+
+    Attributes:
+        names: Of the layers' parameters.
+    """
+
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__(f"{sorted(names)} meet rows that are not the examples in their order")
+        self.names = names
 
 
 @dataclass(slots=True)
@@ -63,6 +76,11 @@ class Seen:
                 found[operation.index] = operation
         return [found[index] for index in sorted(found)]
 
+    def meets_rows(self, name: str, count: int) -> bool:
+        """Say whether a parameter is used once in this pass, by a linear operation that meets rows an example."""
+        uses = self.uses.get(name, [])
+        return len(uses) == 1 and uses[0].index in self.linear and len(self.linear[uses[0].index][0]) == count
+
 
 def names_in(operation: Operation) -> tuple[str, ...]:
     """Return the canonical names of the parameters that an operation uses."""
@@ -70,7 +88,7 @@ def names_in(operation: Operation) -> tuple[str, ...]:
 
 
 def outputs_of(result: Any, count: int) -> Tensor:
-    """Return a model's first floating tensor with a row an example, (examples, outputs).
+    """Return a model's first floating tensor with a row an example, (examples, outputs); a mapping's in its order.
 
     Raises:
         ModelError: If there is none.
@@ -112,20 +130,39 @@ def linear_parts(model: nn.Module, inputs: Any, names: frozenset[str], *, output
 
     Returns:
         A part a layer, in an order that is the same for every block.
+
+    Raises:
+        MixedRowsError: If the rows of some of the layers are not the examples of this block in their order.
     """
     seen = Seen()
     with recorded(task_of(model, inputs, seen), [seen]):
-        used = [uses[0] for name, uses in seen.uses.items() if name in names]
-        layers = sorted({operation.index: operation for operation in used}.items())
-        slopes = slopes_at(seen.outputs[:, outputs], [seen.linear[index][1] for index, _ in layers])
+        count = len(seen.outputs)
+        mixed = frozenset(name for name in names if not seen.meets_rows(name, count))
+        if mixed:
+            raise MixedRowsError(mixed)
+        layers = sorted({uses[0].index: uses[0] for name, uses in seen.uses.items() if name in names}.items())
+        given = [seen.linear[index][1] for index, _ in layers]
+        chosen = seen.outputs[:, outputs]
+        slopes = slopes_at(chosen, given)
+        own = own_rows(chosen, given, slopes)
+        mixed = frozenset(
+            name for (_, layer), is_own in zip(layers, own, strict=True) if not is_own for name in names_in(layer)
+        )
+        if mixed:
+            raise MixedRowsError(mixed)
         return [
-            part_of_linear(seen.linear[index][0], slope, has_bias=len(operation.parameters) > 1)
+            part_of_linear(seen.linear[index][0].to(slope.dtype), slope, has_bias=len(operation.parameters) > 1)
             for (index, operation), slope in zip(layers, slopes, strict=True)
         ]
 
 
+def kernel_dtype(outputs: Tensor) -> torch.dtype:
+    """Return the outputs' own dtype, at least float32: products of half precision would be noise."""
+    return torch.promote_types(outputs.dtype, torch.float32)
+
+
 def slopes_at(outputs: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return the gradients of each output at some tensors, (examples, outputs, …) each.
+    """Return the gradients of each output at some tensors, (examples, outputs, …) each, in the kernel's dtype.
 
     Args:
         outputs: (examples, outputs), each example's computed from its own rows alone.
@@ -134,8 +171,9 @@ def slopes_at(outputs: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     Returns:
         A tensor for each.
     """
+    dtype = kernel_dtype(outputs)
     found = [
-        torch.empty((len(tensor), outputs.shape[1], *tensor.shape[1:]), dtype=tensor.dtype, device=tensor.device)
+        torch.empty((len(tensor), outputs.shape[1], *tensor.shape[1:]), dtype=dtype, device=tensor.device)
         for tensor in tensors
     ]
     for number, column in enumerate(outputs.sum(0)):
@@ -143,6 +181,33 @@ def slopes_at(outputs: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
         for kept, slope in zip(found, slopes, strict=True):
             kept[:, number] = slope
     return found
+
+
+def own_rows(outputs: Tensor, tensors: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[bool]:
+    """Say of each tensor whether example i's outputs depend on its row i, and no other example's do.
+
+    Where they do, weights w_i of the examples come out at row i alone: the gradient of Σ_i w_i Σ_c v_c f_c(x_i) is
+    w_i Σ_c v_c g_ic there. One backward pass proves it for this very block, but for a chance of rounding.
+
+    Args:
+        outputs: (examples, outputs).
+        tensors: With a row an example.
+        slopes: Of each output at each tensor, summed over the examples, (examples, outputs, …).
+
+    Returns:
+        An answer for each tensor.
+    """
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(len(outputs), generator=generator).to(outputs)
+    shares = torch.randn(outputs.shape[1], generator=generator).to(outputs)
+    found = torch.autograd.grad(weights @ outputs @ shares, tensors, retain_graph=True, materialize_grads=True)
+    answers: list[bool] = []
+    for tensor, mixed, slope in zip(tensors, found, slopes, strict=True):
+        expected = torch.einsum("i,c,icr->ir", weights.to(slope), shares.to(slope), slope.flatten(2))
+        unit = max(torch.finfo(each.dtype).eps for each in (tensor, outputs))
+        allowed = ROUNDING_ROOTS * unit**0.5 * slope.abs().amax()
+        answers.append(bool((mixed.flatten(1) - expected).abs().le(allowed).all()))
+    return answers
 
 
 def gradient_rows(model: nn.Module, examples: Sequence[Any], parameters: Sequence[Tensor], *, outputs: slice) -> Rows:
@@ -162,7 +227,8 @@ def gradient_rows(model: nn.Module, examples: Sequence[Any], parameters: Sequenc
         for row, example in enumerate(examples):
             found = outputs_of(call_model(model, example), 1)[0, outputs]
             if not row:
-                kept = found.new_empty(len(examples), len(found), sum(each.numel() for each in parameters))
+                size = sum(each.numel() for each in parameters)
+                kept = found.new_empty(len(examples), len(found), size, dtype=kernel_dtype(found))
             for number, output in enumerate(found):
                 _write_gradient(output, parameters, kept[row, number])
     return Rows(kept)
