@@ -89,6 +89,10 @@ def with_other_data(width: int) -> tuple[nn.Module, Tensor, Tensor, object]:
     return network(width), torch.randn(120, NUM_INPUTS), torch.randint(0, 2, (120,)), F.cross_entropy
 
 
+def with_other_inputs(width: int) -> tuple[nn.Module, Tensor, Tensor, object]:
+    return network(width), torch.randn(120, NUM_INPUTS), LABELLED[1], F.cross_entropy
+
+
 def refusing(width: int) -> nn.Module:
     raise ValueError(f"no network of {width}")
 

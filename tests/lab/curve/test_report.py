@@ -18,6 +18,7 @@ CURVE = Curve(
     best_error=(0.183, 0.15, 0.141, 0.138),
     best_epoch=(38.0, 25.0, 22.0, 12.0),
     noise=(0.009, 0.009, 0.008, 0.008),
+    diverged=(),
     course="peak",
     threshold=20,
     peak=14,
@@ -58,8 +59,8 @@ Where on the curve: width 14 is at the peak: 33.3 %.
   weight decay 9                90.0 %    higher by 56.7 %, noise 1.0 %
 
 1000 examples learnt, 3000 held out, 3 seeds, 400 epochs of Adam(lr=0.001) on
-cross_entropy, 61 s; noise is a standard error, and sure is what lies beyond
-three of it"""
+cross_entropy, 61 s; noise is a standard error over seeds and held-out examples,
+not over other examples to learn, and sure is what lies beyond three of it"""
 
 
 def test_the_whole_report() -> None:
@@ -89,6 +90,7 @@ def test_on_an_old_console_all_is_ascii() -> None:
         ({"course": "falls", "peak": None}, "no peak was seen: the test error falls, to 27.3 % at width 64."),
         ({"course": "rises", "peak": None}, "rises from 27.3 % at width 64 to 27.3 % at width 64"),
         ({"course": "flat", "peak": None}, "nothing can be said: the test errors, 27.3 % to 33.3 %"),
+        ({"course": "diverged", "peak": None}, "nothing can be said: training diverged at most places."),
         ({"kind": "numbers"}, "width 14 is at the peak: 0.333."),
     ],
     ids=lambda value: ", ".join(map(str, value)) if isinstance(value, dict) else None,
@@ -105,6 +107,8 @@ def test_what_was_seen_is_told(changes: dict[str, object], words: str) -> None:
         ({"better": None}, "No larger value that was tried is surely better than width 14.", "Surely better"),
         ({"current": 64, "better": None, "gains": ()}, "The lowest", "larger value"),
         ({"course": "flat"}, "From width 20", "The lowest"),
+        ({"course": "diverged", "peak": None}, "From width 20", "The lowest"),
+        ({"diverged": (8, 14)}, "Training diverged at width 8, width 14: answers", "None"),
         ({"current": None, "gains": ()}, "The lowest", "remedy"),
     ],
     ids=lambda value: ", ".join(map(str, value)) if isinstance(value, dict) else None,

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
 
-from isometry._errors import BuilderError, DomainError, LabError
+from isometry._errors import BuilderError, DomainError, LabError, ModelError
 from isometry.lab.curve.report import CurveReport
 from isometry.lab.curve.result import Curve
 from isometry.lab.curve.sweep import sweep
@@ -53,8 +53,9 @@ def test_the_side_of_the_peak_is_told(current: int, verdict: str) -> None:
 
 def test_more_data_hurt_before_the_peak_over_samples() -> None:
     found = sweep(
-        least_norm_of_sixty, over="samples", values=(15, 30, 60, 120, 200), current=30, test_share=0.3, **AT_ONCE
-    )
+        least_norm_of_sixty, over="samples", values=(15, 30, 60, 120, 200), current=30, test_share=0.3, seeds=16,
+        **AT_ONCE,
+    )  # fmt: skip
 
     assert found.peak == 60
     assert found.threshold == 60
@@ -229,12 +230,23 @@ INPUTS, LABELS = blobs(120)
         ({"values": (4, 8)}, DomainError, "at least 3 different whole numbers"),
         ({"values": (0, 4, 8)}, DomainError, "from 1 on"),
         ({"values": (1.5, 4, 8)}, DomainError, "whole numbers"),
+        ({"values": 8}, DomainError, "at least 3 different whole numbers"),
+        ({"values": "248"}, DomainError, "at least 3 different whole numbers"),
+        ({"values": (2, 4, math.nan)}, DomainError, "at least 3 different whole numbers"),
+        ({"current": 0}, DomainError, "current=0 is no whole number from 1 on"),
+        ({"current": "4"}, DomainError, "current='4' is no whole number"),
+        ({"seeds": 2.5}, DomainError, "seeds=2.5 is no whole number"),
+        ({"epochs": 2.5}, DomainError, "epochs=2.5 is no whole number"),
+        ({"decays": 0.1}, DomainError, "decays=0.1 are no positive numbers"),
+        ({"test": INPUTS}, BuilderError, "test= is no pair"),
+        ({"test": (INPUTS[:50], LABELS[:40])}, BuilderError, "one row for each row of the inputs"),
+        ({"test": (INPUTS[:50, :3], LABELS[:50])}, BuilderError, "the data of test= do not fit"),
         ({"seeds": 1}, DomainError, "noise shows between at least 2 seeds"),
         ({"epochs": 0}, DomainError, "epochs=0"),
         ({"test_share": 1.0}, DomainError, "test_share=1.0"),
         ({"test_share": 0.05}, DomainError, "6 examples are held out"),
-        ({"decays": (0.1, -1.0)}, DomainError, "-1.0 is no positive number"),
-        ({"decays": (math.inf,)}, DomainError, "inf is no positive number"),
+        ({"decays": (0.1, -1.0)}, DomainError, "(0.1, -1.0) are no positive numbers"),
+        ({"decays": (math.inf,)}, DomainError, "(inf,) are no positive numbers"),
         ({"builder": network(4)}, BuilderError, "every member and every seed needs a model of its own"),
         ({"builder": network_of_eight}, BuilderError, "cannot be called with 1"),
         ({"builder": int}, BuilderError, "the builder returned int"),
@@ -256,6 +268,91 @@ def test_what_cannot_be_meant_is_refused(changes: dict[str, Any], error: type[Ex
         sweep(**usual | changes)
 
 
+def counting(seen: list[int]) -> Any:
+    """Return a builder that fails at a width of 4, and an optimiser that counts the trainings."""
+
+    def build(width: int) -> nn.Module:
+        return families.refusing(width) if width == 4 else network(width)
+
+    def start(parameters: object) -> torch.optim.Optimizer:
+        seen.append(1)
+        return adam(parameters)
+
+    return build, start
+
+
+def test_a_size_that_cannot_be_built_is_told_before_any_other_is_trained() -> None:
+    trained: list[int] = []
+    build, start = counting(trained)
+
+    with pytest.raises(BuilderError, match="no network of 4"):
+        sweep(build, INPUTS, LABELS, loss=F.cross_entropy, over="width", values=(1, 2, 4), optimizer_factory=start)
+    with pytest.raises(DomainError, match="999 examples"):
+        sweep(
+            network_of_eight, INPUTS, LABELS, loss=F.cross_entropy, over="samples", values=(4, 8, 999),
+            optimizer_factory=start,
+        )  # fmt: skip
+
+    assert trained == []
+
+
+def test_a_model_that_fails_on_its_batch_is_told_in_a_sentence() -> None:
+    with pytest.raises(ModelError, match="the model of 1 failed on its batch"):
+        sweep(linear, INPUTS[:, :3], LABELS, loss=F.cross_entropy, over="width", values=(1, 2, 4))
+
+
+def test_of_numbers_all_counts_of_examples_have_one_unit() -> None:
+    inputs, _ = numbers(200)
+    targets = torch.randn(200, 1, generator=torch.Generator().manual_seed(1)).exp()
+    found = sweep(
+        Zero, inputs, targets, over="samples", values=(4, 8, 16, 64), current=16, loss=F.mse_loss,
+        optimizer_factory=at_rest, epochs=1, decays=(), seeds=2,
+    )  # fmt: skip
+
+    assert len(set(found.test_error)) == 1
+    assert found.course == "flat"
+
+
+class Zero(nn.Linear):
+    """A network that answers nothing but 0."""
+
+    def __init__(self) -> None:
+        super().__init__(10, 1)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+def at_rest(parameters: object) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.0)  # pyright: ignore[reportArgumentType] - what a task hands over
+
+
+def test_to_stop_is_no_longer_training_than_the_one_that_is_asked_about() -> None:
+    inputs, labels = blobs(noise=0.1)
+    found = sweep(
+        network_of_eight, inputs, labels, loss=F.cross_entropy, over="epochs", values=(1, 3, 30), current=1, seeds=2,
+        decays=(),
+    )  # fmt: skip
+
+    assert found.best_epoch[0] == 1
+    assert found.best_error[0] == found.gains[0].error == found.test_error[0]
+    assert found.gains[0].lower.mean == 0
+    assert found.best_epoch == tuple(sorted(found.best_epoch))
+    assert found.best_error[-1] < found.best_error[0]
+
+
+def test_trainings_that_diverge_are_no_finding() -> None:
+    inputs, targets = numbers(200)
+    found = sweep(
+        linear, inputs, targets, loss=F.mse_loss, over="width", values=(1, 2, 4), epochs=3, decays=(), seeds=2,
+        optimizer_factory=wild,
+    )  # fmt: skip
+
+    assert found.course == "diverged"
+    assert found.diverged == (1, 2, 4)
+    assert "Give a smaller learning rate" in " ".join(str(found).split())
+
+
 def test_data_that_change_from_call_to_call_are_refused() -> None:
-    with pytest.raises(BuilderError, match="gives other targets at some sizes or seeds"):
-        sweep(families.with_other_data, over="width", values=(1, 2, 3), epochs=1, seeds=2, decays=())
+    for builder in (families.with_other_data, families.with_other_inputs):
+        with pytest.raises(BuilderError, match="gives other inputs or targets at some sizes or seeds"):
+            sweep(builder, over="width", values=(1, 2, 3), epochs=1, seeds=2, decays=())

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from isometry._errors import BuilderError, DomainError, describe
 from isometry.anatomy.builders import named
 from isometry.anatomy.preserve import seeded
-from isometry.anatomy.task import Loss, OptimizerFactory, Task, make_task
+from isometry.anatomy.task import Loss, OptimizerFactory, Task, make_task, tensors_in
 from isometry.training.labels.examples import LabelledExamples, labelled_examples
 
 Axis = Literal["width", "epochs", "samples"]
 Builder = Callable[..., Any]
 
 MIN_TEST = 30  # examples; on fewer no difference of errors is surer than chance
+PAIR = 2  # parts of test=: inputs and targets
 MAX_PARTS = 5  # of a builder's tuple: model, inputs, targets, loss, optimizer_factory
 
 
@@ -126,17 +127,46 @@ def split_of(task: Task, data: Data, *, test_share: float, seed: int) -> Split:
         count = round(test_share * examples.count)
         test, train = order[:count], order[count:]
     else:
-        inputs, targets = data.test
+        inputs, targets = _required_test(data.test)
         train = torch.randperm(examples.count, generator=generator)
         test = torch.arange(examples.count, examples.count + len(targets))
-        joined = torch.cat([examples.targets, targets.to(examples.targets)])
-        examples = LabelledExamples(_joined(examples.inputs, inputs), joined, ())
+        try:
+            joined = torch.cat([examples.targets, targets.to(examples.targets)])
+            examples = LabelledExamples(_joined(examples.inputs, inputs), joined, ())
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise BuilderError(
+                f"the data of test= do not fit those that are learnt: {describe(error)}. Give both in one form."
+            ) from error
     if len(test) < MIN_TEST or not len(train):
         raise DomainError(
             f"{len(test)} examples are held out and {len(train)} are left to learn, and to tell differences takes at "
             f"least {MIN_TEST} that no member learns. Give more examples, another test_share, or test=."
         )
     return Split(examples=examples, train=train, test=test)
+
+
+def require_enough(split: Split, count: int) -> None:
+    """Refuse more examples than there are to learn.
+
+    Raises:
+        DomainError: If there are fewer.
+    """
+    if count > len(split.train):
+        raise DomainError(
+            f"{count} examples were asked for, and there are {len(split.train)} to learn beside the "
+            f"{len(split.test)} held out. Give smaller values, a smaller test_share, or test=."
+        )
+
+
+def _required_test(test: object) -> tuple[Any, Tensor]:
+    pair: tuple[Any, ...] = tuple(cast("Any", test)) if isinstance(test, tuple | list) else ()
+    rows = {len(each) if each.ndim else 0 for each in tensors_in(pair)}
+    if len(pair) != PAIR or not isinstance(pair[1], Tensor) or len(rows) != 1:
+        raise BuilderError(
+            "test= is no pair of inputs and a tensor of targets with one row for each row of the inputs. Give "
+            "test=(inputs, targets)."
+        )
+    return pair[0], pair[1]
 
 
 def _required(builder: object, word: str, sizes: tuple[int, ...]) -> Builder:

@@ -27,10 +27,14 @@ def curve_of(plan: Plan, found: Sequence[Measured], *, seconds: float) -> Curve:
     _require_same_data(found)
     count, seeds = plan.num_curves, len(plan.seeds)
     bundles = [found[first : first + seeds] for first in range(0, len(found), seeds)]
-    ends, best, train = _ends(bundles[:count]), _best(plan, bundles[:count]), _train(bundles[:count])
+    ends, best = (_each_example(bundles[:count], key) for key in ("test_errors", "best_errors"))
+    train = _at_each_place(bundles[:count], "train_error")
     errors, place = Errors(ends), None if plan.current is None else plan.values.index(plan.current)
     peak, threshold = peak_of(errors), threshold_of(train, is_falling=plan.over != "samples")
-    epochs = [float(np.mean([each["best_epochs"] for each in bundle])) for bundle in bundles[:count]]
+    diverged = _at_each_place(bundles[:count], "has_diverged")
+    has_failed = 2 * sum(map(bool, diverged)) > len(diverged)
+    if has_failed:
+        peak = None
     last = found[count * seeds - 1]
     return Curve(
         over=plan.over,
@@ -38,9 +42,10 @@ def curve_of(plan: Plan, found: Sequence[Measured], *, seconds: float) -> Curve:
         train_error=train,
         test_error=tuple(errors.means.tolist()),
         best_error=tuple(best.mean((1, 2)).tolist()),
-        best_epoch=tuple(epochs * (len(plan.values) // count)),
+        best_epoch=_at_each_place(bundles[:count], "best_epochs"),
+        diverged=tuple(value for value, share in zip(plan.values, diverged, strict=True) if share),
         noise=tuple(errors.noise(each) for each in range(len(plan.values))),
-        course=course_of(errors),
+        course="diverged" if has_failed else course_of(errors),
         threshold=None if threshold is None else plan.values[threshold],
         peak=None if peak is None else plan.values[peak],
         current=plan.current,
@@ -61,8 +66,8 @@ def curve_of(plan: Plan, found: Sequence[Measured], *, seconds: float) -> Curve:
 def _require_same_data(found: Sequence[Measured]) -> None:
     if len({each["data"] for each in found}) > 1:
         raise BuilderError(
-            "the builder gives other targets at some sizes or seeds than at others, so that their errors cannot be "
-            "compared. Draw the data with a generator of its own seed, or give inputs and targets beside the builder."
+            "the builder gives other inputs or targets at some sizes or seeds than at others, so that their errors "
+            "cannot be compared. Draw the data with a generator of its own seed, or give them beside the builder."
         )
 
 
@@ -72,24 +77,19 @@ def _better(plan: Plan, errors: Errors, place: int) -> int | None:
     return next((plan.values[each] for each in later if errors.difference(place, each).is_sure), None)
 
 
-def _ends(bundles: Sequence[Bundle]) -> FloatArray:
+def _each_example(bundles: Sequence[Bundle], key: str) -> FloatArray:
     """Return the errors of all held-out examples, (places, seeds, examples), with a place a look of each bundle."""
-    stacked = np.array([[each["test_errors"] for each in bundle] for bundle in bundles], dtype=np.float64)
+    stacked = np.array([[each[key] for each in bundle] for bundle in bundles], dtype=np.float64)
     return stacked.transpose(0, 2, 1, 3).reshape(-1, stacked.shape[1], stacked.shape[3])
-
-
-def _best(plan: Plan, bundles: Sequence[Bundle]) -> FloatArray:
-    """Return those at the best epoch; over epochs there is one for all values."""
-    stacked = np.array([[each["best_errors"] for each in bundle] for bundle in bundles], dtype=np.float64)
-    return np.repeat(stacked, len(plan.values) // len(bundles), 0)
 
 
 def _end(bundle: Bundle) -> FloatArray:
     return np.array([each["test_errors"][-1] for each in bundle], dtype=np.float64)
 
 
-def _train(bundles: Sequence[Bundle]) -> tuple[float, ...]:
-    means = (np.mean([each["train_error"] for each in bundle], 0) for bundle in bundles)
+def _at_each_place(bundles: Sequence[Bundle], key: str) -> tuple[float, ...]:
+    """Return the means over seeds."""
+    means = (np.mean([each[key] for each in bundle], 0) for bundle in bundles)
     return tuple(float(value) for row in means for value in row)
 
 

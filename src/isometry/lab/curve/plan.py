@@ -1,15 +1,17 @@
 """Which members of a family are to be trained."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
+
+import numpy as np
 
 from isometry._errors import DomainError
 from isometry.lab.curve.family import Axis
 from isometry.lab.curve.member import Job
-from isometry.training.labels.learner import require_counts
 
+Number = int | float | np.integer | np.floating
 MIN_VALUES, MIN_SEEDS = 3, 2  # two values have no peak between them, one seed no noise
 
 
@@ -44,12 +46,9 @@ class Plan:
             raise DomainError(
                 f"seeds={len(self.seeds)}: noise shows between at least {MIN_SEEDS} seeds. Give 3 or more."
             )
-        require_counts(epochs=self.epochs, batch_size=self.batch_size)
+        require_whole(epochs=self.epochs, batch_size=self.batch_size)
         if not 0 < self.test_share < 1:
             raise DomainError(f"test_share={self.test_share!r} is not in (0, 1). Give the share that no member learns.")
-        wrong = [decay for decay in self.decays if not 0 < decay < math.inf]
-        if wrong:
-            raise DomainError(f"decays={list(self.decays)!r}: {wrong[0]!r} is no positive number.")
 
     @property
     def num_curves(self) -> int:
@@ -91,16 +90,46 @@ def axis_of(over: str) -> Axis:
     raise DomainError(f"over={over!r}: a curve is over one of {', '.join(get_args(Axis))}.")
 
 
+def require_whole(**counts: object) -> None:
+    """Refuse what is no whole number from 1 on, by its name.
+
+    Raises:
+        DomainError: If one is none.
+    """
+    for name, count in counts.items():
+        if not _is_whole(count):
+            raise DomainError(f"{name}={count!r} is no whole number from 1 on. Leave it out for the usual one.")
+
+
+def decays_of(decays: object) -> tuple[float, ...]:
+    """Return decays as numbers.
+
+    Raises:
+        DomainError: If they are no sequence of positive numbers.
+    """
+    given: list[object] = list(cast("Iterable[object]", decays)) if isinstance(decays, Iterable) else [None]
+    if not all(isinstance(each, Number) and 0 < float(each) < math.inf for each in given):
+        raise DomainError(f"decays={decays!r} are no positive numbers. Give several, such as (0.1, 1.0), or ().")
+    return tuple(float(cast("float", each)) for each in given)
+
+
 def values_of(values: Sequence[int], current: int | None) -> tuple[int, ...]:
     """Return the values in order, the current one among them.
 
     Raises:
-        DomainError: If they make no curve.
+        DomainError: If they make no curve, or the current one is no value.
     """
-    found = sorted({*values, *(() if current is None else (current,))})
-    if len(found) < MIN_VALUES or found[0] < 1 or any(int(value) != value for value in found):
+    if current is not None:
+        require_whole(current=current)
+    given = list(values) if isinstance(cast("object", values), Iterable) else []
+    found = sorted({*given, *(() if current is None else (current,))}) if all(map(_is_whole, given)) else []
+    if len(found) < MIN_VALUES:
         raise DomainError(
-            f"values={list(values)!r}: a curve needs at least {MIN_VALUES} different whole numbers from 1 on. Let them "
+            f"values={values!r}: a curve needs at least {MIN_VALUES} different whole numbers from 1 on. Let them "
             "grow by a factor, such as 4, 8, 16, 32, 64."
         )
-    return tuple(int(value) for value in found)
+    return tuple(map(int, found))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Number) and float(value) >= 1 and float(value).is_integer()

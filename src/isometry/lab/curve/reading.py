@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-Course = Literal["peak", "falls", "rises", "flat"]
+Course = Literal["peak", "falls", "rises", "flat", "diverged"]
 Position = Literal["before", "at", "after"]
 
 FITTED = 0.01  # training error that counts as none: one example in a hundred, or a hundredth of the variance

@@ -66,6 +66,8 @@ def meaning_of(curve: "Curve") -> Phrase:
                 last=curve.told(last),
                 high=curve.place(last),
             )
+        case "diverged":
+            return Phrase("nothing can be said: training diverged at most places. Give a smaller learning rate.")
         case "flat":
             return Phrase(
                 "nothing can be said: the test errors, {low} to {high}, differ by no more than noise. Give more "
@@ -77,8 +79,13 @@ def meaning_of(curve: "Curve") -> Phrase:
 
 def sentences(curve: "Curve") -> Iterator[Phrase]:
     """Yield what else a curve says: where everything is fitted, what is best, and what is better than here."""
+    if curve.diverged:
+        yield Phrase(
+            "Training diverged at {places}: answers are no numbers there, or losses far above the first.",
+            places=", ".join(say(curve.place(value)) for value in curve.diverged),
+        )
     yield _fitted(curve)
-    if curve.course == "flat":
+    if curve.course in {"flat", "diverged"}:
         return
     yield Phrase(
         "The lowest test error is {error} at {place}.", error=curve.told(curve.lowest), place=curve.place(curve.lowest)
@@ -199,7 +206,8 @@ def _change(curve: "Curve", lower: Difference) -> Phrase:
 def _conditions(curve: "Curve") -> str:
     return say(
         "{train} examples learnt, {test} held out, {seeds}, {epochs} of {optimizer} on {loss}, {time}; noise is a "
-        "standard error, and sure is what lies beyond three of it",
+        "standard error over seeds and held-out examples, not over other examples to learn, and sure is what lies "
+        "beyond three of it",
         train=curve.num_train,
         test=curve.num_test,
         seeds=say("{count} seeds", count=curve.num_seeds),

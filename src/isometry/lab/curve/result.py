@@ -34,17 +34,20 @@ class Gain:
 class Curve:
     """Where a family of models stands on the curve of its test error.
 
-    Errors are shares of wrong answers; of numbers, mean squares over the variance of the targets that are learnt.
+    Errors are shares of wrong answers; of numbers, mean squares over the variance of all targets to learn.
 
     Attributes:
         over: `width`, `epochs` or `samples`.
         values: Widths, epochs or examples that were tried, growing, counts.
         train_error: At each, the mean over seeds.
         test_error: Likewise, at the end of training.
-        best_error: Likewise, at the best epoch, which one half of the held-out examples chose for the other.
+        best_error: Likewise, at the best epoch up to there, which half of the held-out examples chose for the other.
         best_epoch: Of each, the mean, counts.
-        noise: Standard error of each test error.
-        course: Whether the test error has a peak, falls, rises, or differs by no more than noise.
+        noise: Standard error of each test error, over seeds and held-out examples.
+        diverged: Values at which training diverged with a seed or more: answers that are no numbers, or losses that
+            are far above the first.
+        course: Whether the test error has a peak, falls, rises, or differs by no more than noise; `diverged` where
+            training did at most values.
         threshold: The first value at which everything is fitted, over samples the last; None if there is none.
         peak: The value with the highest peak; None without one.
         current: The value that was asked about; None without.
@@ -68,6 +71,7 @@ class Curve:
     best_error: tuple[float, ...]
     best_epoch: tuple[float, ...]
     noise: tuple[float, ...]
+    diverged: tuple[int, ...]
     course: Course
     threshold: int | None
     peak: int | None

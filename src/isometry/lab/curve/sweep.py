@@ -8,13 +8,23 @@ from typing import Any
 
 from torch import Tensor
 
-from isometry._errors import LabError
+from isometry._errors import IsometryError, LabError, ModelError, describe
 from isometry.anatomy.builders import named
+from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import Loss, OptimizerFactory
-from isometry.lab.curve.family import Axis, Builder, Data, Family, require_builder
+from isometry.lab.curve.family import (
+    Axis,
+    Builder,
+    Data,
+    Family,
+    built,
+    require_builder,
+    require_enough,
+    split_of,
+)
 from isometry.lab.curve.gathering import curve_of
 from isometry.lab.curve.member import Job, Measured, config_of, train_member
-from isometry.lab.curve.plan import Plan, axis_of, values_of
+from isometry.lab.curve.plan import Plan, axis_of, decays_of, require_whole, values_of
 from isometry.lab.curve.result import Curve
 from isometry.lab.engine.executors import executor_on
 from isometry.lab.engine.sweep import Watcher, run_trials
@@ -59,7 +69,7 @@ def sweep(
         targets: One for each example: classes, labels that are on or off, or numbers.
         over: `width`, `epochs` or `samples`.
         values: Widths, epochs or examples to try, at least three.
-        current: The one that is asked about; it is tried as well, and remedies are measured there.
+        current: The one that is asked about; it is tried as well, and remedies are measured there. Without it none is.
         loss: As for `check`.
         optimizer_factory: From parameters to an optimiser; without it the task's own, else Adam.
         test: Inputs and targets that no member learns; without it a share of the data set is held out.
@@ -80,20 +90,22 @@ def sweep(
         DomainError: If values, counts or shares are none that can be meant.
         BuilderError: If the builder cannot be called, or gives no data or other data at each call.
         LabError: If a trial failed, or records are asked for of a builder that has no name.
-        ModelError: If a model cannot be copied, or its loss carries no gradient.
+        ModelError: If a model fails on its batch or cannot be copied, or its loss carries no gradient.
 
     Source:
         Nakkiran et al. 2020, arXiv:1912.02292, whose effective model complexity is read from the training error.
     """
     start = time.perf_counter()
+    places = values_of(values, current)
+    require_whole(seeds=seeds)
     plan = Plan(
         over=axis_of(over),
-        values=values_of(values, current),
+        values=places,
         current=current,
-        epochs=max(values) if over == "epochs" else epochs,
+        epochs=places[-1] if over == "epochs" else epochs,
         batch_size=batch_size,
         test_share=test_share,
-        decays=tuple(decays),
+        decays=decays_of(decays),
         seeds=tuple(range(seed, seed + seeds)),
         split_seed=seed,
     )
@@ -108,7 +120,9 @@ def sweep(
 
 
 def _run_here(family: Family, jobs: Sequence[Job], watcher: Watcher | None) -> list[Measured]:
-    """Train one member after the other in this process."""
+    """Train one member after the other in this process, when all are known to be built and to have enough to learn."""
+    for job in {(job.sizes, job.num_train): job for job in jobs}.values():
+        _require_member(family, job)
     found: list[Measured] = []
 
     def tell(share: float, /, **_: float) -> None:
@@ -118,6 +132,23 @@ def _run_here(family: Family, jobs: Sequence[Job], watcher: Watcher | None) -> l
     for job in jobs:
         found.append(train_member(family, job, tell))  # noqa: PERF401 - tell counts those that are done
     return found
+
+
+def _require_member(family: Family, job: Job) -> None:
+    """Build a member and throw it away, so that no size fails after hours of training others."""
+    task = built(family, job.sizes, seed=job.seed)
+    with preserved(task.model, seed=job.seed):
+        try:
+            task.compute_loss()
+        except IsometryError:
+            raise
+        except Exception as error:
+            where = f" of {job.sizes[0]}" if job.sizes else ""
+            raise ModelError(
+                f"the model{where} failed on its batch: {describe(error)}. isometry check says where."
+            ) from error
+    split = split_of(task, family.data, test_share=job.test_share, seed=job.split_seed)
+    require_enough(split, job.num_train or 0)
 
 
 def _run_recorded(
