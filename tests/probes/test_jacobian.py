@@ -93,7 +93,7 @@ def test_theory_predicts_the_spread_too(activation: type[nn.Module], gain: float
     assert found.hidden.spread == pytest.approx(found.theory.hidden_spread, rel=0.25)
 
 
-@pytest.mark.parametrize(("gain", "phase"), [(0.7, "ordered"), (2.0, "chaotic")])
+@pytest.mark.parametrize(("gain", "phase"), [(0.7, "vanishing"), (2.0, "chaotic")])
 def test_the_phase_is_that_of_the_weights(gain: float, phase: str) -> None:
     torch.manual_seed(0)
     model = gaussian(stack(64, *[64] * 5, 10, activation=nn.Tanh), gain)

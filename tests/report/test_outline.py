@@ -135,12 +135,12 @@ def spectrum(smallest: float | None) -> Spectrum:
     return Spectrum(name="all", largest=10.0, smallest=smallest, mean_square=1.0, spread=1.0)
 
 
-def jacobian(smallest: float | None, *, depth_scale: float = 3.0) -> str:
+def jacobian(smallest: float | None, *, depth_scale: float = 3.0, length: float = 0.5) -> str:
     theory = MeanField(
         activation="tanh",
         weight_variance=1.0,
         bias_variance=0.0,
-        length=0.5,
+        length=length,
         slope=1.0,
         depth_scale=depth_scale,
         phase="critical",
@@ -163,6 +163,8 @@ def test_a_singular_value_that_rounding_hides_is_no_measurement() -> None:
 def test_theory_says_what_settles_with_depth() -> None:
     assert "correlations between samples settle over 3 layers" in jacobian(1e-3)
     assert "correlations between samples settle more slowly than exponentially" in jacobian(1e-3, depth_scale=math.inf)
+    for length in (0.0, math.inf):
+        assert "change by a factor e in mean square over 3 layers" in jacobian(1e-3, length=length)
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_the_forward_gain_of_tanh_at_variance_one_is_the_empirical_one() -> None
 def test_a_negative_mean_square_is_refused(variance: float) -> None:
     with pytest.raises(DomainError, match="is negative; the length map"):
         length_map(relu, variance, weight_variance=1.0)
-    with pytest.raises(DomainError, match="is not positive; the susceptibility"):
+    with pytest.raises(DomainError, match="is not positive; slopes are means"):
         susceptibility(relu, variance, weight_variance=1.0)
 
 

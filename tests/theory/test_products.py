@@ -69,7 +69,7 @@ def test_eigenvalues_of_factors_say_nothing_of_their_product() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(DomainError, match="width=0"):
         product_growth(0, variance=1.0)
-    with pytest.raises(ShapeError, match=r"\[2, 3\]"):
+    with pytest.raises(ShapeError, match=r"\[\(2,\), \(3,\)\]"):
         product_bounds([np.ones(2), np.ones(3)])
     with pytest.raises(DomainError, match="below 0"):
         product_bounds([np.array([1.0, -1.0])])

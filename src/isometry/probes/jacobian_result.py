@@ -39,8 +39,9 @@ class MeanField:
         length: Mean square at which pre-activations settle; 0 if they die out, infinite if they grow without end.
         slope: chi, by what a layer multiplies the mean squared gradient there, dimensionless.
         depth_scale: Layers over which two signals come nearer to their last correlation by a factor e; infinite at
-            the edge of chaos.
-        phase: `ordered`, `critical` or `chaotic`.
+            the edge of chaos. Where the length is 0 or infinite: layers over which the mean square of signal and
+            gradient changes by a factor e.
+        phase: `vanishing`, `ordered`, `critical`, `chaotic` or `exploding`.
         mean_square: Predicted for the whole network, from each layer's own variances.
         hidden_mean_square: The like from the first hidden layer to the last; None unless they are of one width.
         hidden_spread: Predicted spread of that Jacobian; None like it.

@@ -20,7 +20,7 @@ from isometry.theory.phases import edge_of_chaos
 KINDS = frozenset({"linear", "matmul", "mm", "addmm", "conv1d", "conv2d", "conv3d"})
 MIN_LAYERS = 3  # two hidden layers and a head; fewer have no depth to speak of
 MAX_MEAN = 5.0  # standard errors of a weight's mean from 0
-EDGE_LENGTHS = tuple(float(10**exponent) for exponent in np.linspace(-3, 1, 25))  # mean squares, for the line
+EDGE_LENGTHS = tuple(float(10**exponent) for exponent in np.linspace(-3, 2, 31))  # mean squares, for the line
 IS_ORTHOGONAL = 1e-3  # largest departure of W W^T from a multiple of the identity, relative to it
 
 

@@ -119,7 +119,7 @@ def _layers_picture(layers: Sequence[Spectrum]) -> Picture:
 def _phase_picture(theory: MeanField) -> Picture:
     own = (theory.weight_variance, theory.bias_variance)
     reach = 2 * max(own[0], 1.0)
-    edge = sorted(point for point in theory.edge if point[0] <= reach)
+    edge = [point for point in theory.edge if point[0] <= reach]
     points = [*edge, own]
     label = say("weight variance {weight}, bias variance {bias}", weight=numeral(own[0]), bias=numeral(own[1]))
     return Picture(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from isometry._phrases import Phrase
-from isometry.probes.jacobian_result import JacobianResult, Spectrum
+from isometry.probes.jacobian_result import JacobianResult, MeanField, Spectrum
 from isometry.probes.trial_result import TrialResult
 from isometry.report.facts import Cost, Facts, Skipped
 from isometry.report.finding import SEVERITIES, Finding, Proof, Remedy
@@ -168,16 +168,19 @@ def jacobian_rows(jacobian: JacobianResult) -> list[tuple[str, str]]:
         bias=numeral(theory.bias_variance),
         phase=theory.phase,
         slope=numeral(theory.slope),
-        reach=_reach(theory.depth_scale),
+        reach=_reach(theory),
     )
     return [*rows, (say("theory"), point)]
 
 
-def _reach(depth_scale: float) -> str:
-    """Return over how many layers theory says that samples come to their last correlation."""
-    if not math.isfinite(depth_scale):
+def _reach(theory: MeanField) -> str:
+    """Return over how many layers theory says that samples come to their last correlation, or signals die or grow."""
+    if not math.isfinite(theory.depth_scale):
         return say("correlations between samples settle more slowly than exponentially")
-    return say("correlations between samples settle over {depth} layers", depth=numeral(depth_scale))
+    depth = numeral(theory.depth_scale)
+    if not 0 < theory.length < math.inf:
+        return say("signals and gradients change by a factor e in mean square over {depth} layers", depth=depth)
+    return say("correlations between samples settle over {depth} layers", depth=depth)
 
 
 def _spectrum_words(spectrum: Spectrum) -> str:

@@ -1,9 +1,11 @@
 """The public names of isometry.theory, for type checkers; `__init__.py` loads the same ones lazily."""
 
 from isometry.theory.criticality import CriticalPoint as CriticalPoint
+from isometry.theory.criticality import backward_gain as backward_gain
 from isometry.theory.criticality import critical_point as critical_point
 from isometry.theory.criticality import forward_gain as forward_gain
 from isometry.theory.criticality import length_map as length_map
+from isometry.theory.criticality import length_slope as length_slope
 from isometry.theory.criticality import susceptibility as susceptibility
 from isometry.theory.duals import Dual as Dual
 from isometry.theory.duals import dual_of as dual_of
@@ -28,7 +30,9 @@ from isometry.theory.least_squares import two_scale_risk as two_scale_risk
 from isometry.theory.meanfield import Depths as Depths
 from isometry.theory.meanfield import correlation_map as correlation_map
 from isometry.theory.meanfield import depths as depths
+from isometry.theory.meanfield import relative_spread as relative_spread
 from isometry.theory.meanfield import settled_length as settled_length
+from isometry.theory.meanfield import slope_moments as slope_moments
 from isometry.theory.phases import PhaseDiagram as PhaseDiagram
 from isometry.theory.phases import critical_weight_variances as critical_weight_variances
 from isometry.theory.phases import edge_of_chaos as edge_of_chaos
@@ -68,6 +72,7 @@ __all__ = [
     "Stack",
     "TwoScales",
     "WideNetwork",
+    "backward_gain",
     "correlation_map",
     "critical_point",
     "critical_weight_variances",
@@ -89,6 +94,7 @@ __all__ = [
     "leaky_relu",
     "least_norm_risk",
     "length_map",
+    "length_slope",
     "log_norm_variance",
     "lyapunov_exponents",
     "marchenko_pastur",
@@ -96,7 +102,9 @@ __all__ = [
     "phase_diagram",
     "product_bounds",
     "product_growth",
+    "relative_spread",
     "settled_length",
+    "slope_moments",
     "slopes_of",
     "spectrum_of",
     "susceptibility",

@@ -14,7 +14,7 @@ from typing import Literal
 
 from isometry._errors import DomainError
 from isometry.theory.landscape import UNIT_VARIANCE, Landscape, Moments, survey
-from isometry.theory.quadrature import Function, gaussian_mean, gaussian_slope_mean_square
+from isometry.theory.quadrature import REACH, Function, gaussian_mean, gaussian_slope_mean_square, sample
 
 Kind = Literal["homogeneous", "origin", "fixed-point", "forward"]
 
@@ -108,12 +108,37 @@ def susceptibility(function: Function, variance: float, *, weight_variance: floa
         Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv:1611.01232, eq. 5; as the mean squared singular value
         of a layer's Jacobian: Pennington, Schoenholz, Ganguli 2017, arXiv:1711.04735.
     """
-    if not variance > 0:
-        raise DomainError(
-            f"q={variance!r} is not positive; the susceptibility is a mean over pre-activations that differ. "
-            "Check the variance passed as `variance`."
-        )
-    return weight_variance * gaussian_slope_mean_square(function, math.sqrt(variance))
+    return weight_variance * gaussian_slope_mean_square(function, math.sqrt(_positive(variance)))
+
+
+def length_slope(function: Function, variance: float, *, weight_variance: float) -> float:
+    """Slope of the length map: by what factor a layer multiplies a small difference of a signal's length.
+
+    dq'/dq = σ_w² E[φ(√q z)² (z² - 1)] / 2q
+
+    A fixed point of the length map is stable below 1; ξ_q = -1 / ln of it is its depth scale.
+
+    Args:
+        function: The activation φ, vectorised, float64 to float64.
+        variance: Mean square q of the pre-activations, in their units squared, in (0, inf).
+        weight_variance: σ_w², the variance of a weight times fan-in, dimensionless.
+
+    Returns:
+        The slope, dimensionless.
+
+    Raises:
+        DomainError: `variance` is not positive, or the function is not finite.
+
+    Example:
+        >>> round(length_slope(abs, 3.0, weight_variance=2.0), 6)
+        2.0
+
+    Source:
+        Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv:1611.01232, eq. 6.
+    """
+    samples = sample(function, REACH * math.sqrt(_positive(variance)))
+    bend = samples.points**2 / variance - 1
+    return weight_variance * float(samples.measure(math.sqrt(variance)) @ (samples.values**2 * bend)) / (2 * variance)
 
 
 def forward_gain(function: Function, variance: float = 1.0) -> float:
@@ -142,6 +167,49 @@ def forward_gain(function: Function, variance: float = 1.0) -> float:
             "positive. Check the variance and which function was passed."
         )
     return math.sqrt(variance / square)
+
+
+def backward_gain(function: Function, variance: float = 1.0) -> float:
+    """Gain that keeps the gradient whatever becomes of the signal.
+
+    1 / sqrt(E[φ'(√q z)²])
+
+    Args:
+        function: The activation φ, vectorised, float64 to float64.
+        variance: Mean square q of the pre-activations, in their units squared, in (0, inf).
+
+    Returns:
+        The gain, dimensionless.
+
+    Raises:
+        DomainError: `variance` is not positive, or the function is level wherever the pre-activations go.
+
+    Example:
+        >>> round(backward_gain(lambda x: x / 2), 6)
+        2.0
+    """
+    slope = susceptibility(function, variance, weight_variance=1.0)
+    if not slope > 0:
+        raise DomainError(
+            f"the function is level wherever pre-activations of mean square {variance!r} go; no gain keeps a gradient "
+            "of 0. Check which function was passed."
+        )
+    return slope**-0.5
+
+
+def require_layer(weight_variance: float, bias_variance: float) -> None:
+    """Refuse variances that no layer has.
+
+    Raises:
+        DomainError: σ_w² is not positive or σ_b² is below 0, or one of them is not finite.
+    """
+    if not 0 < weight_variance < math.inf:
+        raise DomainError(
+            f"weight_variance={weight_variance!r} is no σ_w²; the variance of a weight times fan-in is positive and "
+            "finite."
+        )
+    if not 0 <= bias_variance < math.inf:
+        raise DomainError(f"bias_variance={bias_variance!r} is no σ_b²; a variance is finite and at least 0.")
 
 
 def critical_point(function: Function) -> CriticalPoint:
@@ -178,6 +246,15 @@ def critical_point(function: Function) -> CriticalPoint:
         or _origin_point(landscape, is_decaying=False)
         or _forward_point(landscape)
     )
+
+
+def _positive(variance: float) -> float:
+    if not variance > 0:
+        raise DomainError(
+            f"q={variance!r} is not positive; slopes are means over pre-activations that differ. "
+            "Check the variance passed as `variance`."
+        )
+    return variance
 
 
 def _point(landscape: Landscape, gain: float, *, at: Moments, kind: Kind, bias_variance: float = 0.0) -> CriticalPoint:

@@ -16,7 +16,9 @@ from isometry._errors import DomainError
 
 FloatArray = NDArray[np.float64]
 
-NUM_NODES = 4000  # of the quadrature, which converges geometrically away from aspect 1
+NUM_NODES = 4000  # of the quadrature, at least, which converges geometrically away from aspect 1
+NODES_TO_EDGE = 20  # of them within the distance 1 - √γ that sets how fast
+MAX_NODES = 60_000  # enough for aspects that are 0.0007 or more away from 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +62,26 @@ class TwoScales:
     noise: float
     step: float
 
+    def __post_init__(self) -> None:
+        if not (self.num_fast >= 1 and self.num_slow >= 1 and self.num_fast + self.num_slow <= self.num_examples):
+            raise DomainError(
+                f"num_fast={self.num_fast}, num_slow={self.num_slow}, num_examples={self.num_examples}: there is at "
+                "least one feature of either kind, and at most as many as examples together."
+            )
+        variances = {"fast": self.fast, "slow": self.slow, "noise": self.noise}
+        if not all(0 <= each < math.inf for each in variances.values()):
+            raise DomainError(f"{variances}: variances are finite and at least 0.")
 
-def marchenko_pastur(aspect: float, num_nodes: int = NUM_NODES) -> tuple[FloatArray, FloatArray]:
+
+def marchenko_pastur(aspect: float, num_nodes: int | None = None) -> tuple[FloatArray, FloatArray]:
     """Return places and weights that stand for the law of the eigenvalues of XᵀX/n of standard normal X.
 
     dμ = 2 sin²φ / (π λ) dφ at λ = 1 + γ + 2√γ cos φ, and a mass 1 - 1/γ at 0 if γ > 1
 
     Args:
         aspect: γ, columns over rows, dimensionless, positive.
-        num_nodes: Places, counts.
+        num_nodes: Places, counts; None takes as many as an integral of 1/λ needs, unless the aspect is within 0.0007
+            of 1.
 
     Returns:
         Eigenvalues and their probabilities; of a mass at 0 there is a place more.
@@ -81,6 +94,8 @@ def marchenko_pastur(aspect: float, num_nodes: int = NUM_NODES) -> tuple[FloatAr
     """
     if not 0 < aspect < math.inf:
         raise DomainError(f"aspect={aspect!r}: features over examples is positive and finite.")
+    if num_nodes is None:
+        num_nodes = round(min(max(NODES_TO_EDGE / max(abs(1 - math.sqrt(aspect)), 1e-9), NUM_NODES), MAX_NODES))
     angles = (np.arange(num_nodes) + 0.5) * (math.pi / num_nodes)
     places = 1 + aspect + 2 * math.sqrt(aspect) * np.cos(angles)
     weights = 2 * np.sin(angles) ** 2 / (num_nodes * places)
@@ -102,9 +117,16 @@ def least_norm_risk(num_examples: int, num_features: int, problem: LinearProblem
     Returns:
         The mean over all draws, exact at any size, in targets squared.
 
+    Raises:
+        DomainError: If a count is below 0.
+
     Source:
         Nakkiran 2019, arXiv:1912.07242; the means are those of the inverse of a Wishart matrix.
     """
+    if num_examples < 0 or num_features < 0:
+        raise DomainError(f"num_examples={num_examples}, num_features={num_features}: counts are at least 0.")
+    if num_features == 0:
+        return problem.signal + problem.noise
     more, signal, noise = num_examples - num_features, problem.signal, problem.noise
     if more > 1:
         return noise * (1 + num_features / (more - 1))
@@ -116,7 +138,8 @@ def least_norm_risk(num_examples: int, num_features: int, problem: LinearProblem
 def tuned_ridge_risk(aspect: float, problem: LinearProblem) -> float:
     """Return the risk of ridge regression at its best penalty, at infinite size.
 
-    σ² (1 + γ ∫ dμ(λ) / (λ + γ σ²/|β|²)), with the penalty d σ²/|β|² on |b|² beside the sum of squares
+    σ² (1 + γ ∫ dμ(λ) / (λ + γ σ²/|β|²)), with the penalty d σ²/|β|² on |b|² beside the sum of squares; without noise
+    that of the least norm
 
     Args:
         aspect: γ, features over examples, dimensionless, positive.
@@ -131,6 +154,8 @@ def tuned_ridge_risk(aspect: float, problem: LinearProblem) -> float:
     if problem.signal == 0:
         return problem.noise
     places, weights = marchenko_pastur(aspect)
+    if problem.noise == 0:
+        return problem.signal * max(0.0, 1 - 1 / aspect)
     penalty = aspect * problem.noise / problem.signal
     return problem.noise * (1 + aspect * float(weights @ (1 / (places + penalty))))
 
@@ -144,13 +169,13 @@ def descent_risk(aspect: float, problem: LinearProblem, *, step: float, times: S
         aspect: γ, features over examples, dimensionless, positive.
         problem: Signal and noise.
         step: η.
-        times: Steps t, counts.
+        times: Steps t, whole numbers from 0.
 
     Returns:
         A risk a time, in targets squared.
 
     Raises:
-        DomainError: If the step is so large that descent diverges.
+        DomainError: If the step is so large that descent diverges, or a time is no number of steps.
 
     Source:
         Ali, Kolter, Tibshirani 2019, arXiv:1810.10082, there for continuous time.
@@ -168,13 +193,13 @@ def two_scale_risk(groups: TwoScales, times: Sequence[float]) -> FloatArray:
 
     Args:
         groups: The two groups.
-        times: Steps, counts.
+        times: Steps, whole numbers from 0.
 
     Returns:
         A risk a time, in targets squared, at infinite size and for speeds that lie far apart.
 
     Raises:
-        DomainError: If the step is so large that descent diverges.
+        DomainError: If the step is so large that descent diverges, or a time is no number of steps.
 
     Source:
         The model is that of Heckel, Yilmaz 2021, arXiv:2007.10099, whose law is for features far fewer than examples;
@@ -197,6 +222,8 @@ def _descent(aspect: float, step: float, times: Sequence[float]) -> tuple[FloatA
             f"step={step!r}: descent on eigenvalues up to {places.max():.3g} needs one between 0 and "
             f"{2 / places.max():.3g}."
         )
+    if not all(time >= 0 and float(time).is_integer() for time in times):
+        raise DomainError(f"times={tuple(times)!r}: steps are counted in whole numbers from 0.")
     left = np.sign(factors) ** np.asarray(times)[:, None] * np.abs(factors) ** np.asarray(times)[:, None]
     is_seen = places > 0
     fitted = (1 - left[:, is_seen]) ** 2 @ (weights[is_seen] / places[is_seen])

@@ -109,7 +109,8 @@ def product_bounds(singular_values: Sequence[FloatArray]) -> Bounds:
     σ_1(AB) ≤ σ_1(A) σ_1(B), σ_n(AB) ≥ σ_n(A) σ_n(B), ∏_{i≤k} σ_i(AB) ≤ ∏_{i≤k} σ_i(A) σ_i(B)
 
     Eigenvalues allow no such bound: those of [[0, 1], [0, 0]] and of its transpose are all 0, and their product has the
-    eigenvalue 1. They lie between the singular values of the product itself, and that is all (Weyl).
+    eigenvalue 1. Of the product itself they are bounded by its singular values, ∏_{i≤k} |λ_i| ≤ ∏_{i≤k} σ_i with
+    equality at k = n (Weyl). Only for positive definite factors do eigenvalues take the place of singular values.
 
     Args:
         singular_values: Of each factor, all of one length n, none negative.
@@ -119,7 +120,7 @@ def product_bounds(singular_values: Sequence[FloatArray]) -> Bounds:
 
     Raises:
         ShapeError: If there are no factors, or not all of one size.
-        DomainError: If a value is negative.
+        DomainError: If a value is negative or not finite.
 
     Example:
         >>> found = product_bounds([np.array([2.0, 0.5]), np.array([3.0, 0.1])])
@@ -129,12 +130,14 @@ def product_bounds(singular_values: Sequence[FloatArray]) -> Bounds:
     Source:
         Horn 1950; Horn and Johnson 1991, Topics in matrix analysis, theorems 3.3.2 and 3.3.4.
     """
-    if not singular_values or len({len(each) for each in singular_values}) != 1:
-        sizes = [len(each) for each in singular_values]
+    sizes = [np.shape(each) for each in singular_values]
+    if len(set(sizes)) != 1 or len(sizes[0]) != 1 or not sizes[0][0]:
         raise ShapeError(f"factors with {sizes} singular values were given; all must have as many, and at least one.")
     ordered = np.sort(np.stack(singular_values), axis=1)[:, ::-1]
-    if ordered.min() < 0:
-        raise DomainError("a singular value below 0 was given; they are lengths. Take the square roots of eig(AᵀA).")
+    if not (ordered.min() >= 0 and ordered.max() < math.inf):
+        raise DomainError(
+            "a singular value below 0 or not finite was given; they are lengths. Take the square roots of eig(AᵀA)."
+        )
     each = ordered.prod(axis=0)
     return Bounds(largest=float(each[0]), smallest=float(each[-1]), partial=each.cumprod())
 

@@ -153,8 +153,14 @@ def _starting_panels(reach: float) -> tuple[FloatArray, FloatArray]:
 
 def _evaluate(function: Function, points: FloatArray) -> FloatArray:
     # An overflow inside the function is its own affair as long as its value is finite: 1 / (1 + exp(1000)) is 0.
-    with np.errstate(all="ignore"):
-        values = np.asarray(function(points.ravel()), dtype=np.float64)
+    try:
+        with np.errstate(all="ignore"):
+            values = np.asarray(function(points.ravel()), dtype=np.float64)
+    except TypeError as error:
+        raise DomainError(
+            f"{function!r} does not take an array of numbers ({error}); theory asks for a function of float64 arrays, "
+            "such as np.tanh. Wrap one of tensors or of single numbers in a function that converts."
+        ) from error
     if values.size != points.size:
         raise DomainError(
             f"the function answered {points.size} points with {values.size} values; it must act on each point alone. "

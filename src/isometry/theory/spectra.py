@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry._errors import DomainError
+from isometry.theory.meanfield import relative_spread, require_slope
 from isometry.theory.quadrature import REACH, Function, sample
 
 FloatArray = NDArray[np.float64]
@@ -62,12 +63,15 @@ def slopes_of(function: Function, variance: float) -> Slopes:
         The law, gathered into a few hundred values of equal probability where it is continuous.
 
     Raises:
-        DomainError: If the function is not finite where the pre-activations go.
+        DomainError: If the variance is not positive, or the function not finite or level where the pre-activations go.
     """
+    if not 0 < variance < math.inf:
+        raise DomainError(f"variance={variance!r} is no mean square of a spread-out signal; it is positive and finite.")
     deviation = math.sqrt(variance)
     samples = sample(function, REACH * deviation)
     measure = samples.measure(deviation)
     measure = measure / measure.sum()
+    require_slope(samples, variance)
     order = np.argsort(samples.slopes**2, kind="stable")
     values, weights = samples.slopes[order] ** 2, measure[order]
     place = np.minimum((np.cumsum(weights) - weights / 2) * NUM_VALUES, NUM_VALUES - 1).astype(int)
@@ -96,9 +100,9 @@ def jacobian_moments(
     Source:
         Pennington, Schoenholz, Ganguli 2017, arXiv:1711.04735, eqs. 17 to 19.
     """
-    second = float(slopes.weights @ slopes.values**2) / slopes.mean**2
+    second = float(slopes.weights @ slopes.values**2)
     mean = (weight_variance * slopes.mean) ** num_layers
-    return mean, mean**2 * num_layers * (second - 1 + (0 if is_orthogonal else 1))
+    return mean, mean**2 * relative_spread([(slopes.mean, second)] * num_layers, is_orthogonal=is_orthogonal)
 
 
 def jacobian_density(
@@ -122,13 +126,16 @@ def jacobian_density(
     Source:
         Pennington, Schoenholz, Ganguli 2018, arXiv:1802.09979, section 3 and algorithm 1.
     """
+    places = np.asarray(places, dtype=np.float64)
     if num_layers < 1 + is_orthogonal or not np.all(places > 0):
         raise DomainError(
-            f"num_layers={num_layers}, places from {np.min(places):g}: the density is of one Gaussian layer or more, "
-            "or of two orthogonal ones, at squared singular values above 0. That of one orthogonal layer is the law of "
-            "its squared slopes, times σ_w²: slopes_of."
+            f"num_layers={num_layers}, places from {np.min(places, initial=np.inf):g}: the density is of one Gaussian "
+            "layer or more, or of two orthogonal ones, at squared singular values above 0. That of one orthogonal "
+            "layer is the law of its squared slopes, times σ_w²: slopes_of."
         )
     scale = (weight_variance * slopes.mean) ** num_layers
+    if not places.size:
+        return places
     layers = _Layers(slopes, num_layers, is_orthogonal=is_orthogonal)
     x, m = layers.followed(places / scale)
     return np.maximum(-((1 + m) / x).imag / math.pi, 0.0) / scale
@@ -148,6 +155,9 @@ def jacobian_edge(slopes: Slopes, num_layers: int, *, weight_variance: float, is
     Returns:
         The edge, dimensionless.
 
+    Raises:
+        DomainError: If there is no layer.
+
     Example:
         >>> round(jacobian_edge(LINEAR, 2, weight_variance=1.0, is_orthogonal=False), 4)  # 3³ / 2²
         6.75
@@ -155,6 +165,8 @@ def jacobian_edge(slopes: Slopes, num_layers: int, *, weight_variance: float, is
     Source:
         Pennington, Schoenholz, Ganguli 2018, arXiv:1802.09979, section 3.
     """
+    if num_layers < 1:
+        raise DomainError(f"num_layers={num_layers}: the Jacobian is of one layer or more.")
     layers = _Layers(slopes, num_layers, is_orthogonal=is_orthogonal)
     top = float(layers.values.max())
     y = top + np.geomspace(1e-9 * top, 1e3 * num_layers * top, NUM_PLACES)
