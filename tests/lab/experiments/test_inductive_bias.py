@@ -1,6 +1,9 @@
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
+from isometry.lab.digits import mnist_5k
 from isometry.lab.experiment import Measured
 from isometry.lab.experiments.inductive_bias import NETWORKS, VIEWS, InductiveBiasSettings, network, shifted
 from isometry.lab.runner import find_experiment
@@ -29,6 +32,40 @@ def test_a_small_run_has_an_accuracy_for_every_network_and_view_and_is_drawn() -
         name: dict.fromkeys(VIEWS, 2) for name in NETWORKS
     }
     require_drawable(EXPERIMENT, TINY, found)
+
+
+def accuracies_in_a_plain_loop(train: Tensor, *tests: Tensor) -> list[float]:
+    """Return those of the MLP of equal size after 30 steps on 60 images, in per cent."""
+    labels, generator = mnist_5k().labels, torch.Generator().manual_seed(5)
+    model = nn.Sequential(nn.Linear(196, 37), nn.ReLU(), nn.Linear(37, 10))
+    for parameter, fan_in in zip(model.parameters(), (196, 196, 37, 37), strict=True):
+        parameter.data.uniform_(-(fan_in**-0.5), fan_in**-0.5, generator=generator)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+    for _ in range(30):
+        rows = torch.randperm(60, generator=generator)[:50]  # the ten behind them fill no batch
+        optimiser.zero_grad()
+        functional.cross_entropy(model(train[rows]), labels[rows]).backward()
+        optimiser.step()
+    return [100 * (model(test).argmax(1) == labels[-1000:]).double().mean().item() for test in tests]
+
+
+def test_every_view_is_trained_and_tested_as_in_a_plain_loop() -> None:
+    (found,) = measured(EXPERIMENT, InductiveBiasSettings(train_sizes=(60,), num_steps=30), 5)
+    images = mnist_5k().images
+    planes, paper = images[-1000:].unflatten(1, (14, 14)), images[-1000:].min().item()
+    moved = [planes.roll(by, axis) for axis in (1, 2) for by in (2, -2)]
+    for each, blank in zip(
+        moved, [(slice(2), 1), (slice(-2, None), 1), (slice(2), 2), (slice(-2, None), 2)], strict=True
+    ):
+        each.movedim(blank[1], 0)[blank[0]] = paper
+    natural, *shifts = accuracies_in_a_plain_loop(images, images[-1000:], *(each.flatten(1) for each in moved))
+    mixed = images[:, torch.randperm(196, generator=torch.Generator().manual_seed(5))]
+    (permuted,) = accuracies_in_a_plain_loop(mixed, mixed[-1000:])
+
+    assert natural > 40.0  # of which a test on other pixels would leave a guess
+    views = {view: values[0] for view, values in found["MLP of equal size"].items()}
+    exact = {"natural": natural, "permuted": permuted, "shifted": sum(shifts) / 4}
+    assert views == pytest.approx(exact, abs=0.31)  # three images
 
 
 def test_a_run_leaves_the_global_random_state_and_is_its_seeds_alone() -> None:
@@ -66,7 +103,7 @@ def test_a_shift_drops_what_leaves_the_image() -> None:
 def test_what_was_seen_before_holds_every_claim() -> None:
     claims = claims_of("inductive-bias", [SEEN])
 
-    assert len(claims) == 4
+    assert len(claims) == 5
     assert not_held(claims) == []
 
 
@@ -75,11 +112,9 @@ def test_what_was_seen_before_holds_every_claim() -> None:
     [
         pytest.param(altered("CNN", "natural", 82.6, 87.0, 95.7), "natural pixels", id="no lead at one size"),
         pytest.param(
-            altered("MLP of equal size", "permuted", 72.6, 86.2, 88.0), "permuted pixels both", id="the CNN is as good"
+            altered("CNN", "permuted", 61.0, 79.8, 91.0), "costs the CNN", id="at one size the order costs it little"
         ),
-        pytest.param(
-            altered("CNN", "permuted", 61.0, 87.0, 87.7), "permuted pixels both", id="the CNN is better at one size"
-        ),
+        pytest.param(altered("CNN", "permuted", 70.0, 84.0, 89.0), "permuted pixels both", id="the CNN is as good"),
         pytest.param(altered("wide MLP", "permuted", 74.1, 87.7, 96.0), "all one", id="the order matters to an MLP"),
         pytest.param(altered("CNN", "shifted", 49.2, 30.0, 57.3), "shifted by 2 pixels", id="shifts hurt alike"),
     ],

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,11 +34,14 @@ SEEN = {
 
 
 def runs(accuracies: dict[str, list[list[float]]]) -> list[Measured]:
-    """Return a measurement in which the second of two rates is the better on validation images."""
+    """Return a measurement in which the second of three rates is the best on validation images."""
     return [
         {
             method: [
-                [{"rates": [0.1, 0.2], "validation": [10.0, 20.0], "test": [99.0, value]} for value in row]
+                [
+                    {"rates": [0.1, 0.2, 0.4], "validation": [10.0, 20.0, 15.0], "test": [99.0, value, 99.0]}
+                    for value in row
+                ]
                 for row in rows
             ]
             for method, rows in accuracies.items()
@@ -73,7 +77,7 @@ def test_the_linear_rule_takes_the_best_rate_of_small_batches_times_the_ratio() 
 
 
 def test_networks_side_by_side_do_as_one_alone_in_a_plain_loop() -> None:
-    (found,) = measured(EXPERIMENT, TINY, 3)
+    (found,) = measured(EXPERIMENT, replace(TINY, warm_up=0.5), 3)
     digits, generator = mnist_5k(), torch.Generator().manual_seed(3)
     shapes = [(196, 8, 2.0), (8, 10, 1.0)]
     first, last = (
@@ -83,7 +87,8 @@ def test_networks_side_by_side_do_as_one_alone_in_a_plain_loop() -> None:
     optimiser = torch.optim.SGD([first, last], lr=0.2, momentum=0.9)
     for epoch in range(2):
         for place, rows in enumerate(torch.randperm(60, generator=generator).split(20)):
-            optimiser.param_groups[0]["lr"] = 0.2 * (1 - (3 * epoch + place) / 6) ** 2  # warm-up ends with the first
+            step = 3 * epoch + place
+            optimiser.param_groups[0]["lr"] = 0.2 * min(1.0, (step + 1) / 3) * (1 - step / 6) ** 2
             optimiser.zero_grad()
             outputs = (digits.images[rows] @ first).relu() @ last
             functional.cross_entropy(outputs, digits.labels[rows]).backward()
@@ -112,7 +117,7 @@ def test_settings_without_two_ends_to_compare_are_refused(change: dict[str, Any]
 def test_what_was_seen_holds_every_claim_by_the_rate_that_validation_chose() -> None:
     claims = claims_of("lars", runs(SEEN))
 
-    assert len(claims) == 7
+    assert len(claims) == 8
     assert not_held(claims) == []
 
 
@@ -124,6 +129,7 @@ def test_what_was_seen_holds_every_claim_by_the_rate_that_validation_chose() -> 
         pytest.param(altered("SGD", 1, 2, 88.0), "in the deep network", id="SGD comes near"),
         pytest.param(altered("SGD", 0, 2, 85.0), "in the shallow one", id="LARS gains in the shallow network too"),
         pytest.param(altered("Adam", 1, 2, 85.0), "Adam does as well", id="Adam does not"),
+        pytest.param(altered("Adam", 1, 2, 87.5), "Adam does as well", id="Adam lags by half of what is a gain"),
         pytest.param(altered("LARS", 1, 1, 91.0), "batches of 500", id="LARS loses at the second batch size"),
         pytest.param(altered("Adam", 1, 2, 93.5), "none of the three", id="one loses nothing"),
     ],
@@ -132,6 +138,16 @@ def test_each_claim_can_fail_alone(found: list[Measured], word: str) -> None:
     (refuted,) = not_held(claims_of("lars", found))
 
     assert word in refuted
+
+
+@pytest.mark.parametrize("validation", [[30.0, 20.0, 15.0], [10.0, 20.0, 25.0]], ids=["lowest", "highest"])
+def test_a_best_rate_at_an_end_of_its_grid_is_told(validation: list[float]) -> None:
+    (found,) = runs(SEEN)
+    run = found["LARS"][0][2]
+    run["validation"], run["test"] = validation, [92.5] * 3
+    (refuted,) = not_held(claims_of("lars", [found]))
+
+    assert refuted == "every best rate lies inside its grid: at an end are: 1"
 
 
 @pytest.mark.slow

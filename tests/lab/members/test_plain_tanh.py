@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from isometry.fills.orthogonal import Orthogonal
 from isometry.lab.members.plain_tanh import PlainTanh, TanhShape, TanhStart, gaussian
+from tests.lab.members.plain_modules import as_module
 
 SHAPE = TanhShape(inputs=7, width=5, depth=3, outputs=4)
 STARTS = [
@@ -17,20 +18,6 @@ STARTS = [
 def examples(count: int = 6) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(count, 7, generator=generator), torch.randint(4, (count,), generator=generator)
-
-
-def as_module(networks: PlainTanh, place: int) -> nn.Sequential:
-    """Return one of the networks as torch would write it."""
-    first, hidden, head, biases = networks.parameters
-    weights = [first[place], *hidden[:, place]]
-    layers: list[nn.Module] = []
-    for weight, bias in zip(weights, biases[:, place, 0], strict=True):
-        linear = nn.Linear(weight.shape[1], weight.shape[0])
-        linear.weight.data, linear.bias.data = weight.clone(), bias.clone()
-        layers += [linear, nn.Tanh()]
-    last = nn.Linear(5, 4, bias=False)
-    last.weight.data = head[place].clone()
-    return nn.Sequential(*layers, last)
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -72,6 +59,17 @@ def test_hidden_layers_are_apart_and_networks_of_one_seed_the_same() -> None:
     assert not torch.equal(one, other)
     assert not torch.equal(one[0], one[1])
     torch.testing.assert_close(one[2, 0] @ one[2, 0].T, torch.eye(5))
+
+
+def test_every_tensor_has_the_deviation_that_its_start_asks_for() -> None:
+    shape = TanhShape(inputs=300, width=64, depth=20, outputs=100)
+    start = TanhStart(first=gaussian(1.3, 300), hidden=gaussian(0.7, 64), head=gaussian(2.0, 64), bias_std=0.2)
+    first, hidden, head, biases = PlainTanh([start], shape, seed=3).parameters
+
+    assert float(first.std()) == pytest.approx(1.3 / 300**0.5, rel=0.03)
+    assert float(hidden.std()) == pytest.approx(0.7 / 8, rel=0.03)
+    assert float(head.std()) == pytest.approx(2.0 / 8, rel=0.03)
+    assert float(biases.std()) == pytest.approx(0.2, rel=0.06)
 
 
 def test_lengths_are_mean_squares_behind_each_layer() -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import fmean, median
 
 import numpy as np
@@ -24,8 +24,10 @@ MULTIPLE = 6  # of the depth scale that Schoenholz et al. found to bound the dep
 SHALLOW = 3  # of it, far enough below that bound
 LEAST_SHALLOW, MOST_DEEP = 70.0, 40.0  # per cent of the training images, in the mean; guessing gives 10
 HALF = 50.0  # per cent, between trained and not
-MULTIPLES = (3.0, 9.0)  # in which the depth at one half may lie: the source's 6, times or divided by 1.5, and by 2
-NEAR_LINE = (0.8, 1.3)  # the best weight variance over the critical one: the neighbours of that on the grid
+MULTIPLES = (3.0, 12.0)  # in which the depth at one half may lie: the source's 6, divided by 2 or times it
+LEAST_ORDERED = 80.0  # per cent of pairs; ten variances whose order has nothing to do with ξ give 79 once in a hundred
+LEAST_VARIANCES = 8  # below which chance orders 80 % of their pairs too often
+NEAR_LINE = (0.8, 1.2)  # the best weight variance over the critical one: the neighbours of that on the grid
 
 PLANE_WEIGHTS = tuple(np.linspace(0.5, 3.9, 18).tolist())  # past 1, at which a length takes 10,000 layers to settle
 PLANE_BIASES = tuple(np.linspace(0.0, 0.4, 9).tolist())
@@ -91,8 +93,11 @@ def judge(settings: DepthScaleSettings, measured: Sequence[Measured]) -> tuple[C
         claims.append(Claim(text=text, measured=fmean(deep), high=MOST_DEEP, unit="%"))
     reached = reached_multiples(settings, mean)
     if reached:
-        text = Phrase("training fails at about six depth scales, whatever the variance of the weights")
+        text = Phrase("training fails at about six depth scales, in the median over the variances of the weights")
         claims.append(Claim(text=text, measured=median(reached), low=MULTIPLES[0], high=MULTIPLES[1], unit="ξ"))
+    if len(settings.scales) >= LEAST_VARIANCES:
+        text = Phrase("of two variances of the weights that of the longer depth scale trains better over all depths")
+        claims.append(Claim(text=text, measured=ordered(settings, mean), low=LEAST_ORDERED, unit="%"))
     best = settings.weight_variances[int(np.argmax(mean[-1]))]
     text = Phrase("of the deepest networks those next to the critical line learn best")
     ratio = best / _critical(settings.bias_variance)
@@ -147,6 +152,21 @@ def reached_multiples(settings: DepthScaleSettings, mean: Sequence[Sequence[floa
                 found.append((depth + (deeper - depth) * (accuracy - HALF) / (accuracy - lower)) / scale)
                 break
     return found
+
+
+def ordered(settings: DepthScaleSettings, mean: Sequence[Sequence[float]]) -> float:
+    """Return of how many pairs of weight variances that of the longer depth scale has the higher accuracy, per cent.
+
+    Args:
+        settings: Weight variances.
+        mean: Accuracies, a row a depth, of which each variance's average counts.
+
+    Returns:
+        50 where depth scales say nothing, and less where accuracies are the same.
+    """
+    by_scale = sorted(zip(settings.scales, np.mean(mean, axis=0).tolist(), strict=True))
+    pairs = [longer > shorter for (_, shorter), (_, longer) in combinations(by_scale, 2)]
+    return 100 * fmean(pairs)
 
 
 def _trained(settings: DepthScaleSettings, depth: int, *, seed: int) -> list[float]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import NormalDist, fmean
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ NUM_LAYERS = 120  # that are recorded, at most
 LEARNED = 80.0  # per cent; 85 to 87 were seen, on a test set whose standard error is 1.6
 UNLEARNED = 20.0  # per cent; guessing gives 10, and one class alone no more than 13
 MAX_ERROR = 0.5  # decades of a root mean square from theory; 32 units and one draw stray by 0.2
-LEAST_SHARE = 0.5  # of the loss that theory of finite width expects; its own deviation is a quarter of it
+DEVIATIONS = 2.0  # of the mean over the seeds, on either side of the loss that theory of finite width expects
+MOST_LOST = 10.0  # decades; twice the deviation beyond that single precision still holds the mean square of the signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,11 @@ def judge(settings: DeepSettings, measured: Sequence[Measured]) -> tuple[Claim, 
     """Say which start learned, and hold signal and gradient of both against theory."""
     orthogonal, plain = ([each["course"][-1][1 + place] for each in measured] for place in range(len(STARTS)))
     fall = fmean(-math.log10(each["gradient"][0][0]) for each in measured)
-    behind = fmean(math.log10(each["signal"][0][-1] / max(each["signal"][1][-1], 1e-45)) for each in measured)
+    first = _first_length(measured)
+    place = _compared(settings, first)
+    behind = fmean(math.log10(each["signal"][0][place] / max(each["signal"][1][place], 1e-45)) for each in measured)
+    loss = gaussian_loss(settings.width, settings.recorded[place], first=first)
+    stray = DEVIATIONS * loss.stdev / math.sqrt(len(measured))
     return (
         Claim(
             text=Phrase("from the orthogonal start the network learns"),
@@ -98,7 +103,7 @@ def judge(settings: DeepSettings, measured: Sequence[Measured]) -> tuple[Claim, 
         ),
         Claim(
             text=Phrase("orthogonal layers lose no more of the gradient than the slope of tanh takes"),
-            measured=fall - gradient_fall(settings, _first_length(measured)),
+            measured=fall - gradient_fall(settings, first),
             low=-MAX_ERROR,
             high=MAX_ERROR,
             unit="decades",
@@ -106,7 +111,8 @@ def judge(settings: DeepSettings, measured: Sequence[Measured]) -> tuple[Claim, 
         Claim(
             text=Phrase("Gaussian layers lose the signal besides, as theory of their width says"),
             measured=behind,
-            low=LEAST_SHARE * gaussian_loss(settings),
+            low=loss.mean - stray,
+            high=loss.mean + stray,
             unit="decades",
         ),
     )
@@ -140,12 +146,14 @@ def draw(settings: DeepSettings, measured: Sequence[Measured]) -> tuple[Figure, 
             x_scale="log",
             y_scale="log",
             series=(
-                Series(name="orthogonal", x=layers, y=measured[0]["signal"][0], mark="points"),
+                *(Series(name="orthogonal", x=layers, y=each["signal"][0], mark="points") for each in measured),
                 *(
                     Series(name="Gaussian", x=layers, y=[value or math.nan for value in each["signal"][1]])
                     for each in measured
                 ),
-                Series(name="theory, 1/√(2 · layer)", x=layers, y=[math.sqrt(_length(first, each)) for each in layers]),
+                Series(
+                    name="theory of orthogonal layers", x=layers, y=[math.sqrt(_length(first, each)) for each in layers]
+                ),
             ),
         ),
     )
@@ -166,18 +174,30 @@ def gradient_fall(settings: DeepSettings, first: float) -> float:
     return -math.log10(_length(first, settings.depth + 1) / first) / 2
 
 
-def gaussian_loss(settings: DeepSettings) -> float:
-    """Return by how much Gaussian layers shrink a typical signal that orthogonal ones keep, decades.
+def gaussian_loss(width: int, layers: int, *, first: float) -> NormalDist:
+    """Return by how much more Gaussian layers shrink a typical signal than orthogonal ones do, decades.
 
-    E ln |W x|² / |x|² = ψ(n/2) + ln(2/n) ≈ -1/n a layer
+    E ln |W x|² / |x|² = ψ(n/2) + ln(2/n) ≈ -1/n a layer, of variance 2/n; tanh takes less from what has become small:
+    dq/dl = -q/n - 2q² has 1/q = (1/q_1 + 2n) exp(l/n) - 2n.
 
     Args:
-        settings: Of which depth and width count.
+        width: n, units of a layer, counts.
+        layers: l, behind the first, counts.
+        first: q_1, mean square behind the first layer.
 
     Returns:
-        Of the root mean square.
+        Of the root mean square, over networks.
     """
-    return settings.depth / settings.width / 2 / math.log(10)
+    nepers = layers / width
+    gaussian = nepers + math.log(1 / first - 2 * width * math.expm1(-nepers))
+    mean = (gaussian + math.log(_length(first, layers + 1))) / 2
+    return NormalDist(mean / math.log(10), math.sqrt(nepers / 2) / math.log(10))
+
+
+def _compared(settings: DeepSettings, first: float) -> int:
+    """Return the last of the recorded layers by which theory expects no more of the signal lost than can be held."""
+    losses = [gaussian_loss(settings.width, layer, first=first).mean for layer in settings.recorded]
+    return max(place for place, loss in enumerate(losses) if loss <= MOST_LOST)
 
 
 def _length(first: float, layer: int) -> float:
