@@ -1,5 +1,6 @@
 """The estimators against scikit-learn's own checks, its kernel ridge regression, and kernel algebra."""
 
+import math
 import pickle
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.linalg import expm
 from sklearn.base import clone
@@ -18,6 +20,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+from torch.nn import functional
 
 from isometry._errors import DomainError, UnknownNameError
 from isometry.lab.kernel_regression import DUALS, WideNetworkClassifier, WideNetworkRegressor
@@ -105,6 +109,48 @@ def test_a_named_activation_is_the_function_of_that_name() -> None:
     assert by_name == pytest.approx(by_function)
 
 
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("relu", nn.ReLU()),
+        ("leaky_relu", nn.LeakyReLU()),
+        ("gelu", nn.GELU()),
+        ("tanh", torch.tanh),
+        ("sigmoid", torch.sigmoid),
+        ("silu", functional.silu),
+        ("elu", nn.ELU()),
+        ("selu", functional.selu),
+        ("mish", nn.Mish()),
+        ("softplus", nn.Softplus()),
+        ("hardtanh", nn.Hardtanh()),
+    ],
+)
+def test_every_name_is_what_torch_calls_by_it(name: str, module: Any) -> None:
+    inputs, others = (2 * each / np.linalg.norm(each, axis=1, keepdims=True) for each in (INPUTS, OTHERS))
+    by_name, by_module = (
+        WideNetworkRegressor(each, ridge=1e-3).fit(inputs, NUMBERS).predict(others) for each in (name, module)
+    )
+
+    assert by_module == pytest.approx(by_name, abs=0.01 if "relu" in name else 1e-5)
+
+
+def test_a_dual_is_an_activation() -> None:
+    dual, module = (
+        WideNetworkRegressor(each, ridge=0.1).fit(INPUTS[:6], NUMBERS[:6]).predict(OTHERS)
+        for each in (leaky_relu(0.3), nn.PReLU(init=0.3))
+    )
+
+    assert dual == pytest.approx(module, abs=1e-3)
+    assert WideNetworkRegressor(leaky_relu(0.3)).fit(INPUTS, NUMBERS).score(INPUTS, NUMBERS) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("activation", ["erf", "gelu", "relu", "tanh", "silu"])
+def test_inputs_of_any_scale_are_fitted(activation: str) -> None:
+    network = WideNetworkRegressor(activation).fit(1e8 * INPUTS, NUMBERS)
+
+    assert network.predict(1e8 * INPUTS) == pytest.approx(NUMBERS, abs=1e-4)
+
+
 def test_pipelines_searches_clones_and_copies_work() -> None:
     search = GridSearchCV(
         make_pipeline(StandardScaler(), Normalizer(), WideNetworkClassifier()),
@@ -121,7 +167,9 @@ def test_pipelines_searches_clones_and_copies_work() -> None:
     ("settings", "error", "words"),
     [
         pytest.param({"kernel": "rbf"}, UnknownNameError, "'ntk', 'nngp'", id="kernel"),
-        pytest.param({"activation": "mish"}, UnknownNameError, "no activation is named 'mish'", id="activation"),
+        pytest.param({"activation": "mush"}, UnknownNameError, "no activation is named 'mush'", id="activation"),
+        pytest.param({"activation": math.tanh}, DomainError, "tanh takes neither arrays nor tensors", id="scalar"),
+        pytest.param({"activation": torch.sum}, DomainError, "sum takes neither arrays nor tensors", id="sum"),
         pytest.param({"time": -1.0}, DomainError, "time=-1.0", id="time"),
         pytest.param({"time": 2.0, "ridge": 1.0}, DomainError, "ridge=1.0", id="both"),
         pytest.param({"num_hidden": -1}, DomainError, "num_hidden=-1", id="depth"),

@@ -7,13 +7,15 @@ of its outputs (NNGP), as is the posterior mean of a Bayesian one.
 
 import math
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Literal, Self, cast, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from isometry._errors import DomainError, MissingExtraError, UnknownNameError
-from isometry.theory.duals import Dual, dual_of, erf, gelu, leaky_relu
+from isometry.theory.duals import Dual, dual_of, erf, gelu, leaky_relu, sigmoid, silu, tanh
 from isometry.theory.kernel_flow import flow_weights, spectrum_of
 from isometry.theory.kernels import WideNetwork, kernels_of
 from isometry.theory.quadrature import Function
@@ -31,6 +33,7 @@ except ImportError as error:
 
 FloatArray = NDArray[np.float64]
 Kernel = Literal["ntk", "nngp"]
+Activation = str | Dual | Callable[[Any], Any]
 
 DUALS: Mapping[str, Callable[[], Dual]] = {
     "relu": leaky_relu,
@@ -38,9 +41,14 @@ DUALS: Mapping[str, Callable[[], Dual]] = {
     "linear": lambda: leaky_relu(1.0),
     "erf": erf,
     "gelu": gelu,
-    "tanh": lambda: dual_of(np.tanh, "tanh"),
-    "sigmoid": lambda: dual_of(lambda x: (1 + np.tanh(x / 2)) / 2, "sigmoid"),
-    "silu": lambda: dual_of(lambda x: x * (1 + np.tanh(x / 2)) / 2, "silu"),
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "silu": silu,
+    "elu": lambda: dual_of(lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), "elu"),
+    "selu": lambda: dual_of(_selu, "selu"),
+    "mish": lambda: dual_of(lambda x: x * np.tanh(np.logaddexp(0, x)), "mish"),
+    "softplus": lambda: dual_of(lambda x: np.logaddexp(0, x), "softplus"),
+    "hardtanh": lambda: dual_of(lambda x: np.clip(x, -1, 1), "hardtanh"),
 }
 
 
@@ -52,7 +60,7 @@ class WideNetworkEstimator(BaseEstimator):
 
     def __init__(
         self,
-        activation: str | Function = "relu",
+        activation: Activation = "relu",
         *,
         num_hidden: int = 1,
         weight_variance: float = 2.0,
@@ -101,7 +109,9 @@ class WideNetworkRegressor(MultiOutputMixin, RegressorMixin, WideNetworkEstimato
 
     Args:
         activation: After every hidden layer: `relu`, `leaky_relu`, `linear`, `erf`, `gelu`, `tanh`, `sigmoid`, `silu`,
-            or a vectorised function of float64 arrays.
+            `elu`, `selu`, `mish`, `softplus`, `hardtanh`; a `Dual`, such as `leaky_relu(0.3)` of `isometry.theory`; or
+            a function or module that acts on each number of an array or tensor alone. All but the first eight and
+            duals need inputs that are not all zero, and of a size at which the function is not yet a jump.
         num_hidden: Hidden layers, counts from 0; without one it is a linear model.
         weight_variance: σ_w², the variance of a weight times fan-in, dimensionless, positive.
         bias_variance: σ_b², in units of the pre-activations squared.
@@ -232,10 +242,39 @@ class WideNetworkClassifier(ClassifierMixin, WideNetworkEstimator):
         return self.classes_[(outputs > 0).astype(int) if outputs.ndim == 1 else outputs.argmax(1)]
 
 
-def _dual_named(activation: str | Function) -> Dual:
+def _dual_named(activation: Activation) -> Dual:
+    if isinstance(activation, Dual):
+        return activation
     if callable(activation):
-        return dual_of(activation, getattr(activation, "__name__", "an activation"))
+        name = getattr(activation, "__name__", type(activation).__name__)
+        return dual_of(_on_arrays(activation, name), name)
     if activation not in DUALS:
         known = ", ".join(DUALS)
-        raise UnknownNameError(f"no activation is named {activation!r}. Give a function, or one of: {known}.")
+        raise UnknownNameError(f"no activation is named {activation!r}. Give a function, a Dual, or one of: {known}.")
     return DUALS[activation]()
+
+
+def _on_arrays(function: Callable[[Any], Any], name: str) -> Function:
+    """Return a function of arrays from one of arrays or of tensors."""
+
+    def through_tensors(points: FloatArray) -> FloatArray:
+        with torch.no_grad():
+            return np.asarray(module(torch.from_numpy(points)))
+
+    module = deepcopy(function).double() if isinstance(function, torch.nn.Module) else function
+    for each in (function, through_tensors):
+        try:
+            found = np.shape(each(np.array([-0.5, 0.5])))
+        except (TypeError, ValueError, AttributeError):
+            continue
+        if found == (2,):
+            return each
+    raise DomainError(
+        f"the activation {name} takes neither arrays nor tensors of many numbers. Give one that acts on each alone, "
+        "such as np.tanh, torch.tanh or nn.Tanh()."
+    )
+
+
+def _selu(points: FloatArray) -> FloatArray:
+    scale, size = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017, arXiv:1706.02515, eq. 2
+    return scale * np.where(points > 0, points, size * np.expm1(np.minimum(points, 0)))
