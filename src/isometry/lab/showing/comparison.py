@@ -36,7 +36,7 @@ def comparison_table(pairs: Sequence[tuple[str, Outcome]], *, encoding: str, lan
             table.add_column(Text("\n".join(glyphs.printable(word) for word in words if word)), overflow="fold")
         for row in _rows([outcome.claims for _, outcome in pairs]):
             cells = (_cell(row.get(place), glyphs) for place in range(len(pairs)))
-            table.add_row(glyphs.text(_text(list(row.values()), glyphs)), *cells, end_section=True)
+            table.add_row(glyphs.text(_text(list(row.values()), glyphs)), *cells)
         return table
 
 
