@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from isometry.lab.digits import CLASSES, Digits, mnist_5k
+from isometry._errors import DomainError
+from isometry.lab import noisy
+from isometry.lab.digits import CLASSES, Digits, NoisyLabels, mnist_5k, with_wrong_labels
 from isometry.lab.noisy import probe_labels, record_noisy_training
 from isometry.training.stopping.early import EarlyStopping
 from isometry.training.stopping.label_wave import LabelWave
@@ -33,6 +35,13 @@ def test_a_training_is_recorded_once_an_epoch_and_repeats_bit_for_bit() -> None:
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
+def test_a_probe_takes_no_images_of_the_test() -> None:
+    assert record_noisy_training(scribbles(), noise=0.0, epochs=1, num_probe=500)
+
+    with pytest.raises(DomainError, match="those of the test"):
+        record_noisy_training(scribbles(), noise=0.0, epochs=1, num_probe=501)
+
+
 def test_shares_of_a_training_fit_each_other() -> None:
     metrics = record_noisy_training(scribbles(), noise=0.5, epochs=1)[0].metrics
 
@@ -49,6 +58,20 @@ def test_labels_to_validate_on_are_as_wrong_as_those_to_train_on_and_those_of_th
     assert metrics["test_accuracy"] > 0.9
     assert metrics["val_error"] == pytest.approx(noise, abs=0.08)
     assert metrics["train_error"] == pytest.approx(noise, abs=0.08)
+
+
+def test_the_noise_of_validation_labels_is_drawn_apart_from_that_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[int, int] = {}
+
+    def watched(labels: torch.Tensor, share: float, *, seed: int) -> NoisyLabels:
+        drawn[len(labels)] = seed
+        return with_wrong_labels(labels, share, seed=seed)
+
+    monkeypatch.setattr(noisy, "with_wrong_labels", watched)
+    record_noisy_training(scribbles(), noise=0.5, epochs=1, seed=3)
+
+    assert sorted(drawn) == [noisy.NUM_VALID, noisy.NUM_TRAIN]
+    assert drawn[noisy.NUM_VALID] != drawn[noisy.NUM_TRAIN]
 
 
 @pytest.mark.parametrize("seed", [0, 7])

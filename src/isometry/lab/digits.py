@@ -36,6 +36,21 @@ class Digits:
         return len(self.labels)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Digits to train on, to choose by and to test on, none of them in two parts.
+
+    Attributes:
+        train: The first ones.
+        valid: Those behind them.
+        test: The last 1,000, whatever the other parts.
+    """
+
+    train: Digits
+    valid: Digits
+    test: Digits
+
+
 @dataclass(frozen=True, slots=True)
 class NoisyLabels:
     """Labels of which an exact share is wrong.
@@ -66,6 +81,26 @@ def mnist_5k() -> Digits:
     rows = torch.from_numpy(table)[order]
     pixels = F.avg_pool2d(rows[:, :-1].reshape(-1, 1, SIDE, SIDE), SIDE // POOLED).flatten(1)
     return Digits((pixels - pixels.mean()) / pixels.std(), rows[:, -1].long())
+
+
+def split(digits: Digits, num_train: int, num_valid: int = 0) -> Parts:
+    """Return parts of the digits that have no image in common.
+
+    Args:
+        digits: As `mnist_5k` gives them.
+        num_train: Images to train on, counts.
+        num_valid: Images to choose by, counts.
+
+    Raises:
+        DomainError: If images to train on or to choose by would be among the last 1,000, which are for the test.
+    """
+    most = len(digits) - NUM_TEST
+    if num_train < 1 or num_valid < 0 or num_train + num_valid > most:
+        raise DomainError(
+            f"{num_train} images to train on and {num_valid} to choose by were asked for. There are {most} beside "
+            f"those of the test: ask for 1 to {most - num_valid} to train on."
+        )
+    return Parts(train=digits[:num_train], valid=digits[num_train : num_train + num_valid], test=digits[most:])
 
 
 def with_wrong_labels(labels: Tensor, share: float, *, seed: int, num_classes: int = CLASSES) -> NoisyLabels:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from isometry.lab.digits import CLASSES, NUM_TEST, POOLED, Digits, with_wrong_labels
+from isometry.lab.digits import CLASSES, POOLED, Digits, split, with_wrong_labels
 from isometry.probes.running.readings import Evaluation
 from isometry.training.stopping.label_wave import PredictionChanges
 
@@ -58,6 +58,9 @@ def record_noisy_training(
         `probe_accuracy`; `val_loss`, `val_error`; `test_accuracy`; `changed_predictions`; `right_fitted` and
         `wrong_fitted`, the shares of rightly and wrongly labelled examples that are given their label, and
         `wrong_seen_through`, those of the wrong ones that are given their true class. NaN where there are none.
+
+    Raises:
+        DomainError: If a probe of that size would take images of the test.
     """
     data, generator = _data(digits, noise, num_probe, seed=seed), torch.Generator().manual_seed(seed)
     model = _network(generator)
@@ -87,8 +90,8 @@ def probe_labels(count: int, *, seed: int) -> Tensor:
 
 
 def _data(digits: Digits, noise: float, num_probe: int, *, seed: int) -> _Data:
-    train, valid = digits[:NUM_TRAIN], digits[NUM_TRAIN : NUM_TRAIN + NUM_VALID]
-    extra = digits[NUM_TRAIN + NUM_VALID :][:num_probe]
+    parts = split(digits, NUM_TRAIN, NUM_VALID + num_probe)
+    train, valid, extra = parts.train, parts.valid[:NUM_VALID], parts.valid[NUM_VALID:]
     noisy = with_wrong_labels(train.labels, noise, seed=seed)
     valid_labels = with_wrong_labels(valid.labels, noise, seed=seed + VALID_SEED).labels
     return _Data(
@@ -98,7 +101,7 @@ def _data(digits: Digits, noise: float, num_probe: int, *, seed: int) -> _Data:
         is_wrong=torch.cat([noisy.is_wrong, torch.zeros(num_probe, dtype=torch.bool)]),
         is_probe=torch.arange(NUM_TRAIN + num_probe) >= NUM_TRAIN,
         valid=Digits(valid.images, valid_labels),
-        test=digits[-NUM_TEST:],
+        test=parts.test,
     )
 
 

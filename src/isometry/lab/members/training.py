@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from isometry._errors import ShapeError
+from isometry._errors import DomainError, ShapeError
 from isometry.lab.members.bucket import Bucket, Slope
 from isometry.lab.members.member import Member
 
@@ -23,8 +23,8 @@ class Examples:
     """What the members train on.
 
     Attributes:
-        inputs: (n, d), the same for all.
-        labels: Classes, (n,) for all or (members, n) where each has its own.
+        inputs: (n, d), the same for all; of a floating type, on the CPU.
+        labels: Classes, (n,) for all or (members, n) where each has its own; in [0, num_classes).
         num_classes: Counts.
     """
 
@@ -33,10 +33,21 @@ class Examples:
     num_classes: int
 
     def __post_init__(self) -> None:
-        if self.inputs.ndim != 2 or self.labels.shape[-1] != len(self.inputs):  # noqa: PLR2004 - rows and columns
+        is_matrix = self.inputs.ndim == 2  # noqa: PLR2004 - rows and columns
+        if not is_matrix or self.labels.ndim not in {1, 2} or self.labels.shape[-1] != len(self.inputs):
             raise ShapeError(
                 f"inputs of shape {tuple(self.inputs.shape)} and labels of {tuple(self.labels.shape)} were given: "
                 "inputs are a matrix, and labels are as many as its rows."
+            )
+        if not self.inputs.is_floating_point() or self.inputs.device.type != "cpu":
+            raise DomainError(
+                f"inputs of {self.inputs.dtype} on {self.inputs.device} were given: they are floating numbers on the "
+                "CPU."
+            )
+        if self.labels.numel() and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.num_classes:
+            raise DomainError(
+                f"labels from {int(self.labels.min())} to {int(self.labels.max())} were given: they lie between 0 and "
+                f"{self.num_classes - 1}."
             )
 
     def labels_of(self, index: int) -> Tensor:
@@ -50,8 +61,8 @@ class Epoch:
 
     Attributes:
         number: Epochs that were trained, counts from 1.
-        train_loss: On the whole training set, with each member's own labels.
-        train_error: Share of it that is classified otherwise than labelled, in [0, 1].
+        train_loss: On the whole training set, with each member's own labels; in float64, as the others are.
+        train_error: Share of it classified otherwise than labelled, in [0, 1]; the first of equal outputs counts.
         test_loss: On the test set.
         test_error: Likewise.
     """
@@ -72,16 +83,21 @@ class SideBySide:
         """Draw the initial weights.
 
         Args:
-            members: Any depths and widths.
+            members: At least one, of any depths and widths.
             examples: What they train on; their dtype is that of the arithmetic.
             loss: Mean cross-entropy, or the mean square of outputs less the label's unit vector.
             order: Whether all see the same batches, or each shuffles by its own seed.
 
         Raises:
             ShapeError: If labels are given for another number of members.
+            DomainError: If there are no members, or no such loss or order.
         """
-        if examples.labels.ndim > 1 and len(examples.labels) != len(members):
-            raise ShapeError(f"labels for {len(examples.labels)} members were given, and there are {len(members)}.")
+        if not members or loss not in get_args(Loss) or order not in get_args(Order):
+            raise DomainError(
+                f"{len(members)} members, loss={loss!r}, order={order!r}: there is at least one member, the loss is "
+                f"one of {', '.join(get_args(Loss))}, and the order one of {', '.join(get_args(Order))}."
+            )
+        _require_labels_of(len(members), examples)
         self.members = tuple(members)
         self.examples = examples
         self._loss, self._order = loss, order
@@ -124,8 +140,17 @@ class SideBySide:
             seed: Of the order of shared batches.
 
         Yields:
-            The number of each epoch when it is done, from 1.
+            The number of each epoch when it is done, from 1. A second call trains on from where the first ended, with
+            the same orders from the first on.
+
+        Raises:
+            DomainError: If a batch has more examples than there are, or none.
         """
+        if not 1 <= batch_size <= len(self.examples.inputs):
+            raise DomainError(
+                f"batch_size={batch_size!r}: a batch has at least one example, and at most the "
+                f"{len(self.examples.inputs)} that there are."
+            )
         seeds = [member.seed for member in self.members] if self._order == "own" else [seed]
         generators = [torch.Generator().manual_seed(each) for each in seeds]
         for number in range(1, count + 1):
@@ -137,15 +162,14 @@ class SideBySide:
             yield number
 
     def evaluate(self, examples: Examples) -> tuple[Tensor, Tensor]:
-        """Return the loss and the share of errors of every member on some examples, each (members,)."""
-        losses, errors = (torch.empty(len(self.members), dtype=examples.inputs.dtype) for _ in range(2))
+        """Return the loss and the share of errors of every member on some examples, each (members,) in float64."""
+        _require_labels_of(len(self.members), examples)
+        losses, errors = (torch.empty(len(self.members), dtype=torch.float64) for _ in range(2))
         for places, bucket in zip(self._places, self.buckets, strict=True):
             labels = self._labels_of(places, examples)
             outputs = bucket.outputs(examples.inputs)[-1]
             losses[places] = self._losses(outputs, labels)
-            of_label = outputs.gather(1, labels.unsqueeze(1)).squeeze(1)
-            is_right = of_label >= outputs.amax(1)  # argmax over classes takes longer than all layers
-            errors[places] = (~is_right).to(losses.dtype).mean(1)
+            errors[places] = (~_is_right(outputs, labels)).double().mean(1)
         return losses, errors
 
     def weights_of(self, index: int) -> list[Tensor]:
@@ -188,12 +212,26 @@ class SideBySide:
 
     def _losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
         if self._loss == "cross-entropy":
-            return nn.functional.cross_entropy(outputs, labels, reduction="none").mean(1)
-        return _less_labels(outputs.clone(), labels).square_().mean((1, 2))
+            return nn.functional.cross_entropy(outputs, labels, reduction="none").double().mean(1)
+        return _less_labels(outputs.clone(), labels).square_().double().mean((1, 2))
 
     def _labels_of(self, places: list[int], examples: Examples) -> Tensor:
         """Return the labels of some members, (members, n)."""
         return examples.labels.expand(len(places), -1) if examples.labels.ndim == 1 else examples.labels[places]
+
+
+def _require_labels_of(count: int, examples: Examples) -> None:
+    if examples.labels.ndim > 1 and len(examples.labels) != count:
+        raise ShapeError(f"labels for {len(examples.labels)} members were given, and there are {count}.")
+
+
+def _is_right(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return whether the label has the first of the largest outputs, (members, batch)."""
+    rows = labels.unsqueeze(1)
+    of_label = outputs.gather(1, rows).squeeze(1)
+    others = outputs.scatter(1, rows, -torch.inf).amax(1)  # argmax over classes takes longer than all layers
+    is_tie = of_label == others
+    return (is_tie & (outputs.argmax(1) == labels)) | (of_label > others) if is_tie.any() else of_label > others
 
 
 def _less_labels(outputs: Tensor, labels: Tensor) -> Tensor:

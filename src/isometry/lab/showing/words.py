@@ -26,7 +26,8 @@ def held_word(outcome: "Outcome") -> str:
     if outcome.error and not outcome.claims:
         return say("What was measured could not be judged.")
     if not outcome.claims:
-        return say("No seed ended well, so nothing was judged.")
+        has_measured = any(record.result is not None for record in outcome.records)
+        return say("Nothing was there to judge." if has_measured else "No seed ended well, so nothing was judged.")
     return say("{held} of {count} claims held.", held=held, count=len(outcome.claims))
 
 
