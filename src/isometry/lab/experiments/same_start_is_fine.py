@@ -1,5 +1,6 @@
 """A linear or softmax regression reaches the same optimum from any start; a network with a hidden layer does not."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,12 +12,13 @@ from isometry._phrases import Phrase
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 
-STARTS = ("zeros", "ones", "random")
 SAME = ("zeros", "ones")  # those that give all weights one value
+SPREADS = {"random": 1.0, "far": 10.0}  # standard deviations of those that are drawn
 CONVEX = ("linear", "softmax")
-MODELS = (*CONVEX, "hidden layer")
+STARTS = dict.fromkeys(CONVEX, (*SAME, *SPREADS)) | {"hidden layer": (*SAME, "random")}
 MOST_EXCESS = 1e-6  # of a loss from its least, in its own unit; what is left falls geometrically
-LEAST_GAIN = 0.1  # nats by which a random start of the hidden layer ends below a constant one
+ONE = 1e-9  # largest difference of what is one but for rounding: losses in nats, units over their size
+LEAST_GAIN = math.log(2)  # nats by which a random start of the hidden layer ends lower: one of the two exclusive ors
 FLOOR = 1e-16  # a loss nearer to the least is drawn at it
 NUM_RECORDED = 200  # losses of a course, at most
 HIDDEN_RATE = 0.5  # of gradient descent on the hidden layer
@@ -80,21 +82,28 @@ def measure(settings: SameStartSettings, seed: int, progress: Progress) -> Measu
         "hidden layer": [(settings.num_features + 1, settings.num_units), (settings.num_units, XOR_CLASSES)],
     }
     found: dict[str, dict[str, list[float]]] = {model: {} for model in shapes}
-    for number, model in enumerate(MODELS):
-        for start in STARTS:
+    apart: list[float] = []
+    for number, (model, starts) in enumerate(STARTS.items()):
+        for start in starts:
             weights = [_drawn(shape, start, generator) for shape in shapes[model]]
             found[model][start] = _descend(weights, model, problem, recorded=settings.recorded)
-        progress((number + 1) / len(MODELS))
+            if model not in CONVEX and start in SAME:
+                apart.append(_apart(weights))
+        progress((number + 1) / len(STARTS))
     zeros = _drawn(shapes["softmax"][0], "zeros", generator)
-    return {"loss": found, "least": {"linear": _least_squares(problem), "softmax": _least_entropy(zeros, problem)}}
+    least = {"linear": _least_squares(problem), "softmax": _least_entropy(zeros, problem)}
+    return {"loss": found, "least": least, "apart": max(apart)}
 
 
 def judge(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:  # noqa: ARG001 - judges are called alike
     """Hold the last loss from each start against the least there is, and the hidden layer's starts together."""
     excess = {
-        model: max(abs(each["loss"][model][start][-1] - each["least"][model]) for each in measured for start in STARTS)
+        model: max(
+            abs(each["loss"][model][start][-1] - each["least"][model]) for each in measured for start in STARTS[model]
+        )
         for model in CONVEX
     }
+    courses = [[each["loss"]["softmax"][start] for start in SAME] for each in measured]
     gains = [
         min(each["loss"]["hidden layer"][start][-1] for start in SAME) - each["loss"]["hidden layer"]["random"][-1]
         for each in measured
@@ -112,6 +121,17 @@ def judge(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Cl
             unit="nats",
         ),
         Claim(
+            text=Phrase("to softmax regression any one value is as zero: both runs have the same losses"),
+            measured=max(abs(one - other) for pair in courses for one, other in zip(*pair, strict=True)),
+            high=ONE,
+            unit="nats",
+        ),
+        Claim(
+            text=Phrase("units of a hidden layer that start from one value stay one"),
+            measured=max(each["apart"] for each in measured),
+            high=ONE,
+        ),
+        Claim(
             text=Phrase("a hidden layer that starts from one value stays behind one drawn at random"),
             measured=min(gains),
             low=LEAST_GAIN,
@@ -125,21 +145,23 @@ def draw(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Fig
     steps = [step + 1 for step in settings.recorded]
     above = [
         Series(
-            name=f"{model}, {start}",
+            name=f"{model}, {'zeros and ones' if model == 'softmax' and start in SAME else start}",
             x=steps,
             y=[max(value - each["least"][model], FLOOR) for value in each["loss"][model][start]],
         )
         for model in CONVEX
-        for start in STARTS
+        for start in STARTS[model]
         for each in measured
     ]
     hidden = [
-        Series(name=start, x=steps, y=each["loss"]["hidden layer"][start]) for start in STARTS for each in measured
+        Series(name=start, x=steps, y=each["loss"]["hidden layer"][start])
+        for start in STARTS["hidden layer"]
+        for each in measured
     ]
     return (
         Figure(
             key="above-the-least",
-            title="Linear and softmax regression from three starts",
+            title="Linear and softmax regression from four starts",
             x_axis="step, counted from 1",
             y_axis="loss above the least",
             x_scale="log",
@@ -180,7 +202,7 @@ def _drawn(shape: tuple[int, int], start: str, generator: Generator) -> Tensor:
         case "ones":
             weights = torch.ones(shape, dtype=torch.float64)
         case _:
-            weights = torch.randn(shape, generator=generator, dtype=torch.float64)
+            weights = SPREADS[start] * torch.randn(shape, generator=generator, dtype=torch.float64)
     return weights.requires_grad_()
 
 
@@ -193,7 +215,17 @@ def _entropy(weights: Sequence[Tensor], problem: Problem) -> Tensor:
 
 
 def _hidden_entropy(weights: Sequence[Tensor], problem: Problem) -> Tensor:
-    return torch.nn.functional.cross_entropy((problem.inputs @ weights[0]).tanh() @ weights[1], problem.bent_labels)
+    # A product a unit: in one for all the last bit differs by the place in the matrix, and equal units part by it.
+    into, out = weights[0].T[:, :, None], weights[1][:, None, :]
+    signal = torch.bmm(problem.inputs.expand(len(into), -1, -1), into).tanh()
+    return torch.nn.functional.cross_entropy(torch.bmm(signal, out).sum(0), problem.bent_labels)
+
+
+def _apart(weights: Sequence[Tensor]) -> float:
+    """Return the largest distance of two units over the largest one's size; 0 if all weights are."""
+    units = torch.cat([weights[0].T, weights[1]], 1).detach()
+    size = float(units.norm(dim=1).max())
+    return float(torch.cdist(units, units).max()) / size if size else 0.0
 
 
 LOSSES: Mapping[str, Loss] = {"linear": _squares, "softmax": _entropy, "hidden layer": _hidden_entropy}
