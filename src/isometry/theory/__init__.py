@@ -54,10 +54,13 @@ _HOMES = {
     "product_growth": "isometry.theory.products",
     "relative_spread": "isometry.theory.meanfield",
     "settled_length": "isometry.theory.meanfield",
+    "sigmoid": "isometry.theory.duals",
+    "silu": "isometry.theory.duals",
     "slope_moments": "isometry.theory.meanfield",
     "slopes_of": "isometry.theory.spectra",
     "spectrum_of": "isometry.theory.kernel_flow",
     "susceptibility": "isometry.theory.criticality",
+    "tanh": "isometry.theory.duals",
     "tuned_ridge_risk": "isometry.theory.least_squares",
     "two_scale_risk": "isometry.theory.least_squares",
 }

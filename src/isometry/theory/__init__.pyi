@@ -12,6 +12,9 @@ from isometry.theory.duals import dual_of as dual_of
 from isometry.theory.duals import erf as erf
 from isometry.theory.duals import gelu as gelu
 from isometry.theory.duals import leaky_relu as leaky_relu
+from isometry.theory.duals import sigmoid as sigmoid
+from isometry.theory.duals import silu as silu
+from isometry.theory.duals import tanh as tanh
 from isometry.theory.fans import Fans as Fans
 from isometry.theory.fans import fans_of as fans_of
 from isometry.theory.kernel_flow import Spectrum as Spectrum
@@ -104,10 +107,13 @@ __all__ = [
     "product_growth",
     "relative_spread",
     "settled_length",
+    "sigmoid",
+    "silu",
     "slope_moments",
     "slopes_of",
     "spectrum_of",
     "susceptibility",
+    "tanh",
     "tuned_ridge_risk",
     "two_scale_risk",
 ]
