@@ -1,6 +1,7 @@
 """Pictures: the same bytes for the same values, whole numbers where layers are counted, no global state touched."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_curves_of_several_seeds_are_named_once_and_look_alike() -> None:
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["theory", "measured", "range"]
     assert len(lines) == 2
     assert lines[0].get_color() == lines[1].get_color()
+
+
+def test_points_lie_over_lines_wherever_they_are_listed() -> None:
+    turned = replace(FIGURE, series=FIGURE.series[::-1])
+    for figure in (FIGURE, turned):
+        heights = {line.get_label(): line.get_zorder() for line in drawn(figure).axes[0].lines}
+
+        assert heights["measured"] > heights["theory"]
 
 
 def test_layers_are_counted_in_whole_numbers() -> None:

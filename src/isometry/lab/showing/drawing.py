@@ -30,6 +30,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "isometry",
     "legend.frameon": False,
 }
+OVER_LINES = 2.5  # where points lie; what is measured hides theory, and not the other way round
 SIZE = (6.4, 4.0)  # inches
 DOTS = 160  # per inch
 MOST_TICKS = 8  # places on a short logarithmic axis that are named themselves; powers of ten say little there
@@ -127,7 +128,7 @@ def _draw(axes: "Axes", series: Series, look: Mapping[str, Any]) -> None:
     if series.mark == "band":
         axes.fill_between(x, y, list(series.upper), alpha=0.2, linewidth=0, color=look["color"], label=series.name)
     elif series.mark == "points":
-        axes.plot(x, y, "o", markersize=3.5, color=look["color"], label=series.name)
+        axes.plot(x, y, "o", markersize=3.5, color=look["color"], label=series.name, zorder=OVER_LINES)
     else:
         axes.plot(x, y, linewidth=1.4, **look)
 
