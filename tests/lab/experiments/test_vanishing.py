@@ -1,9 +1,11 @@
 import math
+import statistics
+from dataclasses import replace
 
 import pytest
 
 from isometry.lab.experiments.vanishing import VanishingSettings
-from isometry.lab.plain_stacks import predicted
+from isometry.lab.plain_stacks import Shape, follow, predicted
 from isometry.lab.runner import find_experiment
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
 
@@ -28,6 +30,14 @@ def test_a_small_run_has_a_course_a_kind_and_is_drawn() -> None:
     assert [len(row) for row in found[0]["gradient"]] == [6] * 15
     assert {row[-1] for row in found[0]["gradient"]} == {0.0}
     require_drawable(EXPERIMENT, TINY, found)
+
+
+def test_the_spread_is_that_of_single_networks_over_all_layers() -> None:
+    (found,) = measured(EXPERIMENT, replace(TINY, narrow_width=8, num_narrow=3), 1)
+    shape = Shape(width=8, depth=6)
+    sizes = [follow("relu", "he", shape, num_examples=1, seed=seed).gradient[0] for seed in (3, 4, 5)]
+
+    assert found["spread"] == pytest.approx(statistics.stdev(sizes))
 
 
 def test_seeds_draw_networks_of_their_own_and_one_seed_always_the_same() -> None:

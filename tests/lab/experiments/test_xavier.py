@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from isometry.lab.experiments.xavier import KINDS, XavierSettings
@@ -16,6 +18,7 @@ SOUND = {
     "backward_factor": 0.4,
     "uniform_variance": 1.0,
 }
+SEEDS = 3
 
 
 def altered(direction: str, activation: str, start: str, *, tilt: float) -> dict[str, object]:
@@ -44,7 +47,7 @@ def test_one_layer_is_measured_against_its_fans() -> None:
 
 
 def test_what_theory_says_holds_every_claim() -> None:
-    assert not_held(claims_of("xavier", [SOUND])) == []
+    assert not_held(claims_of("xavier", [SOUND] * SEEDS)) == []
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,8 @@ def test_what_theory_says_holds_every_claim() -> None:
     [
         pytest.param({"forward_factor": 1.0}, "one linear layer", id="forward"),
         pytest.param({"backward_factor": 1.0}, "on the way back", id="backward"),
+        pytest.param({"forward_factor": 4.0, "backward_factor": 1.0}, "nearer to 1", id="one way alone"),
+        pytest.param(altered("gradient", "tanh", "he", tilt=-0.05), "grow in the end", id="tanh under he"),
         pytest.param({"uniform_variance": 1.2}, "uniform draw", id="uniform"),
         pytest.param(altered("signal", "tanh", "he", tilt=0.05), "that of theory", id="another course"),
         pytest.param(altered("signal", "linear", "xavier", tilt=0.05), "linear units", id="linear"),
@@ -62,9 +67,17 @@ def test_what_theory_says_holds_every_claim() -> None:
     ],
 )
 def test_a_claim_that_the_numbers_refute_is_not_held(change: dict[str, object], word: str) -> None:
-    refuted = not_held(claims_of("xavier", [SOUND | change]))
+    refuted = not_held(claims_of("xavier", [SOUND | change] * SEEDS))
 
     assert any(word in text for text in refuted)
+
+
+@pytest.mark.parametrize("changes", [{"width": 64}, {"width": 96, "num_draws": 1, "depth": 12}, {"num_examples": 8}])
+def test_networks_of_other_sizes_hold(changes: dict[str, int]) -> None:
+    settings = replace(QUICK, **({"width": 64, "num_examples": 16} | changes))
+    found = measured(EXPERIMENT, settings, 0, 1)
+
+    assert not_held(EXPERIMENT.judge(settings, found)) == []
 
 
 @pytest.mark.slow

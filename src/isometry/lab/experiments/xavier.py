@@ -16,11 +16,8 @@ DIRECTIONS = {"signal": 1, "gradient": -1}  # with depth, and against it
 HALVING = ("relu", "xavier")
 KINDS = (("linear", "xavier"), ("tanh", "xavier"), ("relu", "xavier"), ("tanh", "he"), ("relu", "he"))
 
-# Decades of the mean square. At width 256 its logarithm strays by 0.26 over 20 layers of one ReLU network (5/n a layer
-# in nats squared) and lies 0.08 too low in the mean; of four draws that is three times 0.13, and 0.08.
-MAX_ERROR = 0.5
-MAX_RATE_ERROR = 0.03  # decades a layer: the same over 19 layers
-MAX_RATIO_ERROR = 0.05  # of one layer's factor, a mean over 40,000 weights
+MAX_SCORE = 4.0  # standard errors by which what is drawn may miss its expectation
+SPREAD = 5.0  # over the width, a layer: variance of the logarithm of one ReLU network's mean square, nats squared
 HALVED = math.log10(0.5)
 
 
@@ -115,29 +112,43 @@ def _one_layer(settings: XavierSettings, seed: int) -> dict[str, float]:
 
 def _claims_on_one_layer(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     both = settings.fan_in + settings.fan_out
-    expected = {"forward_factor": 2 * settings.fan_in / both, "backward_factor": 2 * settings.fan_out / both}
-    low, high = 1 - MAX_RATIO_ERROR, 1 + MAX_RATIO_ERROR
-    forward, backward = (fmean(each[key] for each in measured) / value for key, value in expected.items())
+    factors = [fmean(each[key] for each in measured) for key in ("forward_factor", "backward_factor")]
+    ratios = [factor * both / 2 / fan for factor, fan in zip(factors, (settings.fan_in, settings.fan_out), strict=True)]
+    # The relative variances: of a quadratic form with as many directions as examples, and of a uniform number's square.
+    forward, backward = (
+        math.sqrt(2 * (1 / settings.num_examples + 1 / inward) / outward / len(measured))
+        for inward, outward in ((settings.fan_in, settings.fan_out), (settings.fan_out, settings.fan_in))
+    )
+    uniform = math.sqrt(0.8 / (settings.fan_in * settings.fan_out * len(measured)))
     return (
-        Claim(
-            text=Phrase("one linear layer gives fan-in · σ² of its input's square"),
-            measured=forward,
-            low=low,
-            high=high,
+        _ratio(Phrase("one linear layer gives fan-in · σ² of its input's square"), ratios[0], error=forward),
+        _ratio(Phrase("on the way back it gives fan-out · σ², so σ is a compromise"), ratios[1], error=backward),
+        _ratio(
+            Phrase("a uniform draw within the root of 6 over both fans has the same variance"),
+            fmean(each["uniform_variance"] for each in measured),
+            error=uniform,
         ),
         Claim(
-            text=Phrase("on the way back it gives fan-out · σ², so σ is a compromise"),
-            measured=backward,
-            low=low,
-            high=high,
-        ),
-        Claim(
-            text=Phrase("a uniform draw within the root of 6 over both fans has the same variance"),
-            measured=fmean(each["uniform_variance"] for each in measured),
-            low=low,
-            high=high,
+            text=Phrase("it is nearer to 1, the worse way of the two, than a variance that keeps one way alone"),
+            measured=_advantage(settings, factors),
+            low=-MAX_SCORE * max(forward, backward) / math.log(10),
+            unit="decades",
         ),
     )
+
+
+def _advantage(settings: XavierSettings, factors: Sequence[float]) -> float:
+    """Return by how much less Xavier's worse way strays from 1 than that of 1 over either fan, in decades."""
+    both = settings.fan_in + settings.fan_out
+
+    def worst(scale: float) -> float:
+        return max(abs(math.log10(scale * factor)) for factor in factors)
+
+    return min(worst(both / 2 / fan) for fan in (settings.fan_in, settings.fan_out)) - worst(1.0)
+
+
+def _ratio(text: Phrase, measured: float, *, error: float) -> Claim:
+    return Claim(text=text, measured=measured, low=1 - MAX_SCORE * error, high=1 + MAX_SCORE * error)
 
 
 def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
@@ -150,12 +161,14 @@ def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> 
     # On its way: the signal from the first layer to the last, the gradient from the last to the first.
     change = {(kind, way): (values[-1] - values[0]) * DIRECTIONS[way] for (kind, way), values in seen.items()}
     rate = {key: value / (settings.depth - 1) for key, value in change.items()}
+    most = _most_error(settings, len(measured))
+    most_rate = most / (settings.depth - 1)
     linear, he = (max(abs(rate[kind, way]) for way in DIRECTIONS) for kind in (("linear", "xavier"), ("relu", "he")))
     return (
         Claim(
             text=Phrase("variance by layer is that of theory, forward and backward"),
             measured=error,
-            high=MAX_ERROR,
+            high=most,
             unit="decades",
         ),
         Claim(
@@ -164,16 +177,32 @@ def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> 
             low=-2.0,
             unit="decades",
         ),
-        _rate(Phrase("Xavier keeps signal and gradient through linear units"), linear),
-        _rate(Phrase("under Xavier each ReLU layer halves the signal's square"), rate[HALVING, "signal"], HALVED),
-        _rate(Phrase("and the gradient's square likewise"), rate[HALVING, "gradient"], HALVED),
-        _rate(Phrase("He keeps both through ReLU"), he),
+        Claim(
+            text=Phrase("through tanh He lets the gradient's square grow in the end"),
+            measured=change[("tanh", "he"), "gradient"],
+            low=_course(settings, ("tanh", "he"), "gradient")[0] - most,
+            unit="decades",
+        ),
+        *(
+            Claim(text=text, measured=value, low=middle - most_rate, high=middle + most_rate, unit="decades a layer")
+            for text, value, middle in (
+                (Phrase("Xavier keeps signal and gradient through linear units"), linear, 0.0),
+                (Phrase("under Xavier each ReLU layer halves the signal's square"), rate[HALVING, "signal"], HALVED),
+                (Phrase("and the gradient's square likewise"), rate[HALVING, "gradient"], HALVED),
+                (Phrase("He keeps both through ReLU"), he, 0.0),
+            )
+        ),
     )
 
 
-def _rate(text: Phrase, measured: float, expected: float = 0.0) -> Claim:
-    low, high = expected - MAX_RATE_ERROR, expected + MAX_RATE_ERROR
-    return Claim(text=text, measured=measured, low=low, high=high, unit="decades a layer")
+def _most_error(settings: XavierSettings, num_seeds: int) -> float:
+    """Return by how much the mean of all draws may miss theory, which is of infinite width, in decades.
+
+    The logarithm of one ReLU network's mean square strays by the root of 5/n a layer in nats, and lies half of its
+    variance too low in the mean.
+    """
+    variance = SPREAD * settings.depth / settings.width
+    return (variance / 2 + MAX_SCORE * math.sqrt(variance / (settings.num_draws * num_seeds))) / math.log(10)
 
 
 def _mean(measured: Sequence[Measured], direction: str, place: int) -> list[float]:
