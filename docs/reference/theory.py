@@ -34,8 +34,10 @@ INTRODUCTION = """\
 # Theory
 
 Numbers in, numbers out, without torch: `from isometry import theory`. Activations are functions from float64 arrays to
-float64 arrays, such as `np.tanh`; variances of weights are times fan-in. Arguments, units, errors and examples are in
-the docstrings, `help(theory.critical_point)`. Where each number is seen: [the lab](../lab/README.md).
+float64 arrays, such as `np.tanh`; variances of weights are times fan-in. GELU is
+`lambda x: x * (1 + erf(x / 2**0.5)) / 2` with `erf` of scipy, or `np.vectorize(math.erf)`; `theory.gelu()` and its like
+are not activations but their kernels. Arguments, units, errors and examples are in the docstrings,
+`help(theory.critical_point)`. Where each number is seen: [the lab](../lab/README.md).
 
 ```python
 import numpy as np

@@ -29,7 +29,7 @@ LEAST_ORDERED = 80.0  # per cent of pairs; ten variances whose order has nothing
 LEAST_VARIANCES = 8  # below which chance orders 80 % of their pairs too often
 NEAR_LINE = (0.8, 1.2)  # the best weight variance over the critical one: the neighbours of that on the grid
 
-PLANE_WEIGHTS = tuple(np.linspace(0.5, 3.9, 18).tolist())  # past 1, at which a length takes 10,000 layers to settle
+PLANE_WEIGHTS = tuple(np.linspace(0.5, 3.9, 18).tolist())
 PLANE_BIASES = tuple(np.linspace(0.0, 0.4, 9).tolist())
 MOST_DECADES = 2.0  # a depth scale beyond 100 layers is drawn as that
 LINE_LENGTHS = tuple(np.geomspace(1e-2, 2.0, 40).tolist())  # mean squares along the critical line
@@ -142,13 +142,13 @@ def reached_multiples(settings: DepthScaleSettings, mean: Sequence[Sequence[floa
         mean: Accuracies, a row a depth, in per cent.
 
     Returns:
-        None for those that train at every depth or at none.
+        None for those that train at every depth or at none, or whose depth scale is beyond all depths.
     """
     found: list[float] = []
     for place, scale in enumerate(settings.scales):
         course = list(zip(settings.depths, (row[place] for row in mean), strict=True))
         for (depth, accuracy), (deeper, lower) in pairwise(course):
-            if accuracy >= HALF > lower and math.isfinite(scale):
+            if accuracy >= HALF > lower and scale <= settings.depths[-1]:
                 found.append((depth + (deeper - depth) * (accuracy - HALF) / (accuracy - lower)) / scale)
                 break
     return found
