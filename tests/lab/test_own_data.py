@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from isometry.anatomy.task import Task
-from isometry.lab.own_data import OwnData, Schooling, accuracy, loss_on, own_data, train
+from isometry.lab.own_data import OwnData, Schooling, accuracy, loss_on, noise_of, own_data, train
 from isometry.training.labels.learner import Learner
 from tests.lab.on_task.tasks import cnn, digits, mlp, regression, vit
 
@@ -65,3 +65,13 @@ def test_a_copy_learns_and_the_model_does_not() -> None:
     assert losses[-1] < 0.8 * losses[0]
     assert len(losses) == 6
     assert all(torch.equal(one, two) for one, two in zip(before, task.model.parameters(), strict=True))
+
+
+def test_the_noise_of_a_difference_is_that_of_its_examples_or_of_the_seeds_if_they_show_more() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rights = 100 * (torch.rand(2, 4000, 500, generator=generator) < 0.9).double().mean(2)
+
+    assert noise_of([90.0], [90.0], [500]) == pytest.approx(float((rights[0] - rights[1]).std()), rel=0.05)
+    assert noise_of([90.0] * 4, [90.0] * 4, [500] * 4) == pytest.approx(noise_of([90.0], [90.0], [500]) / 2)
+    assert noise_of([80.0, 90.0], [80.0, 70.0], [500] * 2) == pytest.approx(10.0)
+    assert noise_of([100.0], [100.0], [20]) > 3

@@ -1,12 +1,14 @@
 """The data set of somebody's own task, split into what is trained on and what is held out, and copies trained on it."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
 import torch
 from torch import Tensor
 
-from isometry._errors import LabError
+from isometry._errors import BuilderError, IsometryError, LabError, ModelError, describe
 from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import Task
 from isometry.training.labels.answers import Kind, error_of, kind_of
@@ -15,6 +17,7 @@ from isometry.training.labels.learner import Learner
 
 MIN_EXAMPLES = 50  # of a data set; of fewer none can be held out that say anything
 HELD_OUT = 0.2  # share of the data set
+SURE = 3.0  # standard errors of a difference: what lies beyond its bound by less is noise
 PART = 256  # examples of a forward pass that only looks
 
 
@@ -62,8 +65,11 @@ def own_data(task: Task, *, most: int, seed: int, held_out: float = HELD_OUT) ->
     Raises:
         LabError: If the task has no data set, or one of too few examples.
         BuilderError: If its examples have no target each.
+        ModelError: If the model fails on its batch.
     """
     require_data(task)
+    if most < MIN_EXAMPLES:
+        raise LabError(f"max_examples={most} was given, and a data set of at least {MIN_EXAMPLES} is needed.")
     examples = labelled_examples(task, most=most, seed=seed)
     order = torch.randperm(examples.count, generator=torch.Generator().manual_seed(seed))
     count = round(held_out * examples.count)
@@ -78,14 +84,49 @@ def require_data(task: Task) -> None:
 
     Raises:
         LabError: If it has none, or one of too few examples.
+        ModelError: If the model fails on its batch.
     """
-    if task.examples is None or task.examples.count < MIN_EXAMPLES:
-        found = "no data set" if task.examples is None else f"a data set of {task.examples.count} examples"
+    require_batch(task, seed=0)
+    count = _count_of(task)
+    if count < MIN_EXAMPLES:
+        found = f"a data set of {count} examples" if count else "no data set"
         raise LabError(
             f"the task of {type(task.model).__name__} has {found}, and this experiment trains copies: it needs at "
             f"least {MIN_EXAMPLES} examples. Let the builder return (model, inputs, targets, loss) with all examples "
             "and a target each, or a DataLoader in the place of the inputs."
         )
+
+
+def require_batch(task: Task, *, seed: int, name: str = "") -> None:
+    """Refuse a model that fails on its batch, in a sentence; nothing in the task is changed.
+
+    Args:
+        task: Model, batch and step.
+        seed: Of dropout.
+        name: Of the model; without it that of its class.
+
+    Raises:
+        ModelError: If it fails.
+    """
+    with preserved(task.model, seed=seed):
+        try:
+            task.compute_loss()
+        except IsometryError:
+            raise
+        except Exception as error:
+            name = name or type(task.model).__name__
+            raise ModelError(f"{name} failed on its batch: {describe(error)}. isometry check says where.") from error
+
+
+def _count_of(task: Task) -> int:
+    """Return the number of examples; of a model that takes its targets among its inputs, those of its batch."""
+    if task.examples is not None:
+        return task.examples.count
+    try:
+        found = labelled_examples(task, most=None, seed=0)
+    except BuilderError:
+        return 0
+    return found.count if found.is_among_inputs else 0
 
 
 def require_classes(task: Task, data: OwnData) -> None:
@@ -135,6 +176,24 @@ def loss_on(learner: Learner, data: OwnData, rows: Tensor) -> float:
     for module, mode in modes.items():
         module.training = mode
     return total / len(rows)
+
+
+def noise_of(first: Sequence[float], second: Sequence[float], counts: Sequence[int]) -> float:
+    """Return the standard error of the mean difference of two accuracies, points.
+
+    That of held-out examples as if both had others, and what the seeds themselves show if that is more.
+
+    Args:
+        first: An accuracy of each seed, per cent.
+        second: Another of each.
+        counts: Held-out examples of each seed.
+    """
+    shares = [(each, count) for row in (first, second) for each, count in zip(row, counts, strict=True)]
+    right = [((each / 100 * count + 1) / (count + 2), count) for each, count in shares]  # 1 of 1 is not sure to be all
+    by_chance = math.sqrt(sum(share * (1 - share) / count for share, count in right)) / len(counts)
+    gaps = [one - other for one, other in zip(first, second, strict=True)]
+    seen = stdev(gaps) / math.sqrt(len(gaps)) if len(gaps) > 1 else 0.0
+    return max(100 * by_chance, seen)
 
 
 def accuracy(learner: Learner, data: OwnData, rows: Tensor) -> float:

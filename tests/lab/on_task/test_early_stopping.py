@@ -6,7 +6,9 @@ from tests.lab.on_task.tasks import cnn, measure, mlp, refuted, regression
 def measured(*test: float, validation: tuple[float, ...] = (), key: str = "test_accuracy") -> list[dict[str, object]]:
     """Return a training whose scores on test data are given."""
     losses = list(validation or range(len(test), 0, -1))
-    return [{"kind": "classes", "course": {"train_loss": losses, "val_loss": losses, key: list(test)}}]
+    return [
+        {"kind": "classes", "num_test": 10_000, "course": {"train_loss": losses, "val_loss": losses, key: list(test)}}
+    ]
 
 
 def test_a_training_of_classes_is_recorded_and_replayed() -> None:
@@ -26,6 +28,14 @@ def test_one_of_numbers_is_judged_by_its_loss() -> None:
 
 def test_a_training_that_gets_better_to_its_end_holds() -> None:
     assert refuted("early-stopping", measured(*(0.5 + 0.01 * epoch for epoch in range(20)))) == []
+
+
+def test_what_few_test_examples_do_not_tell_is_no_finding() -> None:
+    found = measured(0.9, 0.8, *[0.8] * 9, validation=(2.0, 1.0, *[1.5] * 9))
+    few = [{**each, "num_test": 20} for each in found]
+
+    assert len(refuted("early-stopping", found)) == 1
+    assert refuted("early-stopping", few) == []
 
 
 def test_stopping_before_a_late_gain_is_told() -> None:

@@ -36,7 +36,15 @@ def test_what_stands_in_one_place_is_lost_in_another_order_and_by_shifts() -> No
 
 
 def test_a_network_that_learns_better_in_another_order_is_told() -> None:
-    assert len(refuted("inductive-bias", [{"natural": [10.0, 80.0], "permuted": [10.0, 84.0], "shifted": []}])) == 1
+    found = {"natural": [10.0, 80.0], "permuted": [10.0, 84.0], "shifted": [], "num_held_out": 100_000}
+
+    assert len(refuted("inductive-bias", [found])) == 1
+
+
+def test_what_few_held_out_examples_do_not_tell_is_no_finding() -> None:
+    found = {"natural": [10.0, 80.0], "permuted": [10.0, 84.0], "shifted": [], "num_held_out": 40}
+
+    assert refuted("inductive-bias", [found] * 3) == []
 
 
 def test_inputs_that_are_neither_images_nor_vectors_are_refused() -> None:

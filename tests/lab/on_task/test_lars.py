@@ -8,13 +8,14 @@ SMALL = {"rates": (0.01, 0.1), "lars_rates": (3.0, 30.0), "large_batch": 100, "n
 
 
 def measured(*, small: float = 95.0, large: float = 94.0, lars: float = 94.0) -> list[dict[str, Any]]:
-    return [{"small": [10.0, small], "large": [large, 10.0], "lars": [lars]}]
+    return [{"small": [10.0, small], "large": [large, 10.0], "lars": [lars], "num_held_out": 10_000}]
 
 
 def test_each_rate_of_each_optimiser_has_an_accuracy() -> None:
     for task in (mlp(), cnn()):
-        (found,) = measure("lars", task, **SMALL)
+        found = dict(*measure("lars", task, **SMALL))
 
+        assert found.pop("num_held_out") == 80
         assert {name: len(values) for name, values in found.items()} == {"small": 2, "large": 2, "lars": 2}
         assert max(found["small"]) > 60
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from isometry._errors import BuilderError, LabError
+from isometry._errors import BuilderError, LabError, ModelError
 from isometry.anatomy.task import Task, make_task
 from isometry.lab.experiment import EXPERIMENTS, ON_TASK
-from tests.lab.on_task.tasks import cnn, measure, mlp, regression, single_batch
+from tests.lab.on_task.tasks import cnn, digits, measure, mlp, regression, single_batch, vit
 
 TRAINED = ("early-stopping", "inductive-bias", "lars", "memorise", "weight-decay")
 OF_CLASSES = ("inductive-bias", "lars", "weight-decay")
@@ -28,7 +28,7 @@ CHEAP: dict[str, dict[str, Any]] = {
 
 
 def without_targets() -> Task:
-    task = make_task(nn.Linear(4, 2), torch.ones(64, 4), torch.zeros(64), loss=functional.mse_loss)
+    task = make_task(nn.Linear(4, 2), torch.ones(64, 4), torch.zeros(64, 2), loss=functional.mse_loss)
     assert task.examples is not None
 
     def take(rows: Sequence[int]) -> torch.Tensor:
@@ -57,6 +57,39 @@ def test_a_small_data_set_is_refused_with_its_size(name: str) -> None:
 def test_numbers_are_refused_where_right_answers_are_counted(name: str) -> None:
     with pytest.raises(LabError, match="the targets of Sequential are numbers"):
         measure(name, regression())
+
+
+def with_a_bug() -> Task:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(7, 2))
+    return make_task(model, torch.ones(64, 4), torch.zeros(64).long(), loss=functional.cross_entropy)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_model_that_fails_on_its_batch_is_told_in_a_sentence(name: str) -> None:
+    with pytest.raises(ModelError, match=r"Sequential failed on its batch: .*shapes cannot be multiplied"):
+        measure(name, with_a_bug())
+
+
+def with_labels_inside(*, count: int = 100) -> Task:
+    """Return a transformer that takes its targets among its inputs and gives its own loss."""
+    task = vit(count=count)
+    images, labels = digits()
+    return make_task(task.model, {"pixel_values": images[:count].view(-1, 1, 8, 8), "labels": labels[:count]})
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_targets_among_the_inputs_are_a_data_set(name: str) -> None:
+    assert measure(name, with_labels_inside(), **CHEAP[name])
+
+
+def test_few_targets_among_the_inputs_are_too_few() -> None:
+    with pytest.raises(LabError, match="a data set of 40 examples"):
+        measure("early-stopping", with_labels_inside(count=40))
+
+
+def test_a_part_of_too_few_examples_is_refused() -> None:
+    with pytest.raises(LabError, match="max_examples=10 was given"):
+        measure("early-stopping", mlp(), max_examples=10)
 
 
 def test_examples_without_targets_are_refused() -> None:

@@ -1,12 +1,14 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from isometry._errors import LabError
 from isometry.anatomy.task import Task, make_task
-from tests.lab.on_task.tasks import claims, cnn, measure, mlp, refuted, single_batch, vit
+from tests.lab.on_task.tasks import claims, cnn, digits, measure, mlp, refuted, single_batch, vit
 
 
 def constant() -> Task:
@@ -41,6 +43,36 @@ def test_dropout_parts_the_channels_before_it_and_no_others() -> None:
 
 def test_a_transformer_holds() -> None:
     assert refuted("symmetry", measure("symmetry", vit(), num_steps=2)) == []
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.LSTM | nn.GRU]) -> None:
+        super().__init__()
+        self.body, self.head = kind(8, 6, 2, batch_first=True), nn.Linear(6, 10)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(inputs)[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_gates_are_no_units(kind: type[nn.LSTM | nn.GRU]) -> None:
+    images, labels = digits()
+    task = make_task(Recurrent(kind), images[:64].view(-1, 8, 8), labels[:64], loss=functional.cross_entropy)
+    (found,) = measure("symmetry", task, num_steps=4)
+
+    assert {layer["num_units"] for layer in found["own"].values()} == {6}
+    assert refuted("symmetry", [found]) == []
+
+
+def noisy(model: nn.Module, batch: Any) -> torch.Tensor:
+    """Return the loss of a step that draws noise for its inputs."""
+    return functional.cross_entropy(model(batch.inputs + torch.randn_like(batch.inputs)), batch.targets)
+
+
+def test_noise_that_a_step_draws_is_no_dropout() -> None:
+    (found,) = measure("symmetry", replace(mlp(), step=noisy), num_steps=4)
+
+    assert "dropout" not in found
 
 
 def test_a_network_that_was_built_from_one_constant_is_told() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from isometry._errors import IsometryError, LabError, ModelError, describe
+from isometry._errors import LabError
 from isometry.anatomy.builders import named
-from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import Loss, OptimizerFactory
 from isometry.lab.curve.family import (
     Axis,
@@ -29,6 +28,7 @@ from isometry.lab.curve.result import Curve
 from isometry.lab.engine.executors import executor_on
 from isometry.lab.engine.sweep import Watcher, run_trials
 from isometry.lab.engine.trial import Trial
+from isometry.lab.own_data import require_batch
 from isometry.lab.study import code_of
 
 MEASURE = "isometry.lab.curve.member:measure"
@@ -137,16 +137,7 @@ def _run_here(family: Family, jobs: Sequence[Job], watcher: Watcher | None) -> l
 def _require_member(family: Family, job: Job) -> None:
     """Build a member and throw it away, so that no size fails after hours of training others."""
     task = built(family, job.sizes, seed=job.seed)
-    with preserved(task.model, seed=job.seed):
-        try:
-            task.compute_loss()
-        except IsometryError:
-            raise
-        except Exception as error:
-            where = f" of {job.sizes[0]}" if job.sizes else ""
-            raise ModelError(
-                f"the model{where} failed on its batch: {describe(error)}. isometry check says where."
-            ) from error
+    require_batch(task, seed=job.seed, name=f"the model of {job.sizes[0]}" if job.sizes else "the model")
     split = split_of(task, family.data, test_share=job.test_share, seed=job.split_seed)
     require_enough(split, job.num_train or 0)
 

@@ -22,6 +22,7 @@ from isometry.probes.evidence import gather
 from isometry.probes.training import Training, copied
 from isometry.probes.twins import EQUAL, TwinTable, hidden_units
 
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 MAX_UNITS = 256  # of a layer that are compared
 MIN_DISTINCT = 99.0  # per cent of a layer's units; two of a wide layer may be dead and alike
 OWN, CONSTANT, DROPPED = "own", "constant", "dropout"
@@ -164,7 +165,9 @@ def _alike(slot: Slot, tensor: Tensor) -> Tensor:
 
 
 def _has_dropout(task: Task, *, seed: int) -> bool:
-    """Say whether other random numbers give another loss."""
+    """Say whether a module drops something, and other random numbers give another loss; a step may draw noise too."""
+    if not any(_drops(module) for module in task.model.modules()):
+        return False
     found: list[float] = []
     with preserved(task.model, seed=seed) as guard:
         training = Training(task, task.model, guard)
@@ -172,6 +175,12 @@ def _has_dropout(task: Task, *, seed: int) -> bool:
             with seeded(task.model, draw):
                 found.append(float(training.loss(task.batch).detach()))
     return found[0] != found[1]
+
+
+def _drops(module: nn.Module) -> bool:
+    """Say whether it is a dropout, or an attention or recurrent module with one inside, that is on."""
+    rate: object = module.p if isinstance(module, DROPOUTS) else getattr(module, "dropout", None)
+    return module.training and isinstance(rate, int | float) and rate > 0
 
 
 def _descent(rate: float) -> Any:
@@ -195,12 +204,19 @@ def _train(task: Task, settings: OwnSymmetrySettings, *, seed: int) -> dict[str,
     return found
 
 
+def _by_unit(rows: Tensor, parts: int) -> Tensor:
+    """Return a row for each unit, of a weight whose rows are several matrices, such as the gates of an LSTM."""
+    if parts < 2 or len(rows) % parts:  # noqa: PLR2004 - one matrix
+        return rows
+    return rows.reshape(parts, len(rows) // parts, -1).transpose(0, 1).flatten(1)
+
+
 def _counted(task: Task, *, seed: int) -> dict[str, tuple[int, int]]:
     """Return how many units of each hidden layer were compared, and how many of them differ."""
     found: dict[str, tuple[int, int]] = {}
     with torch.no_grad():
         for layer, weights, _ in hidden_units(gather(task, [TwinTable], seed=seed)):
-            rows = weights[:MAX_UNITS].double()
+            rows = _by_unit(weights, layer.layout.parts)[:MAX_UNITS].double()
             found[layer.name] = len(rows), num_distinct(rows, equal=EQUAL) if bool(rows.any()) else 1
     if not found:
         raise LabError(
