@@ -9,6 +9,8 @@ from isometry.lab.showing.drawing import as_svg
 # Pictures beside the first, by their keys.
 ALSO = {
     "depth-scale": ("phases",),
+    "double-descent-epochs": ("network-over-epochs",),
+    "double-descent-samples": ("error-over-images",),
     "memorise": ("test-error",),
     "ten-thousand-layers": ("signal",),
     "weight-decay": ("ridge",),

@@ -40,6 +40,13 @@ def test_every_picture_is_small_and_is_an_svg(name: str) -> None:
     assert picture.read_text(encoding="utf-8").startswith("<svg")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_that_tells_of_a_second_picture_shows_it(name: str) -> None:
+    page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+
+    assert page.count("![") >= (2 if "The second picture" in page or "the second picture is" in page else 1)
+
+
 def test_the_index_has_a_row_for_every_experiment_and_no_other() -> None:
     assert sorted(re.findall(r"^\| \[([a-z-]+)\]", "\n".join(rows("Experiments")), re.MULTILINE)) == NAMES
 

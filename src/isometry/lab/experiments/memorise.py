@@ -102,7 +102,6 @@ def draw(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Figu
         Series(name=f"{share:.0%} random", x=range(1, len(curve) + 1), y=curve)
         for share, curve in zip(settings.shares, train, strict=True)
     )
-    percent = [100 * share for share in settings.shares]
     ends = (
         ("test, last epoch", [curve[-1] for curve in test]),
         ("test, best epoch", [min(curve) for curve in test]),
@@ -119,9 +118,9 @@ def draw(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Figu
         Figure(
             key="test-error",
             title="All of them are fitted; only true ones teach",
-            x_axis="labels drawn at random, %",
+            x_axis="share of labels drawn at random",
             y_axis="error, %",
-            series=tuple(Series(name=name, x=percent, y=errors) for name, errors in ends),
+            series=tuple(Series(name=name, x=settings.shares, y=errors) for name, errors in ends),
         ),
     )
 
