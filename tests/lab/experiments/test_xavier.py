@@ -56,7 +56,7 @@ def test_what_theory_says_holds_every_claim() -> None:
         pytest.param({"forward_factor": 1.0}, "one linear layer", id="forward"),
         pytest.param({"backward_factor": 1.0}, "on the way back", id="backward"),
         pytest.param({"forward_factor": 4.0, "backward_factor": 1.0}, "nearer to 1", id="one way alone"),
-        pytest.param(altered("gradient", "tanh", "he", tilt=-0.05), "grow in the end", id="tanh under he"),
+        pytest.param(altered("gradient", "tanh", "he", tilt=-0.05), "square grow", id="tanh under he"),
         pytest.param({"uniform_variance": 1.2}, "uniform draw", id="uniform"),
         pytest.param(altered("signal", "tanh", "he", tilt=0.05), "that of theory", id="another course"),
         pytest.param(altered("signal", "linear", "xavier", tilt=0.05), "linear units", id="linear"),

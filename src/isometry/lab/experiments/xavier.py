@@ -113,7 +113,8 @@ def _one_layer(settings: XavierSettings, seed: int) -> dict[str, float]:
 def _claims_on_one_layer(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     both = settings.fan_in + settings.fan_out
     factors = [fmean(each[key] for each in measured) for key in ("forward_factor", "backward_factor")]
-    ratios = [factor * both / 2 / fan for factor, fan in zip(factors, (settings.fan_in, settings.fan_out), strict=True)]
+    ideal = [2 * fan / both for fan in (settings.fan_in, settings.fan_out)]
+    ratios = [factor / value for factor, value in zip(factors, ideal, strict=True)]
     # The relative variances: of a quadratic form with as many directions as examples, and of a uniform number's square.
     forward, backward = (
         math.sqrt(2 * (1 / settings.num_examples + 1 / inward) / outward / len(measured))
@@ -131,7 +132,7 @@ def _claims_on_one_layer(settings: XavierSettings, measured: Sequence[Measured])
         Claim(
             text=Phrase("it is nearer to 1, the worse way of the two, than a variance that keeps one way alone"),
             measured=_advantage(settings, factors),
-            low=-MAX_SCORE * max(forward, backward) / math.log(10),
+            low=_advantage(settings, ideal) - MAX_SCORE * max(forward, backward) / math.log(10),
             unit="decades",
         ),
     )
@@ -178,9 +179,9 @@ def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> 
             unit="decades",
         ),
         Claim(
-            text=Phrase("through tanh He lets the gradient's square grow in the end"),
+            text=Phrase("through tanh He lets the gradient's square grow"),
             measured=change[("tanh", "he"), "gradient"],
-            low=_course(settings, ("tanh", "he"), "gradient")[0] - most,
+            low=max(0.0, _course(settings, ("tanh", "he"), "gradient")[0] - most),
             unit="decades",
         ),
         *(
