@@ -1,15 +1,25 @@
 """Published critical points, and Monte Carlo networks, are the independent answers."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import erf, expit
 
 from isometry._errors import DomainError
-from isometry.theory.criticality import CriticalPoint, critical_point, forward_gain, length_map, susceptibility
+from isometry.theory.criticality import (
+    CriticalPoint,
+    backward_gain,
+    critical_point,
+    forward_gain,
+    length_map,
+    length_slope,
+    susceptibility,
+)
 from isometry.theory.quadrature import FloatArray, Function
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -205,3 +215,26 @@ def test_functions_without_a_critical_point_are_refused_with_a_reason(function: 
 def test_a_function_that_is_zero_where_the_pre_activations_go_has_no_forward_gain() -> None:
     with pytest.raises(DomainError, match="a gain needs both positive"):
         forward_gain(lambda x: relu(x - 60))
+
+
+@pytest.mark.parametrize("variance", [0.1, 1.0, 7.0])
+def test_the_slope_of_the_length_map_is_its_difference_quotient(variance: float) -> None:
+    high, low = (length_map(np.tanh, variance * factor, weight_variance=1.3) for factor in (1.001, 0.999))
+
+    assert length_slope(np.tanh, variance, weight_variance=1.3) == pytest.approx(
+        (high - low) / (0.002 * variance), rel=1e-5
+    )
+
+
+def test_the_backward_gain_keeps_the_gradient_and_a_level_function_has_none() -> None:
+    gain = backward_gain(np.tanh, 0.7)
+
+    assert susceptibility(np.tanh, 0.7, weight_variance=gain**2) == pytest.approx(1.0)
+    with pytest.raises(DomainError, match="level"):
+        backward_gain(lambda x: 0 * x)
+
+
+@pytest.mark.parametrize("function", [math.tanh, torch.tanh, torch.nn.ReLU()])
+def test_what_takes_no_arrays_is_refused_in_a_sentence(function: Any) -> None:
+    with pytest.raises(DomainError, match=r"such as np\.tanh"):
+        critical_point(function)

@@ -1,6 +1,7 @@
 """Risks of least squares against closed forms of the Marchenko-Pastur law, exact means, and simulation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,3 +161,32 @@ def test_an_aspect_that_is_none_is_refused(aspect: float) -> None:
 def test_variances_that_are_none_are_refused(values: tuple[float, float]) -> None:
     with pytest.raises(DomainError, match="variances are finite"):
         LinearProblem(signal=values[0], noise=values[1])
+
+
+@pytest.mark.parametrize(("aspect", "risk"), [(2.0, 0.5), (0.5, 0.0), (1.0, 0.0)])
+def test_tuned_ridge_without_noise_has_the_risk_of_the_least_norm(aspect: float, risk: float) -> None:
+    assert tuned_ridge_risk(aspect, LinearProblem(signal=1.0, noise=0.0)) == pytest.approx(risk)
+
+
+def test_no_features_leave_targets_as_they_are_and_counts_below_zero_are_refused() -> None:
+    assert least_norm_risk(1, 0, PROBLEM) == PROBLEM.signal + PROBLEM.noise
+    with pytest.raises(DomainError, match="num_examples=-5"):
+        least_norm_risk(-5, 3, PROBLEM)
+
+
+def test_near_the_threshold_descent_still_ends_at_the_least_norm() -> None:
+    (end,) = descent_risk(0.999, LinearProblem(signal=1.0, noise=0.1), step=0.1, times=(1e9,))
+
+    assert end == pytest.approx(0.1 / (1 - 0.999), rel=1e-3)
+
+
+@pytest.mark.parametrize("time", [0.5, -1.0])
+def test_a_time_that_is_no_number_of_steps_is_refused(time: float) -> None:
+    with pytest.raises(DomainError, match="whole numbers"):
+        descent_risk(0.5, PROBLEM, step=0.6, times=(time,))
+
+
+@pytest.mark.parametrize("changed", [{"num_fast": 220}, {"num_slow": 100}, {"num_fast": 0}, {"noise": -1.0}])
+def test_groups_that_do_not_fit_are_refused_by_their_names(changed: dict[str, int]) -> None:
+    with pytest.raises(DomainError, match=next(iter(changed))):
+        replace(groups(0.1), **changed)

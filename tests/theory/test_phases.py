@@ -1,13 +1,17 @@
 """Closed forms, published points of the critical line, and wide networks that were drawn are independent answers."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import erf
+from scipy.integrate import quad
+from scipy.special import erf, expit
+from scipy.stats import norm
 
+from isometry._errors import DomainError
 from isometry.theory.criticality import critical_point
 from isometry.theory.meanfield import depths
 from isometry.theory.phases import critical_weight_variances, edge_of_chaos, phase_diagram
@@ -30,6 +34,14 @@ def hard_tanh(x: FloatArray) -> FloatArray:
 
 def selu(x: FloatArray) -> FloatArray:
     return SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0)))
+
+
+def elu(x: FloatArray) -> FloatArray:
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+def silu(x: FloatArray) -> FloatArray:
+    return x * expit(x)
 
 
 def gelu(x: FloatArray) -> FloatArray:
@@ -63,9 +75,10 @@ def test_the_line_of_hard_tanh_is_its_closed_form(length: float) -> None:
     [
         # Schoenholz et al. 2017, arXiv:1611.01232, figure 1: two decimals.
         pytest.param(np.tanh, 0.05, 1.76, 0.005, id="tanh, as published"),
-        # φ'(0)² σ_w² = 1 where the line meets zero bias, at a length of 1e-6.
-        pytest.param(np.tanh, 0.0, 1.0, 1e-5, id="tanh without biases"),
-        pytest.param(erf, 0.0, math.pi / 4, 1e-5, id="erf without biases"),
+        # φ'(0)² σ_w² = 1 where the line meets zero bias; of ELU, which bends at 0, both sides have the slope 1.
+        pytest.param(np.tanh, 0.0, 1.0, 1e-9, id="tanh without biases"),
+        pytest.param(erf, 0.0, math.pi / 4, 1e-9, id="erf without biases"),
+        pytest.param(elu, 0.0, 1.0, 1e-9, id="elu without biases"),
         pytest.param(hard_tanh, 0.0, 1.0, 1e-6, id="hard-tanh without biases"),
         # He et al. 2015, arXiv:1502.01852; the line of ReLU is this point: Hayou et al. 2019, arXiv:1902.06853.
         pytest.param(relu, 0.0, 2.0, 1e-6, id="relu"),
@@ -78,6 +91,87 @@ def test_the_line_crosses_a_bias_variance_where_it_was_published(
     (found,) = critical_weight_variances(function, bias_variance=bias_variance)
 
     assert found == pytest.approx(weight_variance, abs=within)
+
+
+@pytest.mark.parametrize(
+    ("function", "bias_variance", "told"),
+    [
+        # σ_w² of tanh and ELU at σ_b = 0.2; code that follows Hayou et al. 2018, arXiv:1805.08266, has 1.722 for tanh,
+        # which misses both equations of the line by 1 %
+        pytest.param(np.tanh, 0.04, 1.7008, id="tanh"),
+        pytest.param(elu, 0.04, 1.5111, id="elu"),
+        pytest.param(selu, 0.1, 0.9803, id="selu"),
+        pytest.param(gelu, 0.2, 1.9707, id="gelu"),
+        pytest.param(silu, 1.0, 1.9670, id="silu"),
+    ],
+)
+def test_the_line_solves_both_equations_by_scipy_and_signals_are_critical_on_it(
+    function: Function, bias_variance: float, told: float
+) -> None:
+    (found,) = critical_weight_variances(function, bias_variance=bias_variance)
+    deep = depths(function, weight_variance=found, bias_variance=bias_variance)
+
+    assert found == pytest.approx(told, abs=1e-4)
+    assert deep.slope == pytest.approx(1.0, abs=1e-6)
+    assert found * mean_square(function, deep.length) + bias_variance == pytest.approx(deep.length, rel=1e-6)
+    assert found * slope_square(function, deep.length) == pytest.approx(1.0, abs=1e-4)
+
+
+def mean_square(function: Function, length: float) -> float:
+    """Return E[φ²] by scipy, the two sides of 0 apart."""
+    return _by_scipy(lambda z: float(function(np.array([math.sqrt(length) * z]))[0]) ** 2)
+
+
+def slope_square(function: Function, length: float) -> float:
+    """Return E[φ'²] likewise, slopes by differences."""
+
+    def slope(z: float) -> float:
+        high, low = function(np.array([math.sqrt(length) * z]) + np.array([1e-5, -1e-5]))
+        return float((high - low) / 2e-5) ** 2
+
+    return _by_scipy(slope)
+
+
+def _by_scipy(integrand: Callable[[float], float]) -> float:
+    sides = ((-12, 0), (0, 12))
+    return sum(quad(lambda z: integrand(z) * float(norm.pdf(z)), *side, epsabs=1e-10)[0] for side in sides)
+
+
+@pytest.mark.parametrize(("function", "bias_variance"), [(gelu, 0.0), (gelu, 0.04), (silu, 0.04), (silu, 0.3)])
+def test_where_no_critical_length_stays_order_turns_into_chaos_in_a_jump(
+    function: Function, bias_variance: float
+) -> None:
+    slopes = [
+        depths(function, weight_variance=weight, bias_variance=bias_variance).slope
+        for weight in np.linspace(1.6, 4.2, 27).tolist()
+    ]
+
+    assert critical_weight_variances(function, bias_variance=bias_variance) == ()
+    assert min(abs(slope - 1) for slope in slopes) > 0.005
+    assert min(slopes) < 1 < max(slopes)
+
+
+def test_points_of_the_line_that_no_bias_or_no_length_keeps_are_left_out() -> None:
+    # below a variance of 3.56 GELU's lengths stray from the line; 2 + tanh would need a negative bias variance
+    assert len(edge_of_chaos(gelu, (0.5, 1.0, 3.0, 4.0))) == 1
+    assert edge_of_chaos(lambda x: 2 + np.tanh(x), (1.0,)) == ()
+
+
+@pytest.mark.parametrize("bias_variance", [-1.0, 100.0, math.nan])
+def test_a_bias_variance_out_of_range_is_refused(bias_variance: float) -> None:
+    with pytest.raises(DomainError, match="bias_variance="):
+        critical_weight_variances(np.tanh, bias_variance=bias_variance)
+
+
+@pytest.mark.parametrize("length", [0.0, -1.0, math.inf])
+def test_a_length_that_is_none_is_refused(length: float) -> None:
+    with pytest.raises(DomainError, match="lengths="):
+        edge_of_chaos(np.tanh, [length])
+
+
+def test_a_step_has_no_line() -> None:
+    with pytest.raises(DomainError, match="level"):
+        edge_of_chaos(np.sign, [1.0])
 
 
 def test_relu_is_critical_with_no_bias_at_all() -> None:

@@ -73,3 +73,7 @@ def test_what_cannot_be_is_refused() -> None:
         product_bounds([np.ones(2), np.ones(3)])
     with pytest.raises(DomainError, match="below 0"):
         product_bounds([np.array([1.0, -1.0])])
+    with pytest.raises(DomainError, match="not finite"):
+        product_bounds([np.array([1.0, math.nan])])
+    with pytest.raises(ShapeError):
+        product_bounds([np.ones(0)])
