@@ -237,6 +237,7 @@ def test_a_step_at_the_largest_rate_neither_grows_nor_shrinks() -> None:
         (lambda: spectrum_of(np.array([[1.0, 0.5], [0.0, 1.0]])), DomainError, "not symmetric"),
         (lambda: spectrum_of(np.full((2, 2), np.nan)), DomainError, "scale of the inputs"),
         (lambda: kernels_of(WideNetwork(activation=dual_of(np.tanh)), np.full((1, 1), np.nan)), DomainError, "for NaN"),
+        (lambda: dual_of(np.exp).product(*np.full((3, 1), 1100.0)), DomainError, "square, or its slope's, is not"),
         (lambda: spectrum_of(-np.eye(2)), DomainError, "none below 0"),
         (lambda: flow_weights(spectrum_of(np.eye(2)), np.ones((2, 1)), time=1.0, ridge=1.0), DomainError, "ridge=1.0"),
     ],

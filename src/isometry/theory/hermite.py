@@ -130,7 +130,13 @@ def _coefficients(samples: Samples, deviation: float) -> FloatArray:
     measure, points = samples.measure(deviation)[near], samples.points[near] / deviation
     both = np.stack((samples.values[near], samples.slopes[near]))
     found = np.zeros((2, NUM_ORDERS + 1))
-    found[:, -1] = both**2 @ measure
+    with np.errstate(over="ignore"):
+        found[:, -1] = both**2 @ measure
+    if not np.isfinite(found[:, -1]).all():
+        raise DomainError(
+            f"the activation's square, or its slope's, is not finite for numbers of size {deviation:.3g}. Scale the "
+            "inputs or the weights' variance down."
+        )
     weighted, left = both * measure, found[:, -1].copy()
     before, here = np.zeros_like(points), np.ones_like(points)
     for order in range(NUM_ORDERS):
