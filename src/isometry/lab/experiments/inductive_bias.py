@@ -76,42 +76,28 @@ def judge(settings: InductiveBiasSettings, measured: Sequence[Measured]) -> tupl
     def lead(view: str) -> float:
         return min(*leads(CONVOLUTION, EQUAL, view), *leads(CONVOLUTION, WIDE, view))
 
-    order = zip(_mean(measured, CONVOLUTION, NATURAL), _mean(measured, CONVOLUTION, PERMUTED), strict=True)
-    change = max(
-        abs(one - other)
-        for name in (EQUAL, WIDE)
-        for one, other in zip(_mean(measured, name, NATURAL), _mean(measured, name, PERMUTED), strict=True)
-    )
+    def changes(name: str) -> list[float]:
+        pairs = zip(_mean(measured, name, NATURAL), _mean(measured, name, PERMUTED), strict=True)
+        return [natural - permuted for natural, permuted in pairs]
+
+    lag = min(fmean(leads(name, CONVOLUTION, PERMUTED)) for name in (EQUAL, WIDE))
     return (
-        Claim(
-            text=Phrase("on natural pixels the CNN leads both MLPs"),
-            measured=lead(NATURAL),
-            low=LEAST_LEAD,
-            unit="points",
-        ),
-        Claim(
-            text=Phrase("another order of the pixels costs the CNN"),
-            measured=min(one - other for one, other in order),
-            low=LEAST_FALL,
-            unit="points",
-        ),
-        Claim(
-            text=Phrase("on permuted pixels both MLPs lead the CNN, in the mean over the numbers of images"),
-            measured=min(fmean(leads(name, CONVOLUTION, PERMUTED)) for name in (EQUAL, WIDE)),
+        _claim(Phrase("on natural pixels the CNN leads both MLPs"), lead(NATURAL), low=LEAST_LEAD),
+        _claim(Phrase("another order of the pixels costs the CNN"), min(changes(CONVOLUTION)), low=LEAST_FALL),
+        _claim(
+            Phrase("on permuted pixels both MLPs lead the CNN, in the mean over the numbers of images"),
+            lag,
             low=LEAST_LAG,
-            unit="points",
         ),
-        Claim(
-            text=Phrase("to an MLP the order of the pixels is all one"),
-            measured=change,
+        _claim(
+            Phrase("to an MLP the order of the pixels is all one"),
+            max(abs(change) for name in (EQUAL, WIDE) for change in changes(name)),
             high=MOST_CHANGE,
-            unit="points",
         ),
-        Claim(
-            text=Phrase("when test images are shifted by {pixels} pixels, the CNN leads by", pixels=settings.shift),
-            measured=lead(SHIFTED),
+        _claim(
+            Phrase("when test images are shifted by {pixels} pixels, the CNN leads by", pixels=settings.shift),
+            lead(SHIFTED),
             low=LEAST_SHIFTED_LEAD,
-            unit="points",
         ),
     )
 
@@ -168,6 +154,10 @@ def shifted(images: Tensor, pixels: int) -> list[Tensor]:
     plane = F.pad(images.unflatten(1, (POOLED, POOLED)), [pixels] * 4, value=images.min().item())
     corners = [(2 * pixels, pixels), (0, pixels), (pixels, 2 * pixels), (pixels, 0)]
     return [plane[:, top : top + POOLED, left : left + POOLED].flatten(1) for top, left in corners]
+
+
+def _claim(text: Phrase, points: float, *, low: float = -math.inf, high: float = math.inf) -> Claim:
+    return Claim(text=text, measured=points, low=low, high=high, unit="points")
 
 
 def _picture(key: str, title: str, series: Sequence[Series]) -> Figure:

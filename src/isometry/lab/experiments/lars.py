@@ -160,13 +160,7 @@ def judge(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Claim, 
             high=MOST_LOSS,
         ),
         _claim(Phrase("with the largest none of the three does"), at("SGD", 0) - large, low=LEAST_LOSS),
-        Claim(
-            text=Phrase("every best rate lies inside its grid: at an end are"),
-            measured=sum(
-                _is_at_end(run) for each in measured for method in TUNED for row in each[method] for run in row
-            ),
-            high=0,
-        ),
+        Claim(text=Phrase("every best rate lies inside its grid: at an end are"), measured=_num_ends(measured), high=0),
     )
 
 
@@ -227,9 +221,10 @@ def _best(run: dict[str, list[float]], key: str) -> float:
     return run[key][int(np.argmax(run["validation"]))]
 
 
-def _is_at_end(run: dict[str, list[float]]) -> bool:
-    """Return whether a rate beyond those that were tried might have been better."""
-    return _best(run, "rates") in {run["rates"][0], run["rates"][-1]}
+def _num_ends(measured: Sequence[Measured]) -> int:
+    """Return in how many runs a rate beyond those that were tried might have been better."""
+    runs = [run for each in measured for method in TUNED for row in each[method] for run in row]
+    return sum(_best(run, "rates") in {run["rates"][0], run["rates"][-1]} for run in runs)
 
 
 def _trained(settings: LarsSettings, course: _Course, digits: Digits) -> dict[str, list[float]]:
