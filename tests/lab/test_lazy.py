@@ -136,7 +136,7 @@ def test_it_prints_a_table_with_a_row_a_look() -> None:
     found = laziness(network(), INPUTS, LABELS, loss=F.cross_entropy, steps=8, looks=3)
     lines = str(found).splitlines()
 
-    assert " ".join(lines).startswith("In 8 steps of Adam(lr=0.001) the tangent kernel moved by")
+    assert " ".join(lines).startswith("In 8 steps of Adam(lr=0.001) on cross_entropy the tangent kernel moved by")
     assert [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0].isdigit()] == list("0248")
     assert lines[-1] == "kernel of 40 examples, mean over 3 outputs"
 
@@ -147,6 +147,26 @@ def test_it_speaks_vietnamese() -> None:
 
     assert "hạt nhân tiếp tuyến" in told
     assert "alignment" not in told
+
+
+def test_targets_without_a_loss_are_said_to_be_unused() -> None:
+    found = laziness(network(), INPUTS, LABELS, steps=2, looks=1)
+
+    assert found.warnings == ("Targets were given without a loss, so they are not used.",)
+    assert "Targets were given without a loss" in str(found)
+    assert found.loss == "mean square of the output"
+    assert not laziness(network(), INPUTS, LABELS, loss=F.cross_entropy, steps=2, looks=1).warnings
+
+
+def test_what_has_no_size_at_the_start_has_no_drift() -> None:
+    model = nn.Linear(6, 3)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    found = laziness(model, INPUTS, torch.zeros(40, dtype=torch.long), loss=F.cross_entropy, steps=2, looks=1)
+
+    assert [look.weight_drift for look in found.looks] == [0.0, None]
+    assert [look.alignment for look in found.looks] == [None, None]  # one class
+    assert "-" in str(found).splitlines()[-3].split()
 
 
 def exploding(model: nn.Module, batch: Tensor) -> Tensor:
@@ -161,5 +181,9 @@ def test_what_cannot_be_looked_at_is_told() -> None:
         laziness(own, INPUTS, steps=2)
     with pytest.raises(DomainError, match="steps=0"):
         laziness(network(), INPUTS, steps=0)
+    with pytest.raises(BuilderError, match="from_numpy"):
+        laziness(network(), INPUTS.numpy(), LABELS, loss=F.cross_entropy)
+    with pytest.raises(ModelError, match="no parameter of the model requires a gradient"):
+        laziness(network().requires_grad_(False), INPUTS, LABELS, loss=F.cross_entropy)
     with pytest.raises(DomainError, match="max_bytes is 10"):
         laziness(network(), INPUTS, LABELS, loss=F.cross_entropy, max_bytes=10)

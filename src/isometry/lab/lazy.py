@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from isometry._errors import BuilderError, DomainError, ModelError
 from isometry.anatomy.preserve import preserved, seeded
+from isometry.anatomy.refusals import refuse_frozen
 from isometry.anatomy.task import Batch, Loss, OptimizerFactory, Task, as_task, call_model, map_tensors, tensors_in
 from isometry.lab.showing.laziness import LazinessReport
 from isometry.probes.tangent.kernel import DEFAULT_BYTES, mean_tangent_kernel
@@ -29,17 +30,18 @@ class LazyLook:
     Attributes:
         step: Optimiser steps made before it, counts.
         loss: Of the last step before it; None before the first.
-        kernel_drift: |Θ_t - Θ_0| / |Θ_0|, dimensionless.
-        weight_drift: |w_t - w_0| / |w_0| of all trainable parameters together, dimensionless.
-        alignment: Of the kernel with the targets, in [-1, 1]; None where targets are neither classes nor numbers.
+        kernel_drift: |Θ_t - Θ_0| / |Θ_0|, dimensionless; None where the kernel starts at 0 and moves.
+        weight_drift: |w_t - w_0| / |w_0| of all trainable parameters together, dimensionless; None likewise.
+        alignment: Of the kernel with the targets, in [-1, 1]; None where targets are neither classes nor numbers, or
+            all alike.
         largest: Largest eigenvalue of the kernel, in units of the outputs squared.
         effective_rank: (Σ λ)² / Σ λ² of its eigenvalues, counts from 1 to the number of examples.
     """
 
     step: int
     loss: float | None
-    kernel_drift: float
-    weight_drift: float
+    kernel_drift: float | None
+    weight_drift: float | None
     alignment: float | None
     largest: float
     effective_rank: float
@@ -54,12 +56,16 @@ class Laziness:
         num_examples: Between which the kernel was taken, counts.
         num_outputs: Of each example, or sums of outputs with random signs where there are more; counts.
         optimizer: The optimiser and its settings, in words.
+        loss: That it trained on, in words.
+        warnings: Sentences about how model, inputs and loss were understood.
     """
 
     looks: tuple[LazyLook, ...]
     num_examples: int
     num_outputs: int
     optimizer: str
+    loss: str
+    warnings: tuple[str, ...]
 
     def __rich__(self) -> LazinessReport:
         return LazinessReport(self)
@@ -105,7 +111,7 @@ def laziness(
         What was seen at each look; printable.
 
     Raises:
-        BuilderError: If there are no inputs to take the kernel of.
+        BuilderError: If there are no inputs to take the kernel of, or they are no tensors.
         DomainError: If a count is below 1, or one example needs more than `max_bytes`.
         ModelError: If the network cannot be copied, trained, or taken apart by examples, or its loss is not finite.
 
@@ -119,6 +125,7 @@ def laziness(
     task = as_task(model, inputs, targets, loss=loss, batch_size=max_examples, seed=seed)
     task = task if optimizer_factory is None else replace(task, optimizer_factory=optimizer_factory)
     sample = _sample(task, inputs, targets, most=max_examples)
+    refuse_frozen([name for name, each in task.model.named_parameters() if each.requires_grad], task.model)
     with preserved(task.model, seed=seed) as guard:
         training = Training(task, task.model, guard)
         watcher = _Watcher(sample, max_outputs=max_outputs, max_bytes=max_bytes, seed=seed)
@@ -131,6 +138,8 @@ def laziness(
         num_examples=watcher.num_examples,
         num_outputs=watcher.num_outputs,
         optimizer=describe_optimizer(training.optimizer),
+        loss=training.task.loss_in_use,
+        warnings=task.warnings,
     )
 
 
@@ -161,7 +170,7 @@ class _Watcher:
         self._inputs, self._targets = sample.inputs, _coded(sample.targets)
         self._max_outputs, self._max_bytes, self._seed = max_outputs, max_bytes, seed
         self._start: tuple[Tensor, Tensor] | None = None
-        self.num_examples = next(len(tensor) for tensor in tensors_in(self._inputs) if tensor.ndim)
+        self.num_examples = next((len(tensor) for tensor in tensors_in(self._inputs) if tensor.ndim), 0)
         self.num_outputs = 0
 
     def look(self, training: Training) -> LazyLook:
@@ -175,9 +184,9 @@ class _Watcher:
         return LazyLook(
             step=len(training.losses),
             loss=training.losses[-1] if training.losses else None,
-            kernel_drift=drift(self._start[0], kernel),
-            weight_drift=drift(self._start[1], weights),
-            alignment=None if self._targets is None else alignment(kernel, self._targets.to(kernel.device)),
+            kernel_drift=_if_finite(drift(self._start[0], kernel)),
+            weight_drift=_if_finite(drift(self._start[1], weights)),
+            alignment=None if self._targets is None else _if_finite(alignment(kernel, self._targets.to(kernel.device))),
             largest=spectrum.values[0],
             effective_rank=spectrum.effective_rank,
         )
@@ -186,6 +195,10 @@ class _Watcher:
         inputs: Any = map_tensors(self._inputs, lambda tensor: tensor[:1] if tensor.ndim else tensor)
         with preserved(model, seed=self._seed), torch.no_grad():
             return call_model(model, inputs).shape[1]
+
+
+def _if_finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _train(training: Training, task: Task, *, until: int, seed: int) -> None:
@@ -210,7 +223,7 @@ def _sample(task: Task, inputs: Any, targets: Any, *, most: int) -> Batch:
     """Return the examples that the kernel is taken between, and their targets.
 
     Raises:
-        BuilderError: If the task's batch is of a form of its own, and no inputs were given.
+        BuilderError: If the task's batch is of a form of its own and no inputs were given, or they are no tensors.
     """
     drawn = task.batch
     if not isinstance(drawn, Batch):
@@ -220,6 +233,11 @@ def _sample(task: Task, inputs: Any, targets: Any, *, most: int) -> Batch:
                 "model is called with. Give it as inputs."
             )
         drawn = Batch(inputs, targets)
+    if not any(tensor.ndim for tensor in tensors_in(drawn.inputs)):
+        raise BuilderError(
+            f"the inputs are a {type(drawn.inputs).__name__} without a tensor that has rows, one an example. "
+            "Give tensors; torch.from_numpy makes them of arrays."
+        )
     return map_tensors(drawn, lambda tensor: tensor[:most] if tensor.ndim else tensor)
 
 

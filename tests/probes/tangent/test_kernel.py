@@ -1,5 +1,6 @@
 """The empirical kernel against dense Jacobians, in any number of blocks, on any kind of module."""
 
+import math
 from typing import Any
 
 import pytest
@@ -155,3 +156,32 @@ def test_a_kernel_made_of_the_targets_is_aligned_with_them() -> None:
     assert drift(torch.eye(3), 1.5 * torch.eye(3)) == pytest.approx(0.5)
     with pytest.raises(ShapeError, match="both must be equal"):
         drift(torch.eye(3), torch.eye(4))
+
+
+def test_alignment_is_the_cosine_of_both_kernels_centred_on_both_sides() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(6, 4, generator=generator, dtype=torch.float64) + 3
+    targets = torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    kernel, ideal = features @ features.T, targets @ targets.T
+    centre = torch.eye(6, dtype=torch.float64) - 1 / 6
+    found, expected = centre @ kernel @ centre, centre @ ideal @ centre
+
+    assert alignment(kernel, targets) == pytest.approx(float((found * expected).sum() / found.norm() / expected.norm()))
+
+
+def test_measures_that_do_not_exist_are_told_apart() -> None:
+    assert math.isnan(alignment(torch.eye(4), torch.ones(4, 1)))
+    assert math.isnan(alignment(torch.ones(4, 4), torch.eye(4)))
+    assert drift(torch.zeros(3), torch.zeros(3)) == 0.0
+    assert drift(torch.zeros(3), torch.ones(3)) == math.inf
+    with pytest.raises(DomainError, match="not finite"):
+        kernel_spectrum(torch.full((3, 3), torch.nan))
+    with pytest.raises(ShapeError, match="at least one row"):
+        kernel_spectrum(torch.zeros(0, 0))
+
+
+@pytest.mark.parametrize("count", range(5, 11))
+def test_the_condition_of_a_kernel_without_full_rank_is_infinite_in_its_own_dtype(count: int) -> None:
+    torch.manual_seed(count)
+
+    assert kernel_spectrum(mean_tangent_kernel(nn.Linear(3, 1), torch.randn(count, 3))).condition == math.inf

@@ -46,7 +46,7 @@ def measure(settings: OwnKernelSettings, own: OwnTask, progress: Progress) -> Me
 def judge(_settings: OwnKernelSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Say whether training turns the kernel to the targets or away from them; how far it moves is no fault."""
     if any(None in each["alignment"] for each in measured):
-        return ()  # targets that are neither classes nor numbers
+        return ()  # targets that are neither classes nor numbers, or all alike
     return (
         Claim(
             text=Phrase("training does not turn the tangent kernel away from the targets"),
@@ -68,7 +68,10 @@ def draw(_settings: OwnKernelSettings, measured: Sequence[Measured]) -> tuple[Fi
         x_scale="log",
         y_scale="log",
         series=tuple(
-            Series(name=name, x=each["step"][1:], y=each[key][1:]) for key, name in names.items() for each in measured
+            Series(name=name, x=each["step"][1:], y=each[key][1:])
+            for key, name in names.items()
+            for each in measured
+            if None not in each[key]  # of what starts at 0
         ),
     )
     suited = [each for each in measured if None not in each["alignment"]]

@@ -32,18 +32,21 @@ class LazinessReport:
     def _parts(self, options: ConsoleOptions) -> RenderResult:
         found, glyphs, last = self.found, glyphs_for(options.encoding), self.found.looks[-1]
         moved = say(
-            "In {steps} steps of {optimizer} the tangent kernel moved by {kernel} of its size and the weights by "
-            "{weights} of theirs.",
+            "In {steps} steps of {optimizer} on {loss} the tangent kernel moved by {kernel} of its size and the "
+            "weights by {weights} of theirs.",
             steps=last.step,
             optimizer=found.optimizer,
-            kernel=numeral(last.kernel_drift),
-            weights=numeral(last.weight_drift),
+            loss=say(found.loss),
+            kernel=_cell(last.kernel_drift),
+            weights=_cell(last.weight_drift),
         )
         meaning = say(
             "0 is lazy: the network trains as its linearisation would. From some tenths on it learns features of its "
             "own."
         )
         yield glyphs.text(f"{moved} {meaning}")
+        for warning in found.warnings:
+            yield glyphs.text(say(warning), style="yellow")
         yield Padding(_table(found), (1, 0, 1, 2))
         yield glyphs.text(
             say(
@@ -75,4 +78,8 @@ def _table(found: "Laziness") -> Table:
 
 def _cells(look: "LazyLook") -> tuple[Text, ...]:
     numbers = (look.loss, look.kernel_drift, look.weight_drift, look.alignment, look.largest, look.effective_rank)
-    return tuple(Text(MISSING if number is None else numeral(number)) for number in numbers)
+    return tuple(Text(_cell(number)) for number in numbers)
+
+
+def _cell(number: float | None) -> str:
+    return MISSING if number is None else numeral(number)

@@ -1,11 +1,12 @@
 """How lazy a network is: whether its tangent kernel stays put while it trains, and how well it suits the labels."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from isometry._errors import ShapeError
+from isometry._errors import DomainError, ShapeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +15,7 @@ class KernelSpectrum:
 
     Attributes:
         values: Largest first, in units of the kernel.
-        condition: Largest over smallest; infinite for a kernel without full rank.
+        condition: Largest over smallest; infinite for a kernel without full rank, as far as its dtype tells.
         effective_rank: (Σ λ)² / Σ λ², in counts from 1 to the number of examples.
     """
 
@@ -30,14 +31,17 @@ def kernel_spectrum(kernel: Tensor) -> KernelSpectrum:
         kernel: (n, n), or (n, outputs, n, outputs), which is taken as one of n · outputs rows.
 
     Raises:
-        ShapeError: If it is not square.
+        ShapeError: If it is not square, or empty.
+        DomainError: If it is not finite.
     """
     square = _as_square(kernel).double()
+    if not bool(square.isfinite().all()):
+        raise DomainError("the kernel is not finite, so it has no eigenvalues. Check the model's outputs and weights.")
     values = torch.linalg.eigvalsh((square + square.T) / 2).flip(0).clamp(min=0)
     smallest = float(values[-1])
-    condition = (
-        float(values[0]) / smallest if smallest > torch.finfo(torch.float64).eps * float(values[0]) else float("inf")
-    )
+    unit = torch.finfo(kernel.dtype).eps if kernel.is_floating_point() else torch.finfo(torch.float64).eps
+    rounding = unit * len(values) * float(values[0])
+    condition = float(values[0]) / smallest if smallest > rounding else float("inf")
     rank = float(values.sum() ** 2 / values.square().sum()) if float(values[0]) > 0 else 0.0
     return KernelSpectrum(values=tuple(values.tolist()), condition=condition, effective_rank=rank)
 
@@ -45,7 +49,8 @@ def kernel_spectrum(kernel: Tensor) -> KernelSpectrum:
 def drift(start: Tensor, later: Tensor) -> float:
     """Return how far a kernel has moved: |Θ_t - Θ_0| / |Θ_0|, Frobenius norms, dimensionless.
 
-    Near 0 the network trains lazily, as its linearisation would; from some tenths on it learns features.
+    Near 0 the network trains lazily, as its linearisation would; from some tenths on it learns features. From a start
+    of 0, as weights that begin there have, it is infinite; if nothing moves it is 0.
 
     Args:
         start: The kernel before training, of any shape.
@@ -62,11 +67,17 @@ def drift(start: Tensor, later: Tensor) -> float:
             f"kernels of shapes {tuple(start.shape)} and {tuple(later.shape)} were given; both must be equal."
         )
     before, after = start.detach().double(), later.detach().double()
-    return float((after - before).norm() / before.norm())
+    moved = float((after - before).norm())
+    size = float(before.norm())
+    if size:
+        return moved / size
+    return math.inf if moved else 0.0
 
 
 def alignment(kernel: Tensor, targets: Tensor) -> float:
     """Return how well a kernel suits targets: ⟨Θ, Y Yᵀ⟩ / (|Θ| |Y Yᵀ|) of both centred, in [-1, 1].
+
+    It is NaN where all targets are alike, as of one class alone, or all examples are to the kernel.
 
     Args:
         kernel: (n, n).
@@ -87,14 +98,19 @@ def alignment(kernel: Tensor, targets: Tensor) -> float:
     centred = centred - centred.mean(1, keepdim=True)
     outer = targets.double() - targets.double().mean(0)
     ideal = outer @ outer.T
-    return float((centred * ideal).sum() / (centred.norm() * ideal.norm()))
+    sizes = centred.norm(), ideal.norm()
+    rounding = torch.finfo(torch.float64).eps * len(kernel)
+    if sizes[0] <= rounding * kernel.double().norm() or sizes[1] <= rounding * targets.double().square().sum():
+        return math.nan
+    return float((centred * ideal).sum() / (sizes[0] * sizes[1]))
 
 
 def _as_square(kernel: Tensor) -> Tensor:
     if kernel.ndim == 4:  # noqa: PLR2004 - examples and outputs, twice
         kernel = kernel.reshape(kernel.shape[0] * kernel.shape[1], -1)
-    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:  # noqa: PLR2004 - rows and columns
+    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or not kernel.numel():  # noqa: PLR2004 - rows and columns
         raise ShapeError(
-            f"a kernel of shape {tuple(kernel.shape)} was given; one of examples with themselves is square."
+            f"a kernel of shape {tuple(kernel.shape)} was given; one of examples with themselves is square, with "
+            "at least one row."
         )
     return kernel
