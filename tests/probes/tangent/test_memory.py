@@ -27,6 +27,40 @@ def attentive() -> nn.Module:
     return nn.Sequential(encoder, nn.Flatten(), nn.Linear(64, 3))
 
 
+class Recurrent(nn.Module):
+    """Reads its examples step by step, and answers after the last."""
+
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.memory, self.head = kind(8, 16, 2, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.memory(inputs)[0][:, -1])
+
+
+class TiedWords(nn.Module):
+    """A language model whose head is its embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(30, 12), nn.Linear(12, 30, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.embedding(tokens)).mean(1))
+
+
+def flipped() -> nn.Module:
+    return nn.Sequential(nn.Linear(48, 32), nn.Tanh(), Flip(), nn.Linear(32, 3), Flip())
+
+
+class Flip(nn.Module):
+    """Reverses the examples."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.flip(0)
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[int, ...]]] = {
     "twenty layers": (deep, torch.randn(12, 48), (2**24, 400_000)),
     "convolutions": (convolutional, torch.randn(6, 2, 8, 8), (2**24, 500_000)),
@@ -60,6 +94,27 @@ def test_a_bound_below_the_gradients_of_one_example_cuts_its_outputs() -> None:
     torch.testing.assert_close(
         mean_tangent_kernel(model, inputs, max_bytes=4_000_000), whole.diagonal(dim1=1, dim2=3).mean(-1)
     )
+
+
+LEAST = [
+    pytest.param(lambda: Recurrent(nn.LSTM), torch.randn(2, 30, 8), id="thirty steps", marks=pytest.mark.slow),
+    pytest.param(lambda: Recurrent(nn.GRU), torch.randn(2, 4, 8), id="gated"),
+    pytest.param(TiedWords, torch.randint(30, (2, 7)), id="tied words"),
+    pytest.param(flipped, torch.randn(3, 48), id="flipped"),
+]
+
+
+@pytest.mark.parametrize(("build", "inputs"), LEAST)
+def test_the_bound_that_is_named_as_needed_holds(build: Callable[[], nn.Module], inputs: Tensor) -> None:
+    torch.manual_seed(0)
+    model = build()
+    with pytest.raises(DomainError, match=r"take [\d,]+ bytes") as error:
+        tangent_kernel(model, inputs, max_bytes=100)
+    needed = int(re.findall(r"take ([\d,]+) bytes", str(error.value))[0].replace(",", ""))
+    with peak_bytes() as peak:
+        found = tangent_kernel(model, inputs, max_bytes=needed)
+
+    assert peak[0] - found.nbytes <= needed
 
 
 def test_the_bound_that_is_named_as_needed_suffices() -> None:

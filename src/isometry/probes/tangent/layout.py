@@ -15,7 +15,10 @@ from isometry.anatomy.record import recorded
 from isometry.probes.tangent.sight import Parameters, Seen, kernel_dtype, names_in, task_of
 
 COPIES = 4  # of a block's gradients alive at once: of both blocks, of the one that is made, and on the way
-GRAPHS = 3  # of what a pass keeps for its backward: itself, what the layers read and gave, and the gradients there
+# Of what a pass keeps for its backward: itself, what the layers read and gave, the gradients there, and what the walk
+# back through a recurrent layer has under way; an LSTM of thirty steps took 3.2.
+GRAPHS = 4
+STATE = 8_192  # bytes: the random generator's state, 5,056, which is put back after a pass, and small sums
 TILES = 3  # of the products of two blocks: their sum, one part's, and room for the next
 
 
@@ -233,8 +236,8 @@ def _cut(layout: Layout, rows: int, outputs: int, *, max_bytes: int) -> Cut | No
 
 
 def _bytes(layout: Layout, rows: int, outputs: int) -> int:
-    """Return what is held beside the gradients: graphs and tiles."""
-    return rows * GRAPHS * layout.graph_bytes + TILES * layout.dtype.itemsize * (rows * outputs) ** 2
+    """Return what is held beside the gradients: graphs, tiles and the random state."""
+    return STATE + rows * GRAPHS * layout.graph_bytes + TILES * layout.dtype.itemsize * (rows * outputs) ** 2
 
 
 def _size(group: Group, outputs: int) -> int:
