@@ -223,3 +223,22 @@ def test_layers_of_half_precision_have_a_kernel_in_float32(shape: tuple[int, ...
     assert found.dtype == torch.float32
     assert float((found - expected).norm() / expected.norm()) < 0.02
     assert tangent_kernel(nn.Linear(5, 2).bfloat16(), INPUTS.bfloat16()).dtype == torch.float32
+
+
+def test_halves_that_cancel_leave_rounding_and_that_is_no_dependence() -> None:
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(5, 64), nn.Linear(64, 3)
+            with torch.no_grad():
+                self.first.weight[32:], self.first.bias[32:] = self.first.weight[:32], self.first.bias[:32]
+                self.last.weight[:, 32:] = -self.last.weight[:, :32]
+                self.last.bias.zero_()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.last(self.first(inputs).relu())
+
+    model, inputs = Halves(), INPUTS.float()
+
+    assert model(inputs).abs().max() < 1e-6
+    assert torch.allclose(tangent_kernel(model, inputs).double(), dense(model, inputs).double(), rtol=1e-4, atol=1e-5)

@@ -97,17 +97,7 @@ def measure(settings: SameStartSettings, seed: int, progress: Progress) -> Measu
 
 def judge(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:  # noqa: ARG001 - judges are called alike
     """Hold the last loss from each start against the least there is, and the hidden layer's starts together."""
-    excess = {
-        model: max(
-            abs(each["loss"][model][start][-1] - each["least"][model]) for each in measured for start in STARTS[model]
-        )
-        for model in CONVEX
-    }
-    courses = [[each["loss"]["softmax"][start] for start in SAME] for each in measured]
-    gains = [
-        min(each["loss"]["hidden layer"][start][-1] for start in SAME) - each["loss"]["hidden layer"]["random"][-1]
-        for each in measured
-    ]
+    excess, differences, gains = _excess(measured), _differences(measured), _gains(measured)
     return (
         Claim(
             text=Phrase("from any start linear regression comes to the least squares"),
@@ -122,7 +112,7 @@ def judge(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Cl
         ),
         Claim(
             text=Phrase("to softmax regression any one value is as zero: both runs have the same losses"),
-            measured=max(abs(one - other) for pair in courses for one, other in zip(*pair, strict=True)),
+            measured=max(differences),
             high=ONE,
             unit="nats",
         ),
@@ -138,6 +128,28 @@ def judge(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Cl
             unit="nats",
         ),
     )
+
+
+def _excess(measured: Sequence[Measured]) -> dict[str, float]:
+    """Return how far the last loss of each regression is from the least there is, from its worst start."""
+    return {
+        model: max(
+            abs(each["loss"][model][start][-1] - each["least"][model]) for each in measured for start in STARTS[model]
+        )
+        for model in CONVEX
+    }
+
+
+def _differences(measured: Sequence[Measured]) -> list[float]:
+    """Return by how much two runs of softmax regression differ, each from one value for all weights, at every step."""
+    courses = [[each["loss"]["softmax"][start] for start in SAME] for each in measured]
+    return [abs(one - other) for pair in courses for one, other in zip(*pair, strict=True)]
+
+
+def _gains(measured: Sequence[Measured]) -> list[float]:
+    """Return by how much a hidden layer drawn at random ends below one that starts from one value."""
+    losses = [each["loss"]["hidden layer"] for each in measured]
+    return [min(each[start][-1] for start in SAME) - each["random"][-1] for each in losses]
 
 
 def draw(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:

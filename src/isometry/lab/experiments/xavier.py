@@ -154,11 +154,8 @@ def _ratio(text: Phrase, measured: float, *, error: float) -> Claim:
 
 def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     seen = {(kind, way): _mean(measured, way, place) for place, kind in enumerate(KINDS) for way in DIRECTIONS}
-    error = max(
-        abs(value - exact)
-        for (kind, way), values in seen.items()
-        for value, exact in zip(values, _course(settings, kind, way), strict=True)
-    )
+    exact = {(kind, way): _course(settings, kind, way) for kind, way in seen}
+    error = max(abs(one - other) for key in seen for one, other in zip(seen[key], exact[key], strict=True))
     # On its way: the signal from the first layer to the last, the gradient from the last to the first.
     change = {(kind, way): (values[-1] - values[0]) * DIRECTIONS[way] for (kind, way), values in seen.items()}
     rate = {key: value / (settings.depth - 1) for key, value in change.items()}
@@ -181,7 +178,7 @@ def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> 
         Claim(
             text=Phrase("through tanh He lets the gradient's square grow"),
             measured=change[("tanh", "he"), "gradient"],
-            low=max(0.0, _course(settings, ("tanh", "he"), "gradient")[0] - most),
+            low=max(0.0, exact[("tanh", "he"), "gradient"][0] - most),
             unit="decades",
         ),
         *(

@@ -24,6 +24,8 @@ ADVICE = (
     "first axis, so recurrent layers may need batch_first=True."
 )
 
+TERM_ROUNDINGS = 16  # rounding units of the longest row met by a layer, by which outputs may differ beside their size
+
 Layer = tuple[str, tuple[str, ...]]
 
 
@@ -40,6 +42,13 @@ class Prints:
     layers: dict[Layer, list[Tensor]] = field(default_factory=dict[Layer, list[Tensor]])
     rounding: float = 0.0
     outputs: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def largest(self) -> float:
+        """Length of the longest row that a layer met; 0 without layers."""
+        return max(
+            (length for met in self.layers.values() for each in met for length in each[:, 0].tolist()), default=0.0
+        )
 
     def __call__(self, operation: Operation, call: Call) -> None:
         """Keep the prints of an operation with parameters."""
@@ -72,10 +81,13 @@ def require_own_outputs(model: nn.Module, take: Callable[[list[int]], Any], *, o
     if not all(bool(each.outputs.isfinite().all()) for each in (pair, *alone)):
         raise ModelError("the model's outputs are not finite. Check its inputs and weights for NaN and infinity.")
     both = torch.cat([each.outputs for each in alone])
-    tolerance = ROUNDING_ROOTS * max(each.rounding for each in (pair, *alone)) ** 0.5
-    if bool((pair.outputs - both).abs().gt(tolerance * both.abs().max()).any()):
+    rounding = max(each.rounding for each in (pair, *alone))
+    tolerance = ROUNDING_ROOTS * rounding**0.5
+    # Numbers may be what is left of far larger terms, as where a network's halves cancel at its start.
+    least = TERM_ROUNDINGS * rounding * pair.largest
+    if bool((pair.outputs - both).abs().gt(tolerance * both.abs().max() + least).any()):
         raise ModelError(ADVICE)
-    if not all(_are_alike(pair, alone, layer, tolerance=tolerance) for layer in pair.layers):
+    if not all(_are_alike(pair, alone, layer, allowed=(tolerance, least)) for layer in pair.layers):
         raise ModelError(ADVICE)
 
 
@@ -98,8 +110,9 @@ def _prints(model: nn.Module, take: Callable[[list[int]], Any], *, rows: list[in
         return found
 
 
-def _are_alike(pair: Prints, alone: list[Prints], layer: Layer, *, tolerance: float) -> bool:
+def _are_alike(pair: Prints, alone: list[Prints], layer: Layer, *, allowed: tuple[float, float]) -> bool:
     """Say whether a layer met the same rows in a pair, in either order; True where it did not meet a row an example."""
+    relative, absolute = allowed
     both = pair.layers[layer]
     each = [prints.layers.get(layer, []) for prints in alone]
     if any(len(prints) != len(both) for prints in each):
@@ -108,8 +121,8 @@ def _are_alike(pair: Prints, alone: list[Prints], layer: Layer, *, tolerance: fl
         if [len(found), *map(len, single)] != [2, 1, 1]:
             continue
         expected = torch.cat(single)
-        allowed = tolerance * expected[:, 0].max()
+        most = relative * expected[:, 0].max() + absolute
         orders = (expected, expected.flip(0))
-        if not any(bool((found - order).abs().le(allowed).all()) for order in orders):
+        if not any(bool((found - order).abs().le(most).all()) for order in orders):
             return False
     return True
