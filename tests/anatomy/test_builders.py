@@ -1,3 +1,4 @@
+import os
 import random
 import sys
 from pathlib import Path
@@ -32,6 +33,19 @@ def test_batch_bounds_what_is_taken_from_a_data_set(name: str, batch_size: int, 
     inputs = inputs[0] if isinstance(inputs, tuple) else inputs
 
     assert len(inputs) == rows
+
+
+def test_a_file_that_changed_within_a_second_and_kept_its_length_is_read_anew(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    shapes: list[tuple[int, ...]] = []
+    for width in (2, 5):
+        file.write_text(f"import torch\nfrom torch import nn\n\nnet = nn.Linear(3, {width}), torch.ones(4, 3)\n")
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        task = load_task(f"{file}:net")
+        shapes.append(tuple(task.model(task.batch.inputs).shape))
+
+    assert shapes == [(4, 2), (4, 5)]
+    assert not (tmp_path / "__pycache__").exists()
 
 
 def test_rows_of_a_data_set_keep_their_targets() -> None:

@@ -199,7 +199,9 @@ def _module_of_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickling look a class's module up here
     with _explained(f"importing {str(path)!r}", "Make it run by itself first: python " + str(path)):
-        spec.loader.exec_module(module)
+        # Not through the cache of bytecode, which takes a file that was changed within a second for the old one.
+        code = compile(path.read_bytes(), str(path), "exec")
+        exec(code, module.__dict__)  # noqa: S102 - the user's own file, which the user asks to run
     return module
 
 
