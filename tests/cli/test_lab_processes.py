@@ -21,7 +21,7 @@ import multiprocessing, os, time
 import torch
 
 if multiprocessing.parent_process() is not None:
-    print("from the worker")
+    print("from the worker", flush=True)
 
 
 def build():
