@@ -151,7 +151,7 @@ def test_inside_of_data_parallel_training_names_are_those_of_the_model(tmp_path:
     torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
     try:
         reading = in_parallel()
-        gc.collect()  # a reducer that outlives the group ends it while it holds the interpreter's lock, at times for ever
+        gc.collect()  # a reducer that outlives the group ends it under the interpreter lock, at times for ever
     finally:
         torch.distributed.destroy_process_group()
 
