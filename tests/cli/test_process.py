@@ -1,6 +1,7 @@
 """What only a process of its own can show: imports, streams, signals."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -71,6 +72,14 @@ def test_an_interrupt_while_importing_ends_with_one_line() -> None:
     result = execute("--help", before=code)
 
     assert (result.returncode, result.stderr) == (130, "Interrupted; nothing was left half written.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends the signal that Ctrl-C sends")
+def test_an_interrupt_while_python_unloads_shows_no_traceback() -> None:
+    code = "import atexit, os, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))"
+    result = execute("--help", before=code)
+
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.slow
