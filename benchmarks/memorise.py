@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from sklearn.datasets import load_diabetes, load_digits
 from torch import Tensor, nn
 
-from isometry.lab.digits import mnist_5k
+from isometry.lab.apparatus.digits import mnist_5k
 from isometry.training.labels.memorise import can_memorise, dealt_out
 
 SEEDS = (0, 1, 2)

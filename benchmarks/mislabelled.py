@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import make_task
-from isometry.lab.digits import mnist_5k
+from isometry.lab.apparatus.digits import mnist_5k
 from isometry.training.labels.examples import labelled_examples
 from isometry.training.labels.learner import Learner
 from isometry.training.labels.mislabelled import FOLDS, find_mislabelled

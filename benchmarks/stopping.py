@@ -13,8 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import torch
 
-from isometry.lab.digits import mnist_5k
-from isometry.lab.noisy import record_noisy_training
+from isometry.lab.apparatus.digits import mnist_5k
+from isometry.lab.apparatus.noisy import record_noisy_training
 from isometry.probes.running.readings import Evaluation
 from isometry.training.stopping.descent import DoubleDescent
 from isometry.training.stopping.early import EarlyStopping

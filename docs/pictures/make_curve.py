@@ -6,8 +6,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from rich.console import Console
 from torch import nn
 
+from isometry.lab.apparatus.digits import CLASSES, mnist_5k, with_wrong_labels
 from isometry.lab.curve.sweep import sweep
-from isometry.lab.digits import CLASSES, mnist_5k, with_wrong_labels
 from isometry.lab.showing.drawing import as_svg
 
 NUM_TRAIN, NUM_TEST, NOISE = 1000, 3000, 0.2

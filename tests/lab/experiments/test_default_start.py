@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from isometry._errors import DomainError
-from isometry.lab.digits import mnist_5k
+from isometry.lab.apparatus.digits import mnist_5k
 from isometry.lab.experiment import Measured
 from isometry.lab.experiments.default_start import BOOK, HE, MXNET, STARTS, DefaultStartSettings
 from isometry.lab.runner import find_experiment

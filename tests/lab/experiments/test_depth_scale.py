@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from isometry.fills.distributions import Normal
-from isometry.lab.digits import mnist_5k
+from isometry.lab.apparatus.digits import mnist_5k
 from isometry.lab.experiments.depth_scale import DepthScaleSettings, ordered, reached_multiples
 from isometry.lab.members.plain_tanh import PlainTanh, TanhShape, TanhStart
 from isometry.lab.runner import find_experiment

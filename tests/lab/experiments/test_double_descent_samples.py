@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from isometry.lab.digits import mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.digits import mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.ridge import ridge_outputs
 from isometry.lab.experiments.double_descent_samples import SamplesSettings
-from isometry.lab.ridge import ridge_outputs
 from isometry.lab.runner import find_experiment
 from isometry.theory.least_squares import least_norm_risk, tuned_ridge_risk
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held

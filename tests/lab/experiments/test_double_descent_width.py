@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from isometry.lab.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split, with_wrong_labels
 from isometry.lab.experiments.double_descent_width import WidthSettings
 from isometry.lab.members.member import Member
 from isometry.lab.members.training import Examples, SideBySide

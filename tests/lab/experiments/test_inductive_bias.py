@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isometry.lab.digits import mnist_5k
+from isometry.lab.apparatus.digits import mnist_5k
 from isometry.lab.experiment import Measured
 from isometry.lab.experiments.inductive_bias import NETWORKS, VIEWS, InductiveBiasSettings, network, shifted
 from isometry.lab.runner import find_experiment

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isometry._errors import DomainError
-from isometry.lab.digits import NUM_TEST, mnist_5k
+from isometry.lab.apparatus.digits import NUM_TEST, mnist_5k
 from isometry.lab.experiments.kernels import KernelsSettings, Network
 from isometry.lab.kernel_regression import WideNetworkClassifier
 from isometry.lab.runner import find_experiment

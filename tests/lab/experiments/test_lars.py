@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from isometry._errors import DomainError
-from isometry.lab.digits import mnist_5k
+from isometry.lab.apparatus.digits import mnist_5k
 from isometry.lab.experiment import Measured
 from isometry.lab.experiments.lars import METHODS, LarsSettings
 from isometry.lab.runner import find_experiment

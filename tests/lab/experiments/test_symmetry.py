@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isometry._phrases import Phrase
-from isometry.lab.equal_parts import Parts, heads
+from isometry.lab.apparatus.equal_parts import Parts, heads
 from isometry.lab.experiments import symmetry
 from isometry.lab.experiments.symmetry import CASES, Case, SymmetrySettings, num_distinct
 from isometry.lab.runner import find_experiment

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from isometry.lab.apparatus.plain_stacks import Shape, follow, predicted
 from isometry.lab.experiments.vanishing import VanishingSettings
-from isometry.lab.plain_stacks import Shape, follow, predicted
 from isometry.lab.runner import find_experiment
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
 

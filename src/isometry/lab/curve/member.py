@@ -12,9 +12,9 @@ from torch import Tensor
 
 from isometry._errors import LabError
 from isometry.anatomy.task import tensors_in
+from isometry.lab.apparatus.own_data import OwnData, Schooling, train
 from isometry.lab.curve.family import Family, Split, built, require_enough, split_of
 from isometry.lab.engine.trial import Progress
-from isometry.lab.own_data import OwnData, Schooling, train
 from isometry.lab.study import code_of
 from isometry.probes.training import describe_optimizer
 from isometry.training.labels.answers import CUTS, Kind, class_of, error_of_constant, kind_of

@@ -11,6 +11,7 @@ from torch import Tensor
 from isometry._errors import LabError
 from isometry.anatomy.builders import named
 from isometry.anatomy.task import Loss, OptimizerFactory
+from isometry.lab.apparatus.own_data import require_batch
 from isometry.lab.curve.family import (
     Axis,
     Builder,
@@ -28,7 +29,6 @@ from isometry.lab.curve.result import Curve
 from isometry.lab.engine.executors import executor_on
 from isometry.lab.engine.sweep import Watcher, run_trials
 from isometry.lab.engine.trial import Trial
-from isometry.lab.own_data import require_batch
 from isometry.lab.study import code_of
 
 MEASURE = "isometry.lab.curve.member:measure"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, mnist_5k
+from isometry.lab.apparatus.digits import CLASSES, mnist_5k
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Map, Series
 from isometry.lab.members.plain_tanh import PlainTanh, TanhShape, TanhStart, gaussian

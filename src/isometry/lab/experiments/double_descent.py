@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split, with_wrong_labels
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 

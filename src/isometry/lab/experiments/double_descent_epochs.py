@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.rises import largest_rise
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.lab.members.member import Member
 from isometry.lab.members.training import Examples, SideBySide
-from isometry.lab.rises import largest_rise
 from isometry.theory.least_squares import LinearProblem, TwoScales, descent_risk, two_scale_risk
 
 HALF = 0.5  # of the signal lies in each group

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.rises import largest_rise
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.rises import largest_rise
 from isometry.theory.least_squares import LinearProblem, least_norm_risk, tuned_ridge_risk
 
 FAR = 0.2  # relative distance of examples from features from which on the mean over draws is not of a few of them

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.rises import largest_rise
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.lab.members.member import Member
 from isometry.lab.members.training import Examples, SideBySide
-from isometry.lab.rises import largest_rise
 
 # Measured before in this setting, means of three seeds: a rise of 4.2 points from 8 units to a peak that is flat from
 # 12 to 20, where the training error falls below 1 % too; and one of 1.3 points where each stops at its best epoch.

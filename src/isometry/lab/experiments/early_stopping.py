@@ -7,10 +7,10 @@ from statistics import fmean, median
 from typing import Any
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import mnist_5k
+from isometry.lab.apparatus.digits import mnist_5k
+from isometry.lab.apparatus.noisy import record_noisy_training
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.noisy import record_noisy_training
 from isometry.probes.running.readings import Evaluation
 from isometry.training.stopping.early import EarlyStopping
 from isometry.training.stopping.label_wave import LabelWave

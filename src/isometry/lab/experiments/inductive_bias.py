@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, NUM_TEST, POOLED, Digits, mnist_5k
+from isometry.lab.apparatus.digits import CLASSES, NUM_TEST, POOLED, Digits, mnist_5k
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from isometry._errors import DomainError, MissingExtraError
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, NUM_TEST, Digits, mnist_5k
+from isometry.lab.apparatus.digits import CLASSES, NUM_TEST, Digits, mnist_5k
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.probes.tangent.kernel import mean_tangent_kernel

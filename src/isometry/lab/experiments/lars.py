@@ -14,7 +14,7 @@ from torch import Tensor
 
 from isometry._errors import DomainError
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, NUM_TEST, POOLED, Digits, mnist_5k
+from isometry.lab.apparatus.digits import CLASSES, NUM_TEST, POOLED, Digits, mnist_5k
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.training.optim.lars import LARS

@@ -7,7 +7,7 @@ from statistics import fmean
 import torch
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, mnist_5k, split
+from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.lab.members.member import Member

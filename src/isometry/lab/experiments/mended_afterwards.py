@@ -12,9 +12,9 @@ from torch import Generator, Tensor
 
 from isometry._errors import DomainError
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.plain_stacks import start_of
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.plain_stacks import start_of
 from isometry.training.optim.lars import LARS
 
 Optimiser = Literal["SGD", "LARS"]

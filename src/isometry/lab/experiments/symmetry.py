@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from isometry._phrases import Phrase
-from isometry.lab.equal_parts import (
+from isometry.lab.apparatus.equal_parts import (
     CLASSES,
     INPUTS,
     NUMBERS,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.plain_stacks import ACTIVATIONS, Shape, follow, predicted
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.plain_stacks import ACTIVATIONS, Shape, follow, predicted
 from isometry.theory.stacks import Stack, log_norm_variance
 
 # Decades a layer. Theory is of infinite width: over 29 layers of width 256 the size of a ReLU net's gradient strays by
@@ -28,7 +28,7 @@ class VanishingSettings:
 
     Attributes:
         activations: Of the hidden layers, each with every start.
-        starts: How weights are drawn; see `lab/plain_stacks.py`.
+        starts: How weights are drawn; see `lab/apparatus/plain_stacks.py`.
         width: Units of each layer, counts.
         depth: Hidden layers, counts.
         num_examples: Of a batch, counts.

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from isometry._phrases import Phrase
-from isometry.lab.digits import CLASSES, Digits, Parts, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.digits import CLASSES, Digits, Parts, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.ridge import ridge_outputs
+from isometry.lab.apparatus.rises import largest_rise
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.lab.members.member import Member
 from isometry.lab.members.training import Examples, SideBySide
-from isometry.lab.ridge import ridge_outputs
-from isometry.lab.rises import largest_rise
 
 # Measured before in this setting, two seeds; the ranges are those numbers widened by 2 points, or to a round number,
 # which is often much further: they say that a thing happens, and the page how much of it.

@@ -8,9 +8,9 @@ from statistics import fmean
 import torch
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.plain_stacks import Shape, follow, predicted
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.plain_stacks import Shape, follow, predicted
 
 DIRECTIONS = {"signal": 1, "gradient": -1}  # with depth, and against it
 HALVING = ("relu", "xavier")

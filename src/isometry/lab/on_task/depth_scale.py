@@ -9,9 +9,9 @@ from typing import Any
 from isometry._phrases import Phrase
 from isometry.findings.gradients import MAX_TOTAL_DECAY
 from isometry.findings.signal import MAX_COLLAPSE
+from isometry.lab.apparatus.own_starts import course_of, evidence_of, require_course, worst
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.own_starts import course_of, evidence_of, require_course, worst
 from isometry.probes.evidence import Evidence
 from isometry.probes.prediction import predict
 

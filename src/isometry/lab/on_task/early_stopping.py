@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.own_data import SURE, OwnData, Schooling, accuracy, loss_on, noise_of, own_data, train
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.own_data import SURE, OwnData, Schooling, accuracy, loss_on, noise_of, own_data, train
 from isometry.probes.running.readings import Evaluation
 from isometry.training.labels.learner import Learner
 from isometry.training.stopping.early import EarlyStopping

@@ -12,9 +12,18 @@ from torch.nn import functional
 from isometry._errors import LabError
 from isometry._phrases import Phrase
 from isometry.anatomy.task import Task, map_tensors, tensors_in
+from isometry.lab.apparatus.own_data import (
+    SURE,
+    OwnData,
+    Schooling,
+    accuracy,
+    noise_of,
+    own_data,
+    require_classes,
+    train,
+)
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.own_data import SURE, OwnData, Schooling, accuracy, noise_of, own_data, require_classes, train
 from isometry.training.labels.learner import Learner
 
 VECTOR_AXES, IMAGE_AXES = 2, 4  # examples by numbers; examples by channels, rows and columns

@@ -10,9 +10,9 @@ from torch import nn
 
 from isometry._phrases import Phrase
 from isometry.anatomy.task import OptimizerFactory, Task
+from isometry.lab.apparatus.own_data import SURE, Schooling, accuracy, noise_of, own_data, require_classes, train
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.own_data import SURE, Schooling, accuracy, noise_of, own_data, require_classes, train
 from isometry.training.labels.learner import Learner
 from isometry.training.optim.groups import param_groups
 from isometry.training.optim.lars import LARS

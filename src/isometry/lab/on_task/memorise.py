@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.own_data import require_data
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.own_data import require_data
 from isometry.training.labels.memorisation import FITTED, SLOWER
 from isometry.training.labels.memorise import can_memorise
 

@@ -5,9 +5,17 @@ from dataclasses import dataclass
 
 from isometry._phrases import Phrase
 from isometry.findings.gradients import MAX_TOTAL_DECAY, MAX_TOTAL_GROWTH
+from isometry.lab.apparatus.own_starts import (
+    OWN,
+    REPAIRED,
+    STARTS,
+    changes,
+    courses_of_starts,
+    figure_of_courses,
+    worst,
+)
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure
-from isometry.lab.own_starts import OWN, REPAIRED, STARTS, changes, courses_of_starts, figure_of_courses, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from isometry._errors import DomainError, LabError
 from isometry._phrases import Phrase
 from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import OptimizerFactory, Task
+from isometry.lab.apparatus.own_data import SURE, Schooling, accuracy, noise_of, own_data, require_classes, train
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.own_data import SURE, Schooling, accuracy, noise_of, own_data, require_classes, train
 from isometry.probes.training import LEARNING_RATE, Training
 from isometry.training.labels.learner import Learner
 

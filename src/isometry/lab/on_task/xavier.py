@@ -8,9 +8,9 @@ from isometry._phrases import Phrase
 from isometry.anatomy.task import Task
 from isometry.findings.gradients import MAX_TOTAL_DECAY, MAX_TOTAL_GROWTH
 from isometry.findings.signal import MAX_TOTAL_FALL, MAX_TOTAL_RISE
+from isometry.lab.apparatus.own_starts import OWN, changes, courses_of_starts, figure_of_courses, worst
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.lab.own_starts import OWN, changes, courses_of_starts, figure_of_courses, worst
 from isometry.probes import evidence
 from isometry.probes.weights import WeightTable
 

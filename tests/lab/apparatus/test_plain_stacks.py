@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isometry._errors import UnknownNameError
-from isometry.lab.plain_stacks import ACTIVATIONS, STARTS, Shape, follow, predicted, start_of
+from isometry.lab.apparatus.plain_stacks import ACTIVATIONS, STARTS, Shape, follow, predicted, start_of
 
 
 @pytest.mark.parametrize("start", STARTS)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from isometry.anatomy.task import Task
-from isometry.lab.own_data import OwnData, Schooling, accuracy, loss_on, noise_of, own_data, train
+from isometry.lab.apparatus.own_data import OwnData, Schooling, accuracy, loss_on, noise_of, own_data, train
 from isometry.training.labels.learner import Learner
 from tests.lab.on_task.tasks import cnn, digits, mlp, regression, vit
 

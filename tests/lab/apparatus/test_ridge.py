@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isometry.lab.ridge import ridge_outputs
+from isometry.lab.apparatus.ridge import ridge_outputs
 
 CASES = [pytest.param(7, id="fewer features"), pytest.param(20, id="as many"), pytest.param(50, id="more features")]
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from isometry.lab.digits import CLASSES, POOLED, Digits, split, with_wrong_labels
+from isometry.lab.apparatus.digits import CLASSES, POOLED, Digits, split, with_wrong_labels
 from isometry.probes.running.readings import Evaluation
 from isometry.training.stopping.label_wave import PredictionChanges
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isometry.lab.rises import Rise, largest_rise
+from isometry.lab.apparatus.rises import Rise, largest_rise
 
 
 @given(curve=st.lists(st.integers(-20, 20), min_size=2, max_size=12))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Generator
 
-from isometry.lab.equal_parts import (
+from isometry.lab.apparatus.equal_parts import (
     CLASSES,
     NUMBERS,
     TOKENS,

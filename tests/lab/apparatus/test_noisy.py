@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from isometry._errors import DomainError
-from isometry.lab import noisy
-from isometry.lab.digits import CLASSES, Digits, NoisyLabels, mnist_5k, with_wrong_labels
-from isometry.lab.noisy import probe_labels, record_noisy_training
+from isometry.lab.apparatus import noisy
+from isometry.lab.apparatus.digits import CLASSES, Digits, NoisyLabels, mnist_5k, with_wrong_labels
+from isometry.lab.apparatus.noisy import probe_labels, record_noisy_training
 from isometry.training.stopping.early import EarlyStopping
 from isometry.training.stopping.label_wave import LabelWave
 from isometry.training.stopping.prechelt import GL

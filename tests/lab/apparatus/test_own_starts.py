@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from isometry.lab.own_starts import changes, course_of, evidence_of, started, worst
+from isometry.lab.apparatus.own_starts import changes, course_of, evidence_of, started, worst
 from tests.lab.on_task.tasks import mlp
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isometry._errors import DomainError, MissingExtraError
-from isometry.lab.digits import NUM_TEST, Digits, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.digits import NUM_TEST, Digits, mnist_5k, split, with_wrong_labels
 from isometry.lab.runner import find_experiment
 from isometry.lab.settings import words_of
 from isometry.lab.study import usual_study
