@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def test_help_needs_no_torch() -> None:
 
     assert result.returncode == 0
     assert all(command in result.stdout for command in ("check", "fix", "explain", "demo"))
+
+
+def test_the_version_is_the_installed_one() -> None:
+    result = execute("--version", before=NO_TORCH)
+
+    assert (result.returncode, result.stdout) == (0, f"isometry {metadata.version('isometry')}\n")
 
 
 def test_the_library_is_imported_without_torch() -> None:
