@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import ConsoleOptions, RenderResult
 from rich.table import Table
-from rich.text import Text
 from torch import nn
 
-from isometry._console import printable
 from isometry._errors import RefusedError
 from isometry._files import write_text_atomically
 from isometry._phrases import Phrase
@@ -37,8 +35,10 @@ from isometry.probes.race_result import RaceResult
 from isometry.report.diagnosis import Diagnosis
 from isometry.report.document import to_document
 from isometry.report.finding import Finding, Proof
-from isometry.report.language import say, speaking
+from isometry.report.glyphs import glyphs_for
+from isometry.report.language import say
 from isometry.report.page import page
+from isometry.report.spoken import SpokenReport
 from isometry.report.terminal import TerminalReport
 
 QUICK = Settings(steps=0, proofs=0)  # rules alone
@@ -133,24 +133,21 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
-class RepairReport:
+class RepairReport(SpokenReport):
     """The rich renderable of a repair."""
 
     repair: Repair
     lang: str = "en"
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        repair = self.repair
+    def _parts(self, options: ConsoleOptions) -> RenderResult:
+        repair, glyphs = self.repair, glyphs_for(options.encoding)
         yield TerminalReport(repair.before, self.lang)
-        with speaking(self.lang):
-            table, notes = _said_table(repair.plan), [Text(printable(say(note))) for note in repair.plan.notes]
-            summary = Text(" ".join(map(say, repair.sentences)))
         if repair.plan.changes:
-            yield table
-            yield from notes
+            yield _said_table(repair.plan)
+            yield from (glyphs.text(say(note)) for note in repair.plan.notes)
             yield ""
             yield TerminalReport(repair.after, self.lang)
-        yield summary
+        yield glyphs.text(" ".join(map(say, repair.sentences)))
 
 
 def _said_table(plan: Plan) -> Table:

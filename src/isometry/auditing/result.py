@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -15,9 +15,10 @@ from isometry.planning.plan_table import as_html, as_text, span_of
 from isometry.report.facts import Verdict
 from isometry.report.finding import Finding
 from isometry.report.glyphs import STYLES, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
 from isometry.report.numerals import counted, finite, numeral
 from isometry.report.outline import measured_against, places, tally
+from isometry.report.spoken import SpokenReport
 
 SCHEMA = 1  # raised when a key changes its meaning or goes away
 COLUMNS = ("tensor", "kind", "rule", "writes", "std planned", "std", "largest")
@@ -78,15 +79,11 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditReport:
+class AuditReport(SpokenReport):
     """The rich renderable of an audit."""
 
     audit: Audit
     lang: str = "en"
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
 
     def _parts(self, options: ConsoleOptions) -> RenderResult:
         audit, glyphs = self.audit, glyphs_for(options.encoding)

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from isometry.probes.race_result import Evaluation, RaceResult, RaceSide
 from isometry.report.glyphs import ASCII, Glyphs, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
 from isometry.report.numerals import column_numeral, counted, duration, finite, percentage
+from isometry.report.spoken import SpokenReport
 from isometry.report.terminal import plain_text
 
 MAX_CHECKPOINTS = 12  # rows of the table; the first and the last look are always among them
@@ -24,15 +25,11 @@ Checkpoint = tuple[int, Evaluation | None, Evaluation | None]
 
 
 @dataclass(frozen=True, slots=True)
-class RaceReport:
+class RaceReport(SpokenReport):
     """The rich renderable of a race."""
 
     race: RaceResult
     lang: str = "en"
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
 
     def _parts(self, options: ConsoleOptions) -> RenderResult:
         glyphs = glyphs_for(options.encoding)

@@ -12,7 +12,7 @@ from rich.text import Text
 from isometry.report.facts import IGNORED, Facts
 from isometry.report.finding import Finding
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
 from isometry.report.outline import (
     Cause,
     causes,
@@ -27,6 +27,7 @@ from isometry.report.outline import (
     tally,
     trial_sentence,
 )
+from isometry.report.spoken import SpokenReport
 from isometry.report.strip import layer_strip, strip_caption
 
 INDENT = 2  # cells before what belongs to the line above
@@ -34,7 +35,7 @@ LABEL_WIDTH = 10  # cells of the widest label of a finding, `measured` or `expla
 
 
 @dataclass(frozen=True, slots=True)
-class TerminalReport:
+class TerminalReport(SpokenReport):
     """The rich renderable of a diagnosis; it adapts to the console's width and encoding.
 
     Attributes:
@@ -46,10 +47,6 @@ class TerminalReport:
     diagnosis: Facts
     lang: str = "en"
     is_verbose: bool = False
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
 
     def _parts(self, options: ConsoleOptions) -> RenderResult:
         glyphs = glyphs_for(options.encoding)

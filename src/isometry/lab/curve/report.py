@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +14,9 @@ from isometry.lab.curve.family import Axis
 from isometry.lab.curve.reading import Difference
 from isometry.lab.figure import Figure, Series
 from isometry.report.glyphs import ASCII, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
 from isometry.report.numerals import counted, duration
+from isometry.report.spoken import SpokenReport
 
 if TYPE_CHECKING:
     from isometry.lab.curve.result import Curve, Gain
@@ -24,15 +25,11 @@ AXES: Mapping[Axis, Phrase] = {"width": Phrase("width"), "epochs": Phrase("epoch
 
 
 @dataclass(frozen=True, slots=True)
-class CurveReport:
+class CurveReport(SpokenReport):
     """The rich renderable of a curve."""
 
     found: "Curve"
     lang: str = "en"
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
 
     def _parts(self, options: ConsoleOptions) -> RenderResult:
         found, glyphs = self.found, glyphs_for(options.encoding)

@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from isometry.report.glyphs import ASCII, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
 from isometry.report.numerals import numeral
+from isometry.report.spoken import SpokenReport
 
 if TYPE_CHECKING:
     from isometry.lab.lazy import Laziness, LazyLook
@@ -19,15 +20,11 @@ MISSING = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class LazinessReport:
+class LazinessReport(SpokenReport):
     """How far kernel and weights moved, and a row a look."""
 
     found: "Laziness"
     lang: str = "en"
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
 
     def _parts(self, options: ConsoleOptions) -> RenderResult:
         found, glyphs, last = self.found, glyphs_for(options.encoding), self.found.looks[-1]

@@ -3,31 +3,28 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from isometry.lab.showing.words import claim_rows, failures, held_word, record_sentence, setting_words
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
+from isometry.report.spoken import SpokenReport
 
 if TYPE_CHECKING:
     from isometry.lab.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class OutcomeReport:
+class OutcomeReport(SpokenReport):
     """A study's question, its claims as held or not held, what its seeds took, and why seeds failed."""
 
     outcome: "Outcome"
     lang: str = "en"
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(glyphs_for(options.encoding)))  # all at once: nothing else in this language
-
-    def _parts(self, glyphs: Glyphs) -> RenderResult:
-        outcome = self.outcome
+    def _parts(self, options: ConsoleOptions) -> RenderResult:
+        outcome, glyphs = self.outcome, glyphs_for(options.encoding)
         yield headline(outcome, glyphs)
         yield glyphs.text(say(outcome.study.question))
         if outcome.claims:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
 from isometry.report.outline import measured_against, places, suggestion
 from isometry.report.run.chart import Mark, loss_chart
 from isometry.report.run.course import layer_states, losses_of
@@ -27,6 +27,7 @@ from isometry.report.run.words import (
     sign_of,
     tally_words,
 )
+from isometry.report.spoken import SpokenReport
 from isometry.report.terminal import plain_text
 
 INDENT = 2  # cells before what belongs to the line above
@@ -39,7 +40,7 @@ MIN_LAYERS = 4  # lines of the table of layers, however low the window is
 
 
 @dataclass(frozen=True, slots=True)
-class RunView:
+class RunView(SpokenReport):
     """The rich renderable of a run; it adapts to the console's width, height and encoding.
 
     Attributes:
@@ -52,20 +53,14 @@ class RunView:
     lang: str = "en"
     height: int | None = None
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(console, options))  # all at once: nothing else is said in this language
-
     @property
     def _is_low(self) -> bool:
         return self.height is not None and self.height < LOW
 
-    def _parts(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def _parts(self, options: ConsoleOptions) -> RenderResult:
         glyphs = glyphs_for(options.encoding)
         sections = [section for section in self._above(glyphs, options.max_width) if section]
-        taken = sum(len(console.render_lines(part, options)) for section in sections for part in section) + len(
-            sections
-        )
+        taken = sum(_height(section, options) for section in sections) + len(sections)
         most = MAX_ROWS if self.height is None else max(MIN_LAYERS, min(MAX_ROWS, self.height - taken - 3))
         sections.append(self._layers(glyphs, options.max_width, most))
         for number, section in enumerate(section for section in sections if section):
@@ -178,6 +173,12 @@ def print_run(facts: RunFacts, console: Console, *, lang: str = "en") -> None:
         return
     text = run_text(facts, width=console.width, encoding=console.encoding, lang=lang)
     console.print(Text(text), soft_wrap=True)
+
+
+def _height(parts: Sequence[RenderableType], options: ConsoleOptions) -> int:
+    """Return how many lines some parts take, counts."""
+    shown = plain_text(Group(*parts), width=options.max_width, encoding=options.encoding)
+    return shown.count("\n") + 1
 
 
 def _incident_line(incident: Incident, glyphs: Glyphs, width: int) -> RenderableType:

@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from isometry._phrases import Phrase
 from isometry.report.glyphs import ASCII, Glyphs, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
 from isometry.report.numerals import counted, duration, percentage
 from isometry.report.race import spread
+from isometry.report.spoken import SpokenReport
 from isometry.report.terminal import plain_text
 from isometry.training.labels.answers import Kind
 
@@ -155,15 +156,11 @@ class Memorisation:
 
 
 @dataclass(frozen=True, slots=True)
-class MemorisationReport:
+class MemorisationReport(SpokenReport):
     """The rich renderable of a random-label test."""
 
     found: Memorisation
     lang: str = "en"
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
 
     def _parts(self, options: ConsoleOptions) -> RenderResult:
         found, glyphs = self.found, glyphs_for(options.encoding)

@@ -3,15 +3,16 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from isometry._phrases import Phrase
 from isometry.report.glyphs import ASCII, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
 from isometry.report.numerals import duration, percentage
+from isometry.report.spoken import SpokenReport
 from isometry.report.terminal import plain_text
 
 MAX_ROWS = 10  # of the table
@@ -97,15 +98,11 @@ class Suspects:
 
 
 @dataclass(frozen=True, slots=True)
-class SuspectsReport:
+class SuspectsReport(SpokenReport):
     """The rich renderable of doubtful labels."""
 
     found: Suspects
     lang: str = "en"
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
 
     def _parts(self, options: ConsoleOptions) -> RenderResult:
         found, glyphs = self.found, glyphs_for(options.encoding)

@@ -4,15 +4,16 @@ import math
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Context
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from isometry._phrases import Phrase
 from isometry.report.glyphs import Glyphs, glyphs_for
-from isometry.report.language import say, speaking
+from isometry.report.language import say
 from isometry.report.numerals import duration, numeral
+from isometry.report.spoken import SpokenReport
 from isometry.report.terminal import plain_text
 
 EDGE = 1.2  # times the bound; full-batch training in its midst hovers up to there: Cohen et al. 2021, arXiv:2103.00065
@@ -120,15 +121,11 @@ def _rounded_down(bound: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class RateReport:
+class RateReport(SpokenReport):
     """The rich renderable of a bound."""
 
     found: RateBound
     lang: str = "en"
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with speaking(self.lang):
-            yield from list(self._parts(options))  # all at once, so that nothing else is said in this language
 
     def _parts(self, options: ConsoleOptions) -> RenderResult:
         found, glyphs = self.found, glyphs_for(options.encoding)
