@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -12,7 +11,9 @@ from torch import Tensor
 
 from isometry._errors import DomainError
 from isometry._phrases import Phrase
-from isometry.lab.apparatus.digits import CLASSES, NUM_TEST, POOLED, mnist_5k
+from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.classification import accuracy_of
+from isometry.lab.apparatus.digits import CLASSES, POOLED, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 
@@ -63,7 +64,8 @@ def measure(settings: DefaultStartSettings, seed: int, progress: Progress) -> Me
 
 def judge(settings: DefaultStartSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Hold both defaults against He's start, up to the depths they are good for and beyond."""
-    means = {start: dict(zip(settings.depths, _mean(measured, start), strict=True)) for start in STARTS}
+    curves = {start: mean_curve(each[start] for each in measured) for start in STARTS}
+    means = {start: dict(zip(settings.depths, curve, strict=True)) for start, curve in curves.items()}
 
     def behind(start: str) -> float:
         """Return how far a start is behind He's at most, over the depths that it is good for."""
@@ -117,14 +119,10 @@ def _claim(text: Phrase, points: float, *, low: float = -math.inf, high: float =
     return Claim(text=text, measured=points, low=low, high=high, unit="points")
 
 
-def _mean(measured: Sequence[Measured], start: str) -> list[float]:
-    return [fmean(values) for values in zip(*(each[start] for each in measured), strict=True)]
-
-
 def _trained(settings: DefaultStartSettings, depth: int, *, seed: int) -> list[float]:
     """Return the accuracy on the test from each start, in per cent; biases start at zero."""
-    digits, generator = mnist_5k(), torch.Generator().manual_seed(seed)
-    train, test = digits[: settings.num_train], digits[-NUM_TEST:]
+    parts, generator = split(mnist_5k(), settings.num_train), torch.Generator().manual_seed(seed)
+    train, test = parts.train, parts.test
     sizes = (POOLED**2, *[settings.width] * depth, CLASSES)
     weights = [_drawn(into, out, generator).requires_grad_() for into, out in pairwise(sizes)]
     biases = [torch.zeros(len(STARTS), 1, out, requires_grad=True) for out in sizes[1:]]
@@ -144,7 +142,7 @@ def _trained(settings: DefaultStartSettings, depth: int, *, seed: int) -> list[f
             (loss / len(rows)).backward()  # the starts share nothing: each has the gradient of its own mean
             optimiser.step()
     with torch.no_grad():
-        return (100 * (outputs(test.images).argmax(2) == test.labels).double().mean(1)).tolist()
+        return accuracy_of(outputs(test.images), test.labels).tolist()
 
 
 def _drawn(into: int, out: int, generator: torch.Generator) -> Tensor:

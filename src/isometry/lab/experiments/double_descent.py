@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.classification import error_of, one_hot
 from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.random_features import relu_features
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 
@@ -32,20 +34,17 @@ def measure(settings: DoubleDescentSettings, seed: int, progress: Progress) -> M
     """Fit least squares of minimum norm on random features of growing number."""
     parts = split(mnist_5k(), settings.num_train)
     train, test = parts.train, parts.test
-    generator = torch.Generator().manual_seed(seed)
-    most = max(settings.num_features)
-    directions = torch.randn(train.images.shape[1], most, generator=generator, dtype=torch.float64)
-    scale = train.images.shape[1] ** -0.5
-    features = [(each.images.double() @ directions * scale).relu() for each in (train, test)]
-    targets = [_one_hot(with_wrong_labels(train.labels, share, seed=seed).labels) for share in settings.noise]
+    inside, outside = relu_features(train.images, test.images, count=max(settings.num_features), seed=seed)
+    labels = [with_wrong_labels(train.labels, share, seed=seed).labels for share in settings.noise]
+    targets = torch.cat([one_hot(each) for each in labels], 1)
     train_error: list[list[float]] = []
     test_error: list[list[float]] = []
     for number, count in enumerate(settings.num_features):
-        fitted = _least_squares(features[0][:, :count], torch.cat(targets, 1)).split(CLASSES, 1)
+        fitted = _least_squares(inside[:, :count], targets).split(CLASSES, 1)
         train_error.append(
-            [_error(features[0][:, :count] @ each, goal.argmax(1)) for each, goal in zip(fitted, targets, strict=True)]
+            [error_of(inside[:, :count] @ each, given).item() for each, given in zip(fitted, labels, strict=True)]
         )
-        test_error.append([_error(features[1][:, :count] @ each, test.labels) for each in fitted])
+        test_error.append([error_of(outside[:, :count] @ each, test.labels).item() for each in fitted])
         progress((number + 1) / len(settings.num_features))
     return {"train_error": train_error, "test_error": test_error}
 
@@ -108,20 +107,12 @@ def _sentences(noise: float) -> tuple[Phrase, Phrase, Phrase]:
 
 
 def _mean_curve(measured: Sequence[Measured], key: str, place: int) -> list[float]:
-    return [fmean(values) for values in zip(*([row[place] for row in each[key]] for each in measured), strict=True)]
+    return mean_curve([row[place] for row in each[key]] for each in measured)
 
 
 def _least_squares(features: Tensor, targets: Tensor) -> Tensor:
     """Return the solution of least norm."""
     return torch.linalg.lstsq(features, targets, driver="gelsd").solution
-
-
-def _one_hot(labels: Tensor) -> Tensor:
-    return torch.nn.functional.one_hot(labels, CLASSES).double()
-
-
-def _error(outputs: Tensor, labels: Tensor) -> float:
-    return (outputs.argmax(1) != labels).double().mean().item()
 
 
 EXPERIMENTS.add("double-descent")(

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.averages import mean_curve
 from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split, with_wrong_labels
 from isometry.lab.apparatus.rises import largest_rise
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
@@ -94,12 +95,12 @@ def measure(settings: EpochsSettings, seed: int, progress: Progress) -> Measured
         as_is.append(_risks(settings, data, scale))
         progress((draw + 1) / (2 * settings.num_draws))
     network = _network_errors(settings, seed, lambda share: progress((1 + share) / 2))
-    return {"risk": _means(as_is), "scaled": _means(scaled), "network": network}
+    return {"risk": mean_curve(as_is), "scaled": mean_curve(scaled), "network": network}
 
 
 def judge(settings: EpochsSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Hold both curves against theory and against each other, and the network against its own worst."""
-    risk, scaled, network = (_means([each[key] for each in measured]) for key in ("risk", "scaled", "network"))
+    risk, scaled, network = (mean_curve(each[key] for each in measured) for key in ("risk", "scaled", "network"))
     return (*_linear_claims(settings, risk, scaled), *_network_claims(_running_median(network)))
 
 
@@ -112,7 +113,7 @@ def draw(settings: EpochsSettings, measured: Sequence[Measured]) -> tuple[Figure
     for place, (key, name) in enumerate(names.items()):
         told = theory[place * count + 1 : (place + 1) * count]
         curves.append(Series(name=f"theory, {name}", x=times, y=told))
-        seen = _means([each[key] for each in measured])[1:]
+        seen = mean_curve(each[key] for each in measured)[1:]
         curves.append(Series(name=f"measured, {name}", x=times, y=seen, mark="points"))
     epochs = range(1, settings.num_epochs + 1)
     networks = [
@@ -284,10 +285,6 @@ def _second_descent(curve: Sequence[float]) -> float:
 def _running_median(values: Sequence[float]) -> list[float]:
     reach = WINDOW // 2
     return [median(values[max(0, place - reach) : place + reach + 1]) for place in range(len(values))]
-
-
-def _means(rows: Sequence[Sequence[float]]) -> list[float]:
-    return [fmean(values) for values in zip(*rows, strict=True)]
 
 
 EXPERIMENTS.add("double-descent-epochs")(

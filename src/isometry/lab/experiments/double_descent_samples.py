@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from isometry._phrases import Phrase
-from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.classification import error_of, one_hot
+from isometry.lab.apparatus.digits import mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.random_features import relu_features
 from isometry.lab.apparatus.rises import largest_rise
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
@@ -85,7 +88,7 @@ def draw(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Figur
             curves.append(Series(name=f"{kind}, {name}", x=ratios, y=shown, mark=mark))
     images = settings.num_images
     digits = [
-        Series(name=name, x=images, y=[100 * value for value in _means([each[key] for each in measured])])
+        Series(name=name, x=images, y=[100 * value for value in mean_curve(each[key] for each in measured)])
         for key, name in (("error", "least norm"), ("ridge", f"ridge, penalty {settings.penalty:g}"))
     ]
     return (
@@ -150,7 +153,7 @@ def _linear_claims(settings: SamplesSettings, measured: Sequence[Measured]) -> t
 
 
 def _digit_claims(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
-    error, ridge = (_means([each[key] for each in measured]) for key in ("error", "ridge"))
+    error, ridge = (mean_curve(each[key] for each in measured) for key in ("error", "ridge"))
     worst = max(range(len(error)), key=error.__getitem__)
     return (
         Claim(
@@ -197,19 +200,15 @@ def _digit_errors(
     """Return the test errors of the least norm and of the ridge for every count of images."""
     parts = split(mnist_5k(), max(settings.num_images))
     pool, test = parts.train, parts.test
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.randn(pool.images.shape[1], settings.num_random, generator=generator, dtype=torch.float64)
-    directions *= pool.images.shape[1] ** -0.5
-    inside, outside = ((each.images.double() @ directions).relu() for each in (pool, test))
-    labels = with_wrong_labels(pool.labels, settings.wrong, seed=seed).labels
-    targets = torch.nn.functional.one_hot(labels, CLASSES).double()
+    inside, outside = relu_features(pool.images, test.images, count=settings.num_random, seed=seed)
+    targets = one_hot(with_wrong_labels(pool.labels, settings.wrong, seed=seed).labels)
     errors: tuple[list[float], list[float]] = ([], [])
     for number, count in enumerate(settings.num_images):
         rows, goal = inside[:count], targets[:count]
         gram = rows.T @ rows + settings.penalty * torch.eye(settings.num_random, dtype=torch.float64)
         fits = (torch.linalg.lstsq(rows, goal, driver="gelsd").solution, torch.linalg.solve(gram, rows.T @ goal))
         for found, fit in zip(errors, fits, strict=True):
-            found.append((outside @ fit).argmax(1).ne(test.labels).double().mean().item())
+            found.append(error_of(outside @ fit, test.labels).item())
         progress((number + 1) / len(settings.num_images))
     return errors
 
@@ -237,10 +236,6 @@ def _off(seen: float, told: float) -> float:
 
 def _nearest(values: Sequence[float], wanted: float) -> int:
     return min(range(len(values)), key=lambda place: abs(values[place] - wanted))
-
-
-def _means(rows: Sequence[Sequence[float]]) -> list[float]:
-    return [fmean(values) for values in zip(*rows, strict=True)]
 
 
 EXPERIMENTS.add("double-descent-samples")(

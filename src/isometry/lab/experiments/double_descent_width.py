@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.averages import mean_curve
 from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split, with_wrong_labels
 from isometry.lab.apparatus.rises import largest_rise
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
@@ -129,7 +129,7 @@ def _fitting(settings: WidthSettings, measured: Sequence[Measured]) -> int | Non
 
 
 def _mean(measured: Sequence[Measured], key: str) -> list[float]:
-    return [fmean(values) for values in zip(*(each[key] for each in measured), strict=True)]
+    return mean_curve(each[key] for each in measured)
 
 
 EXPERIMENTS.add("double-descent-width")(

@@ -7,6 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.averages import mean_curve
 from isometry.lab.apparatus.digits import mnist_5k
 from isometry.lab.apparatus.noisy import record_noisy_training
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
@@ -233,7 +234,7 @@ def _courses(measured: Sequence[Measured], training: str, named: Mapping[str, st
         Series(
             name=name,
             x=measured[0][training]["epoch"],
-            y=[100 * fmean(shares) for shares in zip(*(each[training][metric] for each in measured), strict=True)],
+            y=[100 * share for share in mean_curve(each[training][metric] for each in measured)],
         )
         for name, metric in named.items()
     )

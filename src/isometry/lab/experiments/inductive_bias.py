@@ -10,7 +10,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from isometry._phrases import Phrase
-from isometry.lab.apparatus.digits import CLASSES, NUM_TEST, POOLED, Digits, mnist_5k
+from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.classification import accuracy_of
+from isometry.lab.apparatus.digits import CLASSES, POOLED, Digits, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 
@@ -55,13 +57,13 @@ def measure(settings: InductiveBiasSettings, seed: int, progress: Progress) -> M
     found: dict[str, dict[str, list[float]]] = {name: {view: [] for view in VIEWS} for name in NETWORKS}
     runs = [(size, name) for size in settings.train_sizes for name in NETWORKS]
     for number, (size, name) in enumerate(runs, 1):
-        natural = _trained(settings, name, digits[:size], seed=seed)
-        test = digits[-NUM_TEST:]
-        found[name][NATURAL].append(_accuracy(natural, test))
-        moved = [Digits(images, test.labels) for images in shifted(test.images, settings.shift)]
-        found[name][SHIFTED].append(fmean(_accuracy(natural, each) for each in moved))
-        mixed = _trained(settings, name, permuted[:size], seed=seed)
-        found[name][PERMUTED].append(_accuracy(mixed, permuted[-NUM_TEST:]))
+        natural, mixed = split(digits, size), split(permuted, size)
+        model = _trained(settings, name, natural.train, seed=seed)
+        found[name][NATURAL].append(_accuracy(model, natural.test))
+        moved = [Digits(images, natural.test.labels) for images in shifted(natural.test.images, settings.shift)]
+        found[name][SHIFTED].append(fmean(_accuracy(model, each) for each in moved))
+        model = _trained(settings, name, mixed.train, seed=seed)
+        found[name][PERMUTED].append(_accuracy(model, mixed.test))
         progress(number / len(runs))
     return found
 
@@ -205,12 +207,11 @@ def _batches(count: int, settings: InductiveBiasSettings, generator: torch.Gener
 
 @torch.no_grad()
 def _accuracy(model: nn.Module, part: Digits) -> float:
-    """Return per cent."""
-    return 100 * (model(part.images).argmax(1) == part.labels).double().mean().item()
+    return accuracy_of(model(part.images), part.labels).item()
 
 
 def _mean(measured: Sequence[Measured], name: str, view: str) -> list[float]:
-    return [fmean(values) for values in zip(*(each[name][view] for each in measured), strict=True)]
+    return mean_curve(each[name][view] for each in measured)
 
 
 EXPERIMENTS.add("inductive-bias")(

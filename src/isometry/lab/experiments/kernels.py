@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from isometry._errors import DomainError, MissingExtraError
 from isometry._phrases import Phrase
-from isometry.lab.apparatus.digits import CLASSES, NUM_TEST, Digits, mnist_5k
+from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.classification import accuracy_of, one_hot
+from isometry.lab.apparatus.digits import CLASSES, Digits, Parts, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.probes.tangent.kernel import mean_tangent_kernel
@@ -89,23 +91,6 @@ class Network(nn.Module):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Split:
-    """Images on the sphere with their labels: those that are trained on, and those that are predicted."""
-
-    train: Digits
-    test: Digits
-
-    @property
-    def targets(self) -> Tensor:
-        """1 for an image's class and 0 for others, less their mean; (images, classes), in float64."""
-        return nn.functional.one_hot(self.train.labels, CLASSES).double() - 1 / CLASSES
-
-    def accuracy(self, outputs: Tensor) -> float:
-        """Return the share of test images whose largest output is their class, %."""
-        return 100 * (outputs.argmax(1) == self.test.labels).double().mean().item()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Infinite:
     """What networks without end in width do.
 
@@ -124,15 +109,14 @@ class Infinite:
 
 def measure(settings: KernelsSettings, seed: int, progress: Progress) -> Measured:
     """Predict with both kernels and by neighbours, and train networks of growing width."""
-    digits = mnist_5k()
-    split = Split(_on_sphere(digits[: settings.num_train]), _on_sphere(digits[-NUM_TEST:]))
-    limit = _infinite(settings, split)
+    parts = split(_on_sphere(mnist_5k()), settings.num_train)
+    limit = _infinite(settings, parts)
     rows: list[dict[str, float]] = []
     for place, width in enumerate(settings.widths):
-        rows.append(_trained(Network(split.train.images.shape[1], width, seed=seed), settings, split, limit=limit))
+        rows.append(_trained(Network(parts.train.images.shape[1], width, seed=seed), settings, parts, limit=limit))
         progress(sum(settings.widths[: place + 1]) / sum(settings.widths))
     by_width = {name: [row[name] for row in rows] for name in rows[0]}
-    return {"neighbours": _by_neighbours(settings, split), **limit.accuracies, **by_width}
+    return {"neighbours": _by_neighbours(settings, parts), **limit.accuracies, **by_width}
 
 
 def judge(settings: KernelsSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
@@ -218,7 +202,7 @@ def _curve(settings: KernelsSettings, measured: Sequence[Measured], names: tuple
 
 
 def _by_width(measured: Sequence[Measured], name: str) -> list[float]:
-    return [fmean(values) for values in zip(*(each[name] for each in measured), strict=True)]
+    return mean_curve(each[name] for each in measured)
 
 
 def _slope(settings: KernelsSettings, measured: Sequence[Measured], name: str) -> float:
@@ -244,40 +228,46 @@ def _on_sphere(digits: Digits) -> Digits:
     return Digits(nn.functional.normalize(digits.images) * digits.images.shape[1] ** 0.5, digits.labels)
 
 
-def _infinite(settings: KernelsSettings, split: Split) -> Infinite:
+def _targets(labels: Tensor) -> Tensor:
+    """Return 1 for an image's class and 0 for others, less their mean; (images, classes), in float64."""
+    return one_hot(labels) - 1 / CLASSES
+
+
+def _infinite(settings: KernelsSettings, parts: Parts) -> Infinite:
     """Predict with both kernels, at the end of training and at the time when the networks stop."""
     network = WideNetwork(activation=leaky_relu(), weight_variance=VARIANCE)
-    images, others = (each.images.double().numpy() for each in (split.train, split.test))
+    images, others = (each.images.double().numpy() for each in (parts.train, parts.test))
     within, across = kernels_of(network, images), kernels_of(network, others, images)
     spectra = {name: spectrum_of(getattr(within, name)) for name in ("ntk", "nngp")}
-    rate = spectra["ntk"].largest_rate / 2
+    rate, targets = spectra["ntk"].largest_rate / 2, _targets(parts.train.labels).numpy()
 
     def outputs(name: str, time: float) -> Tensor:
-        weights = flow_weights(spectra[name], split.targets.numpy(), time=time)
+        weights = flow_weights(spectra[name], targets, time=time)
         return torch.from_numpy(getattr(across, name) @ weights)
 
     stopped = outputs("ntk", rate * settings.steps)
-    accuracies = {name: split.accuracy(outputs(name, math.inf)) for name in ("ntk", "nngp")}
+    predicted = {name: outputs(name, math.inf) for name in ("ntk", "nngp")} | {"ntk_at_time": stopped}
+    accuracies = {name: accuracy_of(each, parts.test.labels).item() for name, each in predicted.items()}
     kernel = torch.from_numpy(within.ntk[: settings.num_kernel, : settings.num_kernel])
-    return Infinite(kernel, rate, stopped, {**accuracies, "ntk_at_time": split.accuracy(stopped)})
+    return Infinite(kernel, rate, stopped, accuracies)
 
 
-def _trained(network: Network, settings: KernelsSettings, split: Split, *, limit: Infinite) -> dict[str, float]:
+def _trained(network: Network, settings: KernelsSettings, parts: Parts, *, limit: Infinite) -> dict[str, float]:
     """Train a network by full-batch gradient descent on half the sum of squared errors, and say what has moved."""
-    some = split.train.images[: settings.num_kernel]
+    some = parts.train.images[: settings.num_kernel]
     kernel = mean_tangent_kernel(network, some)
     start = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
-    targets = split.targets.float()
+    targets = _targets(parts.train.labels).float()
     optimizer = torch.optim.SGD(network.parameters(), lr=limit.rate)
     for _ in range(settings.steps):
         optimizer.zero_grad()
-        ((network(split.train.images) - targets).square().sum() / 2).backward()
+        ((network(parts.train.images) - targets).square().sum() / 2).backward()
         optimizer.step()
     with torch.no_grad():
-        outputs = network(split.test.images).double()
+        outputs = network(parts.test.images).double()
     moved = nn.utils.parameters_to_vector(network.parameters()).detach() - start
     return {
-        "accuracy": split.accuracy(outputs),
+        "accuracy": accuracy_of(outputs, parts.test.labels).item(),
         "distance": float((outputs - limit.outputs).norm() / limit.outputs.norm()),
         "kernel_error": drift(limit.kernel, kernel),
         "kernel_drift": drift(kernel, mean_tangent_kernel(network, some)),
@@ -285,7 +275,7 @@ def _trained(network: Network, settings: KernelsSettings, split: Split, *, limit
     }
 
 
-def _by_neighbours(settings: KernelsSettings, split: Split) -> list[float]:
+def _by_neighbours(settings: KernelsSettings, parts: Parts) -> list[float]:
     """Return the accuracy of each nearest-neighbour classifier, %.
 
     Raises:
@@ -297,9 +287,9 @@ def _by_neighbours(settings: KernelsSettings, split: Split) -> list[float]:
         raise MissingExtraError(
             "neighbours come from scikit-learn, which is not installed. Install it: pip install 'isometry[lab]'."
         ) from error
-    images, labels = split.train.images.numpy(), split.train.labels.numpy()
+    images, labels = parts.train.images.numpy(), parts.train.labels.numpy()
     rivals = [KNeighborsClassifier(count).fit(images, labels) for count in settings.neighbours]
-    return [100 * float(rival.score(split.test.images.numpy(), split.test.labels.numpy())) for rival in rivals]
+    return [100 * float(rival.score(parts.test.images.numpy(), parts.test.labels.numpy())) for rival in rivals]
 
 
 EXPERIMENTS.add("kernels")(

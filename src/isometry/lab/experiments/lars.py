@@ -14,7 +14,9 @@ from torch import Tensor
 
 from isometry._errors import DomainError
 from isometry._phrases import Phrase
-from isometry.lab.apparatus.digits import CLASSES, NUM_TEST, POOLED, Digits, mnist_5k
+from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.classification import accuracy_of
+from isometry.lab.apparatus.digits import CLASSES, POOLED, Digits, Parts, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.training.optim.lars import LARS
@@ -23,7 +25,7 @@ Method = Literal["SGD", "linear rule", "LARS", "Adam"]  # the rule: SGD's best r
 METHODS: tuple[Method, ...] = ("SGD", "linear rule", "LARS", "Adam")
 TUNED: tuple[Method, ...] = ("SGD", "LARS", "Adam")
 
-NUM_VALID = 1000  # images in front of those of the test, by which the learning rate is chosen
+NUM_VALID = 1000  # images by which the learning rate is chosen
 GUESSING = 100 / CLASSES  # per cent
 MOMENTUM = 0.9
 DECAY_POWER = 2  # of the share of steps that is left, as in the paper
@@ -108,7 +110,7 @@ class _Nets:
 
 def measure(settings: LarsSettings, seed: int, progress: Progress) -> Measured:
     """Train every depth with every batch size under every method, all its learning rates side by side."""
-    digits = mnist_5k()
+    parts = split(mnist_5k(), settings.num_train, NUM_VALID)
     found: dict[str, list[list[dict[str, list[float]]]]] = {method: [] for method in METHODS}
     done, total = 0, len(METHODS) * len(settings.depths) * len(settings.batch_sizes)
     for depth in settings.depths:
@@ -118,7 +120,7 @@ def measure(settings: LarsSettings, seed: int, progress: Progress) -> Measured:
             for method in METHODS:
                 rates = settings.rates(method) or (_by_rule(found["SGD"][-1][0], settings, batch_size),)
                 course = _Course(depth=depth, batch_size=batch_size, method=method, rates=rates, seed=seed)
-                found[method][-1].append(_trained(settings, course, digits))
+                found[method][-1].append(_trained(settings, course, parts))
                 done += 1
                 progress(done / total)
     return found
@@ -208,7 +210,7 @@ def _curves(settings: LarsSettings, measured: Sequence[Measured], method: Method
     if place == len(settings.depths) - 1:
         for accuracies in found:
             yield Series(name=name, x=places, y=accuracies, mark="points")
-    yield Series(name=name, x=places, y=[fmean(values) for values in zip(*found, strict=True)])
+    yield Series(name=name, x=places, y=mean_curve(found))
 
 
 def _by_rule(smallest: dict[str, list[float]], settings: LarsSettings, batch_size: int) -> float:
@@ -227,9 +229,9 @@ def _num_ends(measured: Sequence[Measured]) -> int:
     return sum(_best(run, "rates") in {run["rates"][0], run["rates"][-1]} for run in runs)
 
 
-def _trained(settings: LarsSettings, course: _Course, digits: Digits) -> dict[str, list[float]]:
+def _trained(settings: LarsSettings, course: _Course, parts: Parts) -> dict[str, list[float]]:
     """Train, and return the accuracy at each rate in per cent; guessing where the network gives no numbers."""
-    train, generator = digits[: settings.num_train], torch.Generator().manual_seed(course.seed)
+    train, generator = parts.train, torch.Generator().manual_seed(course.seed)
     nets = _nets(settings, course, generator)
     optimiser = _optimiser(course, nets)
     per_epoch = settings.num_train // course.batch_size
@@ -243,8 +245,11 @@ def _trained(settings: LarsSettings, course: _Course, digits: Digits) -> dict[st
             nets.take_gradients(train.images[rows], train.labels[rows])
             optimiser.step()
             step += 1
-    parts = {"validation": digits[-NUM_TEST - NUM_VALID : -NUM_TEST], "test": digits[-NUM_TEST:]}
-    return {"rates": list(course.rates)} | {key: _accuracies(nets, part) for key, part in parts.items()}
+    return {
+        "rates": list(course.rates),
+        "validation": _accuracies(nets, parts.valid),
+        "test": _accuracies(nets, parts.test),
+    }
 
 
 def _nets(settings: LarsSettings, course: _Course, generator: torch.Generator) -> _Nets:
@@ -272,8 +277,8 @@ def _optimiser(course: _Course, nets: _Nets) -> torch.optim.Optimizer:
 @torch.no_grad()
 def _accuracies(nets: _Nets, part: Digits) -> list[float]:
     outputs = nets.outputs(part.images)
-    hits = 100 * (outputs.argmax(2) == part.labels).double().mean(1)
-    return torch.where(outputs.isfinite().all(2).all(1), hits, GUESSING).tolist()
+    is_finite = outputs.isfinite().all(2).all(1)
+    return torch.where(is_finite, accuracy_of(outputs, part.labels), GUESSING).tolist()
 
 
 EXPERIMENTS.add("lars")(

@@ -7,6 +7,7 @@ from statistics import fmean
 import torch
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.averages import mean_curve
 from isometry.lab.apparatus.digits import CLASSES, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
@@ -127,11 +128,8 @@ def draw(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Figu
 
 def _curves(measured: Sequence[Measured], key: str) -> list[list[float]]:
     """Return the mean error over seeds after every epoch, in per cent, a curve a share."""
-    epochs = [
-        [100 * fmean(errors) for errors in zip(*rows, strict=True)]
-        for rows in zip(*(each[key] for each in measured), strict=True)
-    ]
-    return [list(curve) for curve in zip(*epochs, strict=True)]
+    epochs = [mean_curve(rows) for rows in zip(*(each[key] for each in measured), strict=True)]
+    return [[100 * error for error in curve] for curve in zip(*epochs, strict=True)]
 
 
 def redrawn(labels: torch.Tensor, share: float, *, seed: int) -> torch.Tensor:

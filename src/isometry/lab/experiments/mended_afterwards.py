@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from isometry._errors import DomainError
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.classification import accuracy_of
 from isometry.lab.apparatus.plain_stacks import start_of
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
@@ -300,7 +301,7 @@ def _relu_run(
         return torch.nn.functional.cross_entropy(answers(), labels)
 
     last = _trained(weights, loss, _Training(optimiser, rate, settings.num_steps))
-    return _Run(last, 100 * float((answers().argmax(1) == labels).double().mean()))
+    return _Run(last, accuracy_of(answers(), labels).item())
 
 
 def _sigmoid_loss(settings: MendedSettings, start: str, *, rate: float, seed: int) -> float:

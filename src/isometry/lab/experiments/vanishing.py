@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.averages import mean_curve
 from isometry.lab.apparatus.plain_stacks import ACTIVATIONS, Shape, follow, predicted
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
@@ -65,7 +66,7 @@ def measure(settings: VanishingSettings, seed: int, progress: Progress) -> Measu
             follow(activation, start, settings.shape, num_examples=settings.num_examples, seed=draw).gradient
             for draw in range(seed * settings.num_draws, (seed + 1) * settings.num_draws)
         ]
-        found.append([fmean(values) / 2 for values in zip(*courses, strict=True)])
+        found.append([square / 2 for square in mean_curve(courses)])
         progress((number + 1) / (len(settings.kinds) + 1))
     narrow = Shape(width=settings.narrow_width, depth=settings.depth)
     seeds = range(seed * settings.num_narrow, (seed + 1) * settings.num_narrow)

@@ -1,14 +1,16 @@
 """Weight decay as it is used lets a network fit everything; strong decay bends it away from wrong labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 import torch
-from torch import Tensor
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.classification import error_of, one_hot
 from isometry.lab.apparatus.digits import CLASSES, Digits, Parts, mnist_5k, split, with_wrong_labels
+from isometry.lab.apparatus.random_features import relu_features
 from isometry.lab.apparatus.ridge import ridge_outputs
 from isometry.lab.apparatus.rises import largest_rise
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
@@ -152,23 +154,17 @@ def _examples(parts: Sequence[Digits], count: int) -> Examples:
 
 def _ridge_errors(settings: DecaySettings, data: Parts, progress: Progress, *, seed: int) -> Measured:
     """Return ridge's errors in validation and test, a row a number of features and a column a strength."""
-    size = data.train.images.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.randn(size, max(settings.num_features), generator=generator, dtype=torch.float64) * size**-0.5
-    train, valid, test = ((part.images.double() @ directions).relu() for part in (data.train, data.valid, data.test))
-    targets, others = torch.nn.functional.one_hot(data.train.labels, CLASSES).double(), torch.cat([valid, test])
+    images = (data.train.images, data.valid.images, data.test.images)
+    train, valid, test = relu_features(*images, count=max(settings.num_features), seed=seed)
+    targets, others = one_hot(data.train.labels), torch.cat([valid, test])
     valid_error: list[list[float]] = []
     test_error: list[list[float]] = []
     for number, count in enumerate(settings.num_features, 1):
         answers = ridge_outputs(train[:, :count], targets, others=others[:, :count], strengths=settings.strengths)
-        valid_error.append([_error(each[: len(valid)], data.valid.labels) for each in answers])
-        test_error.append([_error(each[len(valid) :], data.test.labels) for each in answers])
+        valid_error.append([error_of(each[: len(valid)], data.valid.labels).item() for each in answers])
+        test_error.append([error_of(each[len(valid) :], data.test.labels).item() for each in answers])
         progress(SHARE_OF_TRAINING + (1 - SHARE_OF_TRAINING) * number / len(settings.num_features))
     return {"ridge_valid_error": valid_error, "ridge_test_error": test_error}
-
-
-def _error(outputs: Tensor, labels: Tensor) -> float:
-    return (outputs.argmax(1) != labels).double().mean().item()
 
 
 def _best(errors: Sequence[float]) -> int:
@@ -224,19 +220,19 @@ def _claims_on_ridge(settings: DecaySettings, measured: Sequence[Measured]) -> t
 
 def _ridge_curve(measured: Sequence[Measured], place: int) -> list[float]:
     """Return the test error of one strength over the number of features, in per cent."""
-    return [
-        100 * fmean(values)
-        for values in zip(*([row[place] for row in each["ridge_test_error"]] for each in measured), strict=True)
-    ]
+    return _per_cent([row[place] for row in each["ridge_test_error"]] for each in measured)
 
 
 def _tuned_curve(measured: Sequence[Measured]) -> list[float]:
     """Return it with the strength that validation chooses for each number of features."""
-    chosen = [
+    return _per_cent(
         [test[_best(valid)] for valid, test in zip(each["ridge_valid_error"], each["ridge_test_error"], strict=True)]
         for each in measured
-    ]
-    return [100 * fmean(values) for values in zip(*chosen, strict=True)]
+    )
+
+
+def _per_cent(curves: Iterable[Sequence[float]]) -> list[float]:
+    return [100 * error for error in mean_curve(curves)]
 
 
 def _ridge_figure(settings: DecaySettings, measured: Sequence[Measured]) -> Figure:

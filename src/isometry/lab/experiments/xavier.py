@@ -8,7 +8,8 @@ from statistics import fmean
 import torch
 
 from isometry._phrases import Phrase
-from isometry.lab.apparatus.plain_stacks import Shape, follow, predicted
+from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.plain_stacks import Course, Shape, follow, predicted
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 
@@ -56,8 +57,7 @@ def measure(settings: XavierSettings, seed: int, progress: Progress) -> Measured
             for draw in range(seed * settings.num_draws, (seed + 1) * settings.num_draws)
         ]
         for direction in DIRECTIONS:
-            rows = [course.signal if direction == "signal" else course.gradient for course in courses]
-            found[direction].append([fmean(values) for values in zip(*rows, strict=True)])
+            found[direction].append(mean_curve(_toward(direction, course) for course in courses))
         progress((number + 1) / len(KINDS))
     return {**found, **_one_layer(settings, seed)}
 
@@ -153,7 +153,11 @@ def _ratio(text: Phrase, measured: float, *, error: float) -> Claim:
 
 
 def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
-    seen = {(kind, way): _mean(measured, way, place) for place, kind in enumerate(KINDS) for way in DIRECTIONS}
+    seen = {
+        (kind, way): mean_curve(each[way][place] for each in measured)
+        for place, kind in enumerate(KINDS)
+        for way in DIRECTIONS
+    }
     exact = {(kind, way): _course(settings, kind, way) for kind, way in seen}
     error = max(abs(one - other) for key in seen for one, other in zip(seen[key], exact[key], strict=True))
     # On its way: the signal from the first layer to the last, the gradient from the last to the first.
@@ -203,12 +207,11 @@ def _most_error(settings: XavierSettings, num_seeds: int) -> float:
     return (variance / 2 + MAX_SCORE * math.sqrt(variance / (settings.num_draws * num_seeds))) / math.log(10)
 
 
-def _mean(measured: Sequence[Measured], direction: str, place: int) -> list[float]:
-    return [fmean(values) for values in zip(*(each[direction][place] for each in measured), strict=True)]
-
-
 def _course(settings: XavierSettings, kind: tuple[str, str], direction: str) -> list[float]:
-    course = predicted(*kind, settings.shape)
+    return _toward(direction, predicted(*kind, settings.shape))
+
+
+def _toward(direction: str, course: Course) -> list[float]:
     return course.signal if direction == "signal" else course.gradient
 
 
