@@ -77,6 +77,10 @@ def test_images_of_the_test_are_not_trained_on_nor_chosen_by(num_train: int, num
     ("name", "setting"),
     [
         ("memorise", "num_train=4001"),
+        ("default-start", "num_train=4001"),
+        ("inductive-bias", "train_sizes=4001"),
+        ("kernels", "num_train=4001"),
+        ("lars", "num_train=3001"),
         ("double-descent", "num_train=4001"),
         ("double-descent-width", "num_train=4001"),
         ("double-descent-epochs", "num_images=4001"),

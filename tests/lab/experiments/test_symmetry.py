@@ -7,7 +7,7 @@ import torch
 from isometry._phrases import Phrase
 from isometry.lab.apparatus.equal_parts import Parts, heads
 from isometry.lab.experiments import symmetry
-from isometry.lab.experiments.symmetry import CASES, Case, SymmetrySettings, num_distinct
+from isometry.lab.experiments.symmetry import CASES, Case, SymmetrySettings
 from isometry.lab.runner import find_experiment
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
 
@@ -40,12 +40,6 @@ def test_any_number_of_parts_starts_as_one_but_where_it_is_drawn(count: int) -> 
 
     assert starts.pop("units drawn at random") == count
     assert set(starts.values()) == {1}
-
-
-def test_rows_are_counted_once_whatever_their_order() -> None:
-    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1e-14], [0.0, 1.0], [0.5, 0.5]], dtype=torch.float64)
-
-    assert [num_distinct(rows), num_distinct(rows[:1]), num_distinct(rows.flip(0))] == [3, 1, 3]
 
 
 def test_sound_numbers_hold_every_claim() -> None:

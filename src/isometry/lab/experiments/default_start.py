@@ -12,6 +12,7 @@ from torch import Tensor
 from isometry._errors import DomainError
 from isometry._phrases import Phrase
 from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.claims import claim_in_points
 from isometry.lab.apparatus.classification import accuracy_of
 from isometry.lab.apparatus.digits import CLASSES, POOLED, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
@@ -75,7 +76,7 @@ def judge(settings: DefaultStartSettings, measured: Sequence[Measured]) -> tuple
     deep = [accuracy for depth, accuracy in means[BOOK].items() if depth >= BOOK_LOST]
     last = settings.depths[-1]
     return (
-        _claim(
+        claim_in_points(
             Phrase("with up to {number} hidden layers N(0, 0.01²) is behind He's start by", number=MODERATE[BOOK]),
             behind(BOOK),
             high=MOST_LOSS[BOOK],
@@ -86,12 +87,14 @@ def judge(settings: DefaultStartSettings, measured: Sequence[Measured]) -> tuple
             high=GUESSING,
             unit="%",
         ),
-        _claim(
+        claim_in_points(
             Phrase("with up to {number} hidden layers U(-0.07, 0.07) is behind He's by", number=MODERATE[MXNET]),
             behind(MXNET),
             high=MOST_LOSS[MXNET],
         ),
-        _claim(Phrase("with the most layers it is behind by"), means[HE][last] - means[MXNET][last], low=LEAST_LOSS),
+        claim_in_points(
+            Phrase("with the most layers it is behind by"), means[HE][last] - means[MXNET][last], low=LEAST_LOSS
+        ),
         Claim(
             text=Phrase("from He's start every depth learns"),
             measured=min(means[HE].values()),
@@ -113,10 +116,6 @@ def draw(settings: DefaultStartSettings, measured: Sequence[Measured]) -> tuple[
             series=tuple(lines),
         ),
     )
-
-
-def _claim(text: Phrase, points: float, *, low: float = -math.inf, high: float = math.inf) -> Claim:
-    return Claim(text=text, measured=points, low=low, high=high, unit="points")
 
 
 def _trained(settings: DefaultStartSettings, depth: int, *, seed: int) -> list[float]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,7 +55,7 @@ def judge(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tupl
     claims: list[Claim] = []
     for place, noise in enumerate(settings.noise):
         curve = _mean_curve(measured, "test_error", place)
-        peak = max(range(len(curve)), key=curve.__getitem__)
+        peak = int(np.argmax(curve))
         before = min(curve[: peak + 1])  # the first descent's end
         peaks, falls, ends = _sentences(noise)
         claims += [

@@ -159,7 +159,7 @@ class _Shape:
 def _shape(settings: EpochsSettings, risk: Sequence[float], scaled: Sequence[float]) -> _Shape:
     rise = largest_rise(risk)
     first = risk[rise.start]
-    best, soonest = (min(range(len(curve)), key=curve.__getitem__) for curve in (risk, scaled))
+    best, soonest = (int(np.argmin(curve)) for curve in (risk, scaled))
     return _Shape(
         rise=risk[rise.end] / first,
         end=risk[-1] / first,
@@ -204,7 +204,7 @@ def _linear_claims(settings: EpochsSettings, risk: list[float], scaled: list[flo
 
 
 def _network_claims(error: list[float]) -> tuple[Claim, ...]:
-    worst = max(range(len(error)), key=error.__getitem__)
+    worst = int(np.argmax(error))
     return (
         Claim(
             text=Phrase("a network of one hidden layer on digits with wrong labels overfits after its best epoch"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -117,7 +118,7 @@ def _linear_claims(settings: SamplesSettings, measured: Sequence[Measured]) -> t
     middle, mean = _over_draws(measured, "risk", median), _over_draws(measured, "risk", fmean)
     tuned = _over_draws(measured, "tuned", fmean)
     ratios = [count / settings.num_features for count in settings.num_examples]
-    peak = max(range(len(middle)), key=middle.__getitem__)
+    peak = int(np.argmax(middle))
     told, told_tuned = _theory(settings, settings.num_examples)
     errors = [_off(mean[place], told[place]) for place, ratio in enumerate(ratios) if abs(ratio - 1) >= FAR]
     theory = (max(errors, default=math.nan), max(map(_off, tuned, told_tuned)))
@@ -154,7 +155,7 @@ def _linear_claims(settings: SamplesSettings, measured: Sequence[Measured]) -> t
 
 def _digit_claims(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     error, ridge = (mean_curve(each[key] for each in measured) for key in ("error", "ridge"))
-    worst = max(range(len(error)), key=error.__getitem__)
+    worst = int(np.argmax(error))
     return (
         Claim(
             text=Phrase("on digits the error peaks where images are as many as random features"),
@@ -235,7 +236,7 @@ def _off(seen: float, told: float) -> float:
 
 
 def _nearest(values: Sequence[float], wanted: float) -> int:
-    return min(range(len(values)), key=lambda place: abs(values[place] - wanted))
+    return int(np.argmin([abs(value - wanted) for value in values]))
 
 
 EXPERIMENTS.add("double-descent-samples")(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from isometry._phrases import Phrase
 from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.claims import claim_in_points
 from isometry.lab.apparatus.classification import accuracy_of
 from isometry.lab.apparatus.digits import CLASSES, POOLED, Digits, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
@@ -51,16 +52,16 @@ class InductiveBiasSettings:
 
 def measure(settings: InductiveBiasSettings, seed: int, progress: Progress) -> Measured:
     """Train every network on natural and on permuted pixels, and test the former on shifted images too."""
-    digits, pixels = mnist_5k(), POOLED**2
-    order = torch.randperm(pixels, generator=torch.Generator().manual_seed(seed))
-    permuted = Digits(digits.images[:, order], digits.labels)
+    digits = mnist_5k()
+    natural = [split(digits, size) for size in settings.train_sizes]
+    order = torch.randperm(POOLED**2, generator=torch.Generator().manual_seed(seed))
+    permuted = [split(Digits(digits.images[:, order], digits.labels), size) for size in settings.train_sizes]
     found: dict[str, dict[str, list[float]]] = {name: {view: [] for view in VIEWS} for name in NETWORKS}
-    runs = [(size, name) for size in settings.train_sizes for name in NETWORKS]
-    for number, (size, name) in enumerate(runs, 1):
-        natural, mixed = split(digits, size), split(permuted, size)
-        model = _trained(settings, name, natural.train, seed=seed)
-        found[name][NATURAL].append(_accuracy(model, natural.test))
-        moved = [Digits(images, natural.test.labels) for images in shifted(natural.test.images, settings.shift)]
+    runs = [(*parts, name) for parts in zip(natural, permuted, strict=True) for name in NETWORKS]
+    for number, (plain, mixed, name) in enumerate(runs, 1):
+        model = _trained(settings, name, plain.train, seed=seed)
+        found[name][NATURAL].append(_accuracy(model, plain.test))
+        moved = [Digits(images, plain.test.labels) for images in shifted(plain.test.images, settings.shift)]
         found[name][SHIFTED].append(fmean(_accuracy(model, each) for each in moved))
         model = _trained(settings, name, mixed.train, seed=seed)
         found[name][PERMUTED].append(_accuracy(model, mixed.test))
@@ -84,19 +85,19 @@ def judge(settings: InductiveBiasSettings, measured: Sequence[Measured]) -> tupl
 
     lag = min(fmean(leads(name, CONVOLUTION, PERMUTED)) for name in (EQUAL, WIDE))
     return (
-        _claim(Phrase("on natural pixels the CNN leads both MLPs"), lead(NATURAL), low=LEAST_LEAD),
-        _claim(Phrase("another order of the pixels costs the CNN"), min(changes(CONVOLUTION)), low=LEAST_FALL),
-        _claim(
+        claim_in_points(Phrase("on natural pixels the CNN leads both MLPs"), lead(NATURAL), low=LEAST_LEAD),
+        claim_in_points(Phrase("another order of the pixels costs the CNN"), min(changes(CONVOLUTION)), low=LEAST_FALL),
+        claim_in_points(
             Phrase("on permuted pixels both MLPs lead the CNN, in the mean over the numbers of images"),
             lag,
             low=LEAST_LAG,
         ),
-        _claim(
+        claim_in_points(
             Phrase("to an MLP the order of the pixels is all one"),
             max(abs(change) for name in (EQUAL, WIDE) for change in changes(name)),
             high=MOST_CHANGE,
         ),
-        _claim(
+        claim_in_points(
             Phrase("when test images are shifted by {pixels} pixels, the CNN leads by", pixels=settings.shift),
             lead(SHIFTED),
             low=LEAST_SHIFTED_LEAD,
@@ -156,10 +157,6 @@ def shifted(images: Tensor, pixels: int) -> list[Tensor]:
     plane = F.pad(images.unflatten(1, (POOLED, POOLED)), [pixels] * 4, value=images.min().item())
     corners = [(2 * pixels, pixels), (0, pixels), (pixels, 2 * pixels), (pixels, 0)]
     return [plane[:, top : top + POOLED, left : left + POOLED].flatten(1) for top, left in corners]
-
-
-def _claim(text: Phrase, points: float, *, low: float = -math.inf, high: float = math.inf) -> Claim:
-    return Claim(text=text, measured=points, low=low, high=high, unit="points")
 
 
 def _picture(key: str, title: str, series: Sequence[Series]) -> Figure:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from isometry._errors import DomainError, MissingExtraError
 from isometry._phrases import Phrase
 from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.claims import claim_in_points
 from isometry.lab.apparatus.classification import accuracy_of, one_hot
 from isometry.lab.apparatus.digits import CLASSES, Digits, Parts, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
@@ -25,7 +26,6 @@ from isometry.theory.kernels import WideNetwork, kernels_of
 
 VARIANCE = 2.0  # of a weight times fan-in: ReLU's critical one
 SETTLED = 64  # units from which on the weights' drift follows its power law
-POINTS = "percentage points"
 
 # From runs of the same experiment before this one was written, widened by two points or about half of what was seen.
 NTK_ACCURACY = (91.2, 95.2)
@@ -150,10 +150,12 @@ def _claims_on_accuracy(measured: Sequence[Measured]) -> tuple[Claim, ...]:
             high=NTK_ACCURACY[1],
             unit="%",
         ),
-        _gap(Phrase("regression with the NNGP does as well"), abs(ntk - nngp), high=MAX_BETWEEN_KERNELS),
-        _gap(Phrase("both do better than nearest neighbours"), min(ntk, nngp) - nearest, low=MIN_OVER_NEIGHBOURS),
-        _gap(like_ntk, abs(at_time - networks[-1]), high=MAX_FROM_KERNEL),
-        _gap(Phrase("the narrowest does worse"), at_time - networks[0], low=MIN_LOSS_OF_NARROW),
+        claim_in_points(Phrase("regression with the NNGP does as well"), abs(ntk - nngp), high=MAX_BETWEEN_KERNELS),
+        claim_in_points(
+            Phrase("both do better than nearest neighbours"), min(ntk, nngp) - nearest, low=MIN_OVER_NEIGHBOURS
+        ),
+        claim_in_points(like_ntk, abs(at_time - networks[-1]), high=MAX_FROM_KERNEL),
+        claim_in_points(Phrase("the narrowest does worse"), at_time - networks[0], low=MIN_LOSS_OF_NARROW),
     )
 
 
@@ -213,10 +215,6 @@ def _slope(settings: KernelsSettings, measured: Sequence[Measured], name: str) -
         pairs = settled if len(settled) > 1 else pairs
     widths, values = np.log(pairs).T
     return float(np.polyfit(widths, values, 1)[0])
-
-
-def _gap(text: Phrase, measured: float, *, low: float = -math.inf, high: float = math.inf) -> Claim:
-    return Claim(text=text, measured=measured, low=low, high=high, unit=POINTS)
 
 
 def _power(text: Phrase, measured: float, ends: tuple[float, float]) -> Claim:

@@ -15,6 +15,7 @@ from torch import Tensor
 from isometry._errors import DomainError
 from isometry._phrases import Phrase
 from isometry.lab.apparatus.averages import mean_curve
+from isometry.lab.apparatus.claims import claim_in_points
 from isometry.lab.apparatus.classification import accuracy_of
 from isometry.lab.apparatus.digits import CLASSES, POOLED, Digits, Parts, mnist_5k, split
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
@@ -135,33 +136,35 @@ def judge(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Claim, 
     small = [at(method, 0) for method in TUNED]
     large = max(at(method, -1) for method in TUNED)
     return (
-        _claim(Phrase("with small batches SGD, LARS and Adam differ little"), max(small) - min(small), high=MOST_SMALL),
+        claim_in_points(
+            Phrase("with small batches SGD, LARS and Adam differ little"), max(small) - min(small), high=MOST_SMALL
+        ),
         Claim(
             text=Phrase("with the largest SGD's rate of small ones, times the batch's size, does not train"),
             measured=at("linear rule", -1),
             high=FAILED,
             unit="%",
         ),
-        _claim(
+        claim_in_points(
             Phrase("in the deep network LARS then gains on SGD at the best rate of its own"),
             at("LARS", -1) - at("SGD", -1),
             low=LEAST_GAIN,
         ),
-        _claim(
+        claim_in_points(
             Phrase("in the shallow one little"),
             at("LARS", -1, 0) - at("SGD", -1, 0),
             low=SHALLOW_GAIN[0],
             high=SHALLOW_GAIN[1],
         ),
-        _claim(Phrase("Adam does as well as LARS"), at("Adam", -1) - at("LARS", -1), low=-MOST_LAG),
-        _claim(
+        claim_in_points(Phrase("Adam does as well as LARS"), at("Adam", -1) - at("LARS", -1), low=-MOST_LAG),
+        claim_in_points(
             Phrase(
                 "with batches of {size} LARS keeps the accuracy of small ones under SGD", size=settings.batch_sizes[1]
             ),
             at("SGD", 0) - at("LARS", 1),
             high=MOST_LOSS,
         ),
-        _claim(Phrase("with the largest none of the three does"), at("SGD", 0) - large, low=LEAST_LOSS),
+        claim_in_points(Phrase("with the largest none of the three does"), at("SGD", 0) - large, low=LEAST_LOSS),
         Claim(text=Phrase("every best rate lies inside its grid: at an end are"), measured=_num_ends(measured), high=0),
     )
 
@@ -197,10 +200,6 @@ def draw(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Figure, 
             x_marks=tuple((rate, "" if number else "SGD's by the linear rule") for number, rate in enumerate(ruled)),
         ),
     )
-
-
-def _claim(text: Phrase, points: float, *, low: float = -math.inf, high: float = math.inf) -> Claim:
-    return Claim(text=text, measured=points, low=low, high=high, unit="points")
 
 
 def _curves(settings: LarsSettings, measured: Sequence[Measured], method: Method, *, place: int) -> Iterator[Series]:

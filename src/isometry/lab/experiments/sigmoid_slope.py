@@ -69,7 +69,7 @@ def measure(settings: SigmoidSlopeSettings, seed: int, progress: Progress) -> Me
 def judge(settings: SigmoidSlopeSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     """Hold the slope against a quarter, and chains against its powers."""
     x, slope = measured[0]["x"], measured[0]["slope"]
-    place = x[max(range(len(x)), key=slope.__getitem__)]
+    place = x[int(np.argmax(slope))]
     zone = max(abs(at) for at, value in zip(x, slope, strict=True) if value >= LARGEST_SLOPE / 2)
     grid = 2 * settings.reach / (settings.num_points - 1)
     return (

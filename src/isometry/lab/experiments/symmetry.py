@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.distinct import doubling, num_distinct
 from isometry.lab.apparatus.equal_parts import (
     CLASSES,
     INPUTS,
@@ -56,8 +57,7 @@ class SymmetrySettings:
     @property
     def recorded(self) -> list[int]:
         """Steps after which the parts are compared: 0, powers of 2 and the last."""
-        powers = [2**power for power in range(self.num_steps.bit_length())]
-        return sorted({0, *(power for power in powers if power < self.num_steps), self.num_steps})
+        return doubling(self.num_steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,20 +175,6 @@ def draw(settings: SymmetrySettings, measured: Sequence[Measured]) -> tuple[Figu
     )
 
 
-def num_distinct(rows: Tensor, *, equal: float = EQUAL) -> int:
-    """Return how many of some rows differ by more than rounding.
-
-    Args:
-        rows: (parts, numbers).
-        equal: Largest distance of rows that are one, over the largest row's length; dimensionless.
-
-    Returns:
-        The number of groups of rows that are as good as equal.
-    """
-    gaps = torch.cdist(rows, rows) / rows.norm(dim=1).max()
-    return sum(not bool((gaps[row, :row] < equal).any()) for row in range(len(rows)))
-
-
 def _claims_on_moving(measured: Sequence[Measured]) -> tuple[Claim, ...]:
     return (
         Claim(
@@ -240,7 +226,7 @@ def _train(network: Parts, settings: SymmetrySettings, generator: Generator, *, 
     for step in range(settings.num_steps + 1):
         if step in settings.recorded:
             rows = network.rows().detach()
-            found["distinct"].append(num_distinct(rows))
+            found["distinct"].append(num_distinct(rows, equal=EQUAL))
             found["distance"].append(float((rows - rows[:1]).norm(dim=1).max() / rows.norm(dim=1).max()))
         chosen = slice(None)
         if case.in_batches:

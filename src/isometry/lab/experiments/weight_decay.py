@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+import numpy as np
 import torch
 
 from isometry._phrases import Phrase
@@ -168,7 +169,7 @@ def _ridge_errors(settings: DecaySettings, data: Parts, progress: Progress, *, s
 
 
 def _best(errors: Sequence[float]) -> int:
-    return min(range(len(errors)), key=errors.__getitem__)
+    return int(np.argmin(errors))
 
 
 def _gain(measured: Measured, row: int) -> float:
@@ -195,7 +196,7 @@ def _claim_on_usual(settings: DecaySettings, measured: Sequence[Measured]) -> Cl
 
 def _claims_on_ridge(settings: DecaySettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
     plain, tuned = _ridge_curve(measured, 0), _tuned_curve(measured)
-    peak = _best([-error for error in plain])
+    peak = int(np.argmax(plain))
     return (
         Claim(
             text=Phrase("least squares has its peak where features equal images"),

@@ -1,0 +1,35 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isometry.lab.apparatus.distinct import doubling, num_distinct
+
+
+def test_rows_are_counted_once_whatever_their_order() -> None:
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1e-14], [0.0, 1.0], [0.5, 0.5]], dtype=torch.float64)
+
+    assert [num_distinct(each, equal=1e-12) for each in (rows, rows[:1], rows.flip(0))] == [3, 1, 3]
+
+
+def test_what_counts_as_equal_is_relative_to_the_largest_row() -> None:
+    rows = torch.tensor([[100.0], [100.5], [1.0]])
+
+    assert [num_distinct(rows, equal=equal) for equal in (1e-3, 1e-2)] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("last", "steps"), [(0, [0]), (1, [0, 1]), (6, [0, 1, 2, 4, 6]), (8, [0, 1, 2, 4, 8]), (9, [0, 1, 2, 4, 8, 9])]
+)
+def test_steps_double_up_to_the_last(last: int, steps: list[int]) -> None:
+    assert doubling(last) == steps
+
+
+@given(last=st.integers(1, 100_000))
+def test_no_step_is_more_than_twice_the_one_before(last: int) -> None:
+    _, *steps = doubling(last)
+
+    assert all(before < after <= 2 * before for before, after in pairwise(steps))
+    assert (steps[0], steps[-1]) == (1, last)
