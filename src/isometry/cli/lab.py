@@ -1,7 +1,6 @@
 """`isometry lab`: the experiments, one command each."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,6 +132,7 @@ def compare(
 ) -> None:
     """Put the claims of several runs of experiments side by side."""
     with helpful_errors():
+        document = document_stream() if as_json else None
         lang = chosen_language(lang)
         from isometry.lab.runner import recorded_outcomes
         from isometry.lab.showing.comparison import comparison_table
@@ -140,8 +140,8 @@ def compare(
         console = make_console(quiet=as_json)
         pairs = [(str(name), outcome) for name in names for outcome in recorded_outcomes(_folder_of(name))]
         console.print(comparison_table(pairs, encoding=console.encoding, lang=lang))
-        if as_json:
-            write_line(sys.stdout, _json([outcome for _, outcome in pairs]))
+        if document is not None:
+            write_line(document, _json([outcome for _, outcome in pairs]))
 
 
 @app.command()

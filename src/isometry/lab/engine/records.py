@@ -22,6 +22,7 @@ from isometry.lab.engine.trial import Trial
 State = Literal["finished", "failed", "unfinished"]
 
 TRIAL, ENVIRONMENT, METRICS, SUMMARY = "trial.json", "environment.json", "metrics.jsonl", "summary.json"
+TAIL_BYTES = 4096  # of the metrics, which hold the last line: one has a hundred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,11 +159,16 @@ def is_finished(folder: Path) -> bool:
 
 
 def share_done(folder: Path) -> float:
-    """Return how far a trial says it is, in [0, 1]; its summary, which may be long, is not read."""
+    """Return how far a trial says it is, in [0, 1], without reading all that it told, which may be much."""
     if (folder / SUMMARY).exists():
         return 1.0
-    lines = read_metrics(folder)
-    return float(lines[-1]["share"]) if lines else 0.0
+    try:
+        with (folder / METRICS).open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
+            *_, last, _ = stream.read().split(b"\n")  # what follows the last break is half written
+        return float(json.loads(last)["share"])
+    except (OSError, ValueError):  # nothing was told yet
+        return 0.0
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

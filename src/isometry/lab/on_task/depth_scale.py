@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from statistics import fmean
+from dataclasses import dataclass
 from typing import Any
 
 from isometry._phrases import Phrase
 from isometry.findings.gradients import MAX_TOTAL_DECAY
 from isometry.findings.signal import MAX_COLLAPSE
+from isometry.lab.apparatus.averages import mean_curve
 from isometry.lab.apparatus.own_starts import course_of, evidence_of, require_course, worst
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
@@ -42,8 +42,7 @@ def measure(settings: OwnDepthScaleSettings, own: OwnTask, progress: Progress) -
         require_course(own.task, course)
     progress(1.0)
     mean = {
-        key: [fmean(values) for values in zip(*(asdict(each)[key] for each in courses), strict=True)]
-        for key in ("gradient", "signal", "apart")
+        key: mean_curve(getattr(each, key) for each in courses) for key in ("gradient", "signal", "apart")
     }
     return {**mean, **_theory(found[0])}
 

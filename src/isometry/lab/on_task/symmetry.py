@@ -13,8 +13,8 @@ from isometry._phrases import Phrase
 from isometry.anatomy.names import names_of
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.task import Task, with_model
+from isometry.lab.apparatus.distinct import doubling, num_distinct
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
-from isometry.lab.experiments.symmetry import num_distinct
 from isometry.lab.figure import Figure, Series
 from isometry.planning.roles import Slot
 from isometry.planning.subject import subject_of
@@ -44,8 +44,7 @@ class OwnSymmetrySettings:
     @property
     def recorded(self) -> list[int]:
         """Steps after which units are compared: 0, powers of 2 and the last."""
-        powers = [2**power for power in range(self.num_steps.bit_length())]
-        return sorted({0, *(power for power in powers if power < self.num_steps), self.num_steps})
+        return doubling(self.num_steps)
 
 
 def measure(settings: OwnSymmetrySettings, own: OwnTask, progress: Progress) -> Measured:
