@@ -32,6 +32,7 @@ SPOILT = [
     pytest.param("summary.json", b"\xff\xfe", id="a summary that is no text"),
     pytest.param("summary.json", b'{"state": "finished"}', id="a summary without its result"),
     pytest.param("summary.json", b'{"state": "failed"}', id="a summary without its error"),
+    pytest.param("summary.json", b'{"state": "inapplicable"}', id="a summary without its reason"),
 ]
 
 
@@ -114,6 +115,26 @@ def test_a_line_of_progress_that_is_half_written_does_not_count(tmp_path: Path) 
         stream.write('{"share": 0.')
 
     assert share_done(tmp_path / one.id) == 0.25
+
+
+@pytest.mark.parametrize("count", [1, 30, 100, 10_000])
+def test_how_far_a_trial_is_stands_in_the_last_line_however_much_it_told(count: int, tmp_path: Path) -> None:
+    folder, metrics = Folder(tmp_path, trial("square", x=1)), tmp_path / trial("square", x=1).id / "metrics.jsonl"
+    folder.progress(0.5)
+    metrics.write_text(metrics.read_text() * count)
+    folder.progress(0.75, loss=1.0)
+
+    assert share_done(metrics.parent) == read_metrics(metrics.parent)[-1]["share"] == 0.75
+
+
+@pytest.mark.parametrize("half", [None, "", '{"share": 0.', '{"share": 0.5, "seconds": 1.0}'])
+def test_a_trial_that_has_told_no_whole_line_is_at_its_beginning(half: str | None, tmp_path: Path) -> None:
+    one = trial("square", x=1)
+    Folder(tmp_path, one)
+    if half is not None:
+        (tmp_path / one.id / "metrics.jsonl").write_text(half)
+
+    assert share_done(tmp_path / one.id) == 0.0
 
 
 def test_a_folder_without_a_trial_is_refused(tmp_path: Path) -> None:
