@@ -1,7 +1,10 @@
 """What holds for every test: one thread a worker, generated input without deadlines, and shapes that are checked."""
 
 import os
+import time
+from collections.abc import Iterator
 
+import pytest
 import torch
 from beartype import BeartypeConf, beartype
 from hypothesis import settings
@@ -19,3 +22,11 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") else "by hand")
 
 install_import_hook(SHAPED, f"{__name__}.checked")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _time_stands_still() -> Iterator[None]:
+    """Stop the clock of all time budgets, so that what is tried does not depend on the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "thread_time", lambda: 0.0)
+        yield

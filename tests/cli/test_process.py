@@ -105,7 +105,7 @@ def test_ctrl_c_at_any_moment_leaves_no_half_file(tmp_path: Path, moment: int) -
     process.stdout.readline()
     time.sleep(0.3 * moment)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=600)
 
     assert process.returncode in {0, 130, -signal.SIGINT}  # the last where all was written and Python was unloading
     assert "Traceback" not in error

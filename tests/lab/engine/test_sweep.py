@@ -32,6 +32,21 @@ def trial(name: str, **config: Any) -> Trial:
     return Trial(function=f"{MODULE}:{name}", config=config, name=name)
 
 
+def test_a_trial_that_does_not_apply_is_no_failure_says_why_and_is_asked_again(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    trials, shares = [trial("set_aside", mark=str(mark)), trial("square", x=3)], list[float]()
+    before = run_trials(trials, tmp_path / "trials", executor=SerialExecutor(), watcher=shares.append)
+    mark.touch()
+    after = run_trials(trials, tmp_path / "trials", executor=SerialExecutor())
+
+    assert [(each.state, each.error) for each in before] == [
+        ("inapplicable", "there is no mark, and one is needed."),
+        ("finished", ""),
+    ]
+    assert shares[-1] == 1.0
+    assert [each.state for each in after] == ["finished", "finished"]
+
+
 @given(config=st.dictionaries(st.text(max_size=5), st.integers() | st.floats(allow_nan=False, allow_infinity=False)))
 def test_the_id_depends_on_the_configuration_and_not_on_its_order(config: Mapping[str, float]) -> None:
     turned = dict(reversed(list(config.items())))
@@ -111,17 +126,17 @@ def test_a_sweep_that_was_killed_is_taken_up_where_it_was(tmp_path: Path) -> Non
     command = [sys.executable, str(script), str(tmp_path)]
     root = Path(__file__).parents[3]  # the project's, for the functions of the tests
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"})
-    log, deadline = tmp_path / "log", time.monotonic() + 120
-    while time.monotonic() < deadline and not (log.exists() and log.read_text() == "0\n1\n2\n"):
+    log, expected = tmp_path / "log", ["finished"] * 3 + ["unfinished"]
+    while process.poll() is None and sorted(each.state for each in read_records(tmp_path / "trials")) != expected:
         time.sleep(0.1)
     process.kill()
     process.wait()
-    (tmp_path / "mark").touch()
     before = {record.id: record.state for record in read_records(tmp_path / "trials")}
+    (tmp_path / "mark").touch()
     trials = [trial("square", x=x, log=str(log)) for x in range(3)] + [trial("wait_for", mark=str(tmp_path / "mark"))]
     records = run_trials(trials, tmp_path / "trials", executor=SerialExecutor())
 
-    assert sorted(before.values()) == ["finished"] * 3 + ["unfinished"]
+    assert sorted(before.values()) == expected
     assert [record.state for record in records] == ["finished"] * 4
     assert log.read_text() == "0\n1\n2\n"
 

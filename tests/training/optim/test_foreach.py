@@ -45,7 +45,7 @@ def test_tensors_of_which_two_processes_hold_a_half_each_are_treated_as_wholes(t
         subprocess.Popen([*command, str(rank)], cwd=ROOT, text=True, stderr=subprocess.PIPE) for rank in range(2)
     ]
     try:
-        told = [process.communicate(timeout=120)[1] for process in processes]
+        told = [process.communicate(timeout=600)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -264,7 +264,7 @@ def one_after_another(_: int, folder: Path) -> None:
 def main(name: str, folder: Path) -> None:
     """Run one program as a process of torchrun, or of the test, which sets the same variables."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    dist.init_process_group("gloo", timeout=timedelta(seconds=600))
     try:
         globals()[name](dist.get_rank(), folder)
     finally:

@@ -28,7 +28,7 @@ import isometry as iso
 model = nn.Linear(2, 1)
 with iso.watch(model, torch.optim.SGD(model.parameters(), 0.1), to=[sys.argv[1]]):
     print("records", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

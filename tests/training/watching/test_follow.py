@@ -1,12 +1,13 @@
 import io
-import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from isometry._errors import RunError
+from isometry.training.watching import follow as following
 from isometry.training.watching.account import Account, Start
 from isometry.training.watching.follow import WholeRun, follow
 from isometry.training.watching.records import Records
@@ -70,20 +71,20 @@ def test_processes_that_trained_together_are_shown_as_one(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_following_ends_with_the_run_and_leaves_the_last_view(is_terminal: bool, tmp_path: Path) -> None:
+def test_following_ends_with_the_run_and_leaves_the_last_view(
+    is_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records, facts = Records(tmp_path, start=START), run(steps=30, depth=2)
     records.write(facts.readings[0])
 
-    def train() -> None:
+    def train(_: float) -> None:
         for reading in facts.readings[1:]:
             records.write(reading)
         records.close(ended(30))
 
     console = Console(file=io.StringIO(), width=80, height=40, force_terminal=is_terminal, color_system=None)
-    trainer = threading.Timer(0.2, train)
-    trainer.start()
+    monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=train))  # between two looks
     found = follow(WholeRun(tmp_path), console)
-    trainer.join()
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
 

@@ -47,7 +47,7 @@ def started(program: str, folder: Path) -> list[subprocess.CompletedProcess[str]
         for rank in range(2)
     ]
     try:
-        told = [process.communicate(timeout=120) for process in processes]
+        told = [process.communicate(timeout=600) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -205,7 +205,7 @@ def test_torchrun_starts_it_as_it_starts_others(tmp_path: Path) -> None:
         text=True,
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
 
     assert done.returncode == 0, done.stderr

@@ -300,7 +300,7 @@ def test_two_processes_stop_together_though_their_metrics_differ(parts: Any, tmp
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     one, other = (read_run(tmp_path / "run", rank=rank) for rank in range(2))
