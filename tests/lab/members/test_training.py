@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from isometry._errors import DomainError, ShapeError
-from isometry.lab.members.member import Member, as_module, initial_weights
+from isometry.lab.members.member import Member, initial_weights
 from isometry.lab.members.training import Examples, Loss, Order, SideBySide
+from tests.lab.members.plain_modules import relu_module
 
 
 def digits(count: int, *, seed: int, num_members: int | None = None) -> Examples:
@@ -28,10 +29,10 @@ def in_a_loop(
     """Train each member on its own, as one would without this module."""
     trained: list[list[Tensor]] = []
     for index, member in enumerate(members):
-        model = as_module(initial_weights(member, 12, 4, dtype=torch.float64))
+        model = relu_module(initial_weights(member, 12, 4, dtype=torch.float64))
         optimizer = torch.optim.AdamW(model.parameters(), member.learning_rate, weight_decay=member.weight_decay)
         generator = torch.Generator().manual_seed(member.seed if order == "own" else 0)
-        labels = examples.labels_of(index)
+        labels = examples.labels.expand(len(members), -1)[index]
         for _ in range(epochs):
             shuffled = torch.randperm(len(labels), generator=generator)
             for rows in shuffled[: len(labels) // batch_size * batch_size].split(batch_size):
@@ -126,19 +127,19 @@ def test_errors_of_small_floats_are_exact_shares() -> None:
     coarse = Examples(inputs=examples.inputs.bfloat16(), labels=examples.labels, num_classes=4)
     together = SideBySide([Member(hidden=(5,))], coarse)
     error = together.evaluate(coarse)[1].item()
-    wrong = as_module(together.weights_of(0))(coarse.inputs).argmax(1) != coarse.labels
+    wrong = relu_module(together.weights_of(0))(coarse.inputs).argmax(1) != coarse.labels
 
     assert 1000 * error == pytest.approx(int(wrong.sum()), abs=1e-9)
 
 
-def test_losses_and_errors_are_those_of_the_members_as_modules() -> None:
+def test_losses_and_errors_are_those_of_the_members_relu_modules() -> None:
     examples, test = digits(50, seed=0, num_members=len(MEMBERS)), digits(30, seed=1)
     together = SideBySide(MEMBERS, examples)
     [epoch] = together.epochs(1, batch_size=10, test=test)
 
     for index in range(len(MEMBERS)):
-        model = as_module(together.weights_of(index))
-        labels = examples.labels_of(index)
+        model = relu_module(together.weights_of(index))
+        labels = examples.labels[index]
         assert epoch.train_loss[index].item() == pytest.approx(
             functional.cross_entropy(model(examples.inputs), labels).item()
         )

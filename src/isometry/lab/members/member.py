@@ -1,12 +1,11 @@
 """One of many small networks: its size, how it is trained, and where it starts."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isometry._errors import DomainError
 
@@ -63,22 +62,3 @@ def initial_weights(member: Member, num_inputs: int, num_outputs: int, *, dtype:
             uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
             drawn.append(((2 * uniform - 1) * bound).to(dtype))
     return drawn
-
-
-def as_module(weights: Sequence[Tensor]) -> nn.Sequential:
-    """Return a network with given weights as a module.
-
-    Args:
-        weights: Weights and biases in turn, as `initial_weights` gives them.
-
-    Returns:
-        Linear layers with ReLU between them.
-    """
-    layers: list[nn.Module] = []
-    for weight, bias in zip(weights[::2], weights[1::2], strict=True):
-        linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
-        with torch.no_grad():
-            linear.weight.copy_(weight)
-            linear.bias.copy_(bias)
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])

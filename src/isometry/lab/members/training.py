@@ -50,10 +50,6 @@ class Examples:
                 f"{self.num_classes - 1}."
             )
 
-    def labels_of(self, index: int) -> Tensor:
-        """Return the labels of one member, (n,)."""
-        return self.labels if self.labels.ndim == 1 else self.labels[index]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Epoch:
