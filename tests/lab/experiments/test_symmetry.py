@@ -33,7 +33,7 @@ def test_a_small_run_holds_and_is_drawn() -> None:
     require_drawable(EXPERIMENT, TINY, found)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 8])
+@pytest.mark.parametrize("count", [2, 3, 5, 8, 32])
 def test_any_number_of_parts_starts_as_one_but_where_it_is_drawn(count: int) -> None:
     (found,) = measured(EXPERIMENT, SymmetrySettings(num_parts=count, num_steps=1, num_examples=4), 3)
     starts = {case.name: row[0] for case, row in zip(CASES, found["distinct"], strict=True)}
