@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
@@ -51,6 +54,82 @@ def test_post_norm_keeps_the_length_and_a_bent_activation_lets_the_gradient_grow
     assert tanh == pytest.approx([(1 + 2 * slopes) / (1 + 2 * squares)] * 6)
     assert tanh[0] == pytest.approx(1.0784, abs=1e-4)
     assert straight == pytest.approx([1.0] * 6)
+
+
+def test_batch_norm_lets_gradients_grow_by_the_share_of_the_slope_that_it_does_not_divide_by() -> None:
+    straight, bent, smooth = (
+        [each.factor for each in passages(Stack(function=function, kind="batch-norm"), 1.0, 3)]
+        for function in (line, relu, np.tanh)
+    )
+
+    assert straight == pytest.approx([1.0] * 3)
+    assert bent == pytest.approx([math.pi / (math.pi - 1)] * 3)  # Yang et al. 2019, theorem 8
+    assert smooth == pytest.approx([quad(slope_squared, -12, 12)[0] / quad(tanh_squared, -12, 12)[0]] * 3)
+
+
+def line(x: Array) -> Array:
+    return 3 * x + 1
+
+
+@given(weight_variance=st.floats(0.01, 100), bias_variance=st.floats(0, 10), bend=st.floats(0, 3))
+@settings(max_examples=20)
+def test_behind_batch_norm_gradients_never_shrink_and_neither_weights_nor_biases_matter(
+    weight_variance: float, bias_variance: float, bend: float
+) -> None:
+    def function(x: Array) -> Array:
+        return np.tanh(bend * x) + 0.1 * x
+
+    stack = Stack(function=function, kind="batch-norm", weight_variance=weight_variance, bias_variance=bias_variance)
+    (found,), (other,) = (passages(each, 1.0, 1) for each in (stack, Stack(function=function, kind="batch-norm")))
+
+    assert found.factor == pytest.approx(other.factor)
+    assert found.length == 1
+    assert found.factor >= 1 - 1e-9  # Poincaré's inequality
+
+
+def test_a_skip_past_batch_norm_makes_the_gradient_a_power_of_the_depth() -> None:
+    stack = Stack(function=relu, kind="pre-batch-norm", weight_variance=2.0)
+    found = list(passages(stack, 1.0, 400))
+    growth = math.prod(each.factor for each in found[200:])
+
+    assert [each.length for each in found[:3]] == pytest.approx([1 + n * (1 - 1 / math.pi) for n in (1, 2, 3)])
+    assert math.log2(growth) == pytest.approx(math.pi / (math.pi - 1), rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["batch-norm", "pre-batch-norm"])
+@pytest.mark.parametrize("function", [relu, np.tanh])
+def test_drawn_networks_with_batch_norm_pass_signal_and_gradient_on_as_told(kind: Kind, function: Function) -> None:
+    stack = Stack(function=function, kind=kind, weight_variance=1.6, bias_variance=0.3, branch_scale=0.7)
+    told = list(passages(stack, 1.0, 12))
+    lengths, squares = zip(*[drawn_with_batch(stack, 12, seed=seed) for seed in range(3)], strict=True)
+
+    assert np.mean(lengths) == pytest.approx(told[-1].length, rel=0.01)
+    # batches of 300 examples err by 1 / 300 a block, linear ones by (B - 2) / (B - 3)
+    assert np.mean(np.log(squares)) == pytest.approx(math.log(math.prod(each.factor for each in told)), abs=0.1)
+
+
+def drawn_with_batch(stack: Stack, num_blocks: int, *, seed: int, size: int = 300) -> tuple[float, float]:
+    """Return the last variance over a batch, and how much larger the mean squared gradient is at the first block."""
+    generator = np.random.default_rng(seed)
+    first = torch.from_numpy(centred(generator.standard_normal((size, size)))).requires_grad_()
+    signal = first
+    for _ in range(num_blocks):
+        weights = generator.standard_normal((size, size)) * math.sqrt(stack.weight_variance / size)
+        biases = generator.standard_normal(size) * math.sqrt(stack.bias_variance)
+        read = signal if stack.kind == "batch-norm" else batch_norm(signal)
+        read = torch.tanh(read) if stack.function is np.tanh else torch.relu(read)
+        branch = read @ torch.from_numpy(weights) + torch.from_numpy(biases)
+        signal = batch_norm(branch) if stack.kind == "batch-norm" else signal + stack.branch_scale * branch
+    (gradient,) = torch.autograd.grad(signal, first, torch.from_numpy(generator.standard_normal((size, size))))
+    return float(signal.detach().var(0, correction=0).mean()), float(gradient.square().mean())
+
+
+def batch_norm(signal: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.batch_norm(signal, None, None, training=True, eps=1e-12)
+
+
+def centred(signals: Array) -> Array:
+    return (signals - signals.mean(0)) / signals.std(0)
 
 
 def tanh_squared(z: float) -> float:
@@ -100,6 +179,12 @@ def normalised(signals: Array) -> Array:
 
 def test_a_signal_that_dies_out_ends_the_passage() -> None:
     assert len(list(passages(Stack(function=lambda x: 0 * x), 1.0, 5))) == 1
+
+
+@pytest.mark.parametrize("kind", ["batch-norm", "pre-batch-norm"])
+def test_batch_norm_behind_a_constant_is_refused(kind: Kind) -> None:
+    with pytest.raises(DomainError, match="constant"):
+        list(passages(Stack(function=lambda x: 0 * x + 2, kind=kind), 1.0, 1))
 
 
 def test_a_start_of_zero_is_refused() -> None:

@@ -1,15 +1,18 @@
 """The law of the singular values of a wide network's Jacobian at a finite depth, by free probability.
 
-The Jacobian of L layers is J = ∏ D_l W_l, with D_l the diagonal slopes φ'(h) and W_l random. At infinite width the
-squared singular values follow the law whose S-transform is that of D² and of W Wᵀ multiplied, to the power L. With
-m = E[d/(y - d)], d = φ'², and weights scaled by σ_w², that law has M(x) = m at
+The Jacobian of L layers is J = ∏ D_l W_l, with D_l the diagonal slopes φ'(h_l) and W_l random. At infinite width the
+squared singular values follow the law whose S-transform is the product of those of all D_l² and W_l W_lᵀ. With
+m = E[d/(y_l - d)], d = φ'(h_l)², and weights scaled by σ_w², that law has M(x) = m at
 
-    x = (1 + m)/m · (σ_w² m y / ((1 + m) S_W(m)))^L,  S_W = 1 for orthogonal weights, 1/(1 + m) for Gaussian ones
+    x = (1 + m)/m · ∏_l σ_w² m y_l / ((1 + m) S_W(m)),  S_W = 1 for orthogonal weights, 1/(1 + m) for Gaussian ones
 
-so a y in the upper half plane gives both m and x without an inverse, and the density is -Im[(1 + m)/x] / π.
+Newton's method follows m and the y_l of the layers down to an x just above the line, where the density is
+-Im[(1 + m)/x] / π. Layers of one and the same `Slopes` share their y: a signal at its fixed point costs one.
 """
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +27,10 @@ Complex = NDArray[np.complex128]
 
 NUM_VALUES = 400  # values that stand for the law of the squared slopes
 NUM_PLACES = 20_001  # among which the edge is looked for
+NEAREST, FARTHEST = 1e-9, 1e3  # their distances from the largest squared slope, over it; the farthest for each layer
 HIGH = 1e3  # height above the line, relative to the place, at which y and x are nearly equal
 NEAR = 1e-6  # height at which the density is read
-STEPS_A_LAYER = 8  # from the one height to the other; x is the steeper in y the more layers there are
+STEPS_A_LAYER = 8  # from the one height to the other; x is the steeper in m the more layers there are
 NUM_NEWTON = 20
 CLOSE = 1e-9  # relative change at which Newton's method ends
 
@@ -81,16 +85,13 @@ def slopes_of(function: Function, variance: float) -> Slopes:
     return Slopes(means[filled] / total[filled], total[filled])
 
 
-def jacobian_moments(
-    slopes: Slopes, num_layers: int, *, weight_variance: float, is_orthogonal: bool
-) -> tuple[float, float]:
+def jacobian_moments(layers: Sequence[Slopes], *, weight_variance: float, is_orthogonal: bool) -> tuple[float, float]:
     """Return mean and variance of the squared singular values of the Jacobian.
 
-    m₁ = (σ_w² μ₁)^L, variance = m₁² L (μ₂/μ₁² - 1 - s₁), with s₁ = 0 for orthogonal and -1 for Gaussian weights
+    m₁ = ∏_l σ_w² μ₁, variance = m₁² Σ_l (μ₂/μ₁² - 1 - s₁), with s₁ = 0 for orthogonal and -1 for Gaussian weights
 
     Args:
-        slopes: Law of the squared slopes, of every layer.
-        num_layers: L, counts.
+        layers: Law of the squared slopes of each layer; [slopes] * L where all have the same.
         weight_variance: σ_w², the variance of a weight times fan-in, dimensionless, positive.
         is_orthogonal: Whether the weights are orthogonal; else they are Gaussian.
 
@@ -100,19 +101,19 @@ def jacobian_moments(
     Source:
         Pennington, Schoenholz, Ganguli 2017, arXiv:1711.04735, eqs. 17 to 19.
     """
-    second = float(slopes.weights @ slopes.values**2)
-    mean = (weight_variance * slopes.mean) ** num_layers
-    return mean, mean**2 * relative_spread([(slopes.mean, second)] * num_layers, is_orthogonal=is_orthogonal)
+    mean = _mean(layers, weight_variance)
+    moments = [(each.mean, float(each.weights @ each.values**2)) for each in layers]
+    return mean, mean**2 * relative_spread(moments, is_orthogonal=is_orthogonal)
 
 
 def jacobian_density(
-    slopes: Slopes, num_layers: int, places: FloatArray, *, weight_variance: float, is_orthogonal: bool
+    layers: Sequence[Slopes], places: FloatArray, *, weight_variance: float, is_orthogonal: bool
 ) -> FloatArray:
-    """Return the density of the squared singular values of the Jacobian of L layers.
+    """Return the density of the squared singular values of the Jacobian of several layers.
 
     Args:
-        slopes: Law of the squared slopes, of every layer.
-        num_layers: L, counts from 1, from 2 where weights are orthogonal.
+        layers: Law of the squared slopes of each layer, one or more; [slopes] * L where all have the same, as at the
+            fixed point of the signal's length. Orthogonal weights need two with slopes that differ among the units.
         places: Squared singular values at which it is wanted, positive, (k,).
         weight_variance: σ_w², the variance of a weight times fan-in, dimensionless, positive.
         is_orthogonal: Whether the weights are orthogonal; else they are Gaussian.
@@ -123,32 +124,38 @@ def jacobian_density(
     Raises:
         DomainError: If there are too few layers, or a place is not positive.
 
+    Example:
+        >>> from isometry.theory import Stack, passages
+        >>> stack = Stack(function=np.tanh, weight_variance=1.2)  # its signal shrinks from layer to layer
+        >>> layers = [slopes_of(stack.function, each.length) for each in passages(stack, 2.0, 4)]
+        >>> jacobian_density(layers, np.array([0.5, 1.0]), weight_variance=1.2, is_orthogonal=True).round(3).tolist()
+        [0.634, 0.388]
+
     Source:
-        Pennington, Schoenholz, Ganguli 2018, arXiv:1802.09979, section 3 and algorithm 1.
+        Pennington, Schoenholz, Ganguli 2018, arXiv:1802.09979, section 3 and algorithm 1, there for equal layers.
     """
     places = np.asarray(places, dtype=np.float64)
-    if num_layers < 1 + is_orthogonal or not np.all(places > 0):
+    num_telling = sum(len(each.values) > 1 or not is_orthogonal for each in layers)
+    if num_telling < 1 + is_orthogonal or not np.all(places > 0):
         raise DomainError(
-            f"num_layers={num_layers}, places from {np.min(places, initial=np.inf):g}: the density is of one Gaussian "
-            "layer or more, or of two orthogonal ones, at squared singular values above 0. That of one orthogonal "
-            "layer is the law of its squared slopes, times σ_w²: slopes_of."
+            f"{len(layers)} layers, places from {np.min(places, initial=np.inf):g}: the density is of one Gaussian "
+            "layer or more, or of two orthogonal ones with an activation, at squared singular values above 0. That of "
+            "one orthogonal layer is the law of its squared slopes, times σ_w²: slopes_of."
         )
-    scale = (weight_variance * slopes.mean) ** num_layers
     if not places.size:
         return places
-    layers = _Layers(slopes, num_layers, is_orthogonal=is_orthogonal)
-    x, m = layers.followed(places / scale)
+    scale = _mean(layers, weight_variance)
+    x, m = _Layers(layers, is_orthogonal=is_orthogonal).followed(places / scale)
     return np.maximum(-((1 + m) / x).imag / math.pi, 0.0) / scale
 
 
-def jacobian_edge(slopes: Slopes, num_layers: int, *, weight_variance: float, is_orthogonal: bool) -> float:
-    """Return the upper edge of the squared singular values of the Jacobian of L layers.
+def jacobian_edge(layers: Sequence[Slopes], *, weight_variance: float, is_orthogonal: bool) -> float:
+    """Return the upper edge of the squared singular values of the Jacobian of several layers.
 
-    It is the least x(y) over real y above the largest squared slope; for linear Gaussian layers (L + 1)^{L+1} / L^L.
+    It is the least x over positive m; for linear Gaussian layers (L + 1)^{L+1} / L^L.
 
     Args:
-        slopes: Law of the squared slopes, of every layer.
-        num_layers: L, counts from 1.
+        layers: Law of the squared slopes of each layer, one or more; [slopes] * L where all have the same.
         weight_variance: σ_w², the variance of a weight times fan-in, dimensionless, positive.
         is_orthogonal: Whether the weights are orthogonal; else they are Gaussian.
 
@@ -159,55 +166,76 @@ def jacobian_edge(slopes: Slopes, num_layers: int, *, weight_variance: float, is
         DomainError: If there is no layer.
 
     Example:
-        >>> round(jacobian_edge(LINEAR, 2, weight_variance=1.0, is_orthogonal=False), 4)  # 3³ / 2²
+        >>> round(jacobian_edge([LINEAR] * 2, weight_variance=1.0, is_orthogonal=False), 4)  # 3³ / 2²
         6.75
 
     Source:
         Pennington, Schoenholz, Ganguli 2018, arXiv:1802.09979, section 3.
     """
-    if num_layers < 1:
-        raise DomainError(f"num_layers={num_layers}: the Jacobian is of one layer or more.")
-    layers = _Layers(slopes, num_layers, is_orthogonal=is_orthogonal)
-    top = float(layers.values.max())
-    y = top + np.geomspace(1e-9 * top, 1e3 * num_layers * top, NUM_PLACES)
-    return float(layers.place_of(y.astype(np.complex128))[0].real.min()) * (weight_variance * slopes.mean) ** num_layers
+    if not layers:
+        raise DomainError("no layers were given; the Jacobian is of one or more.")
+    return _Layers(layers, is_orthogonal=is_orthogonal).edge() * _mean(layers, weight_variance)
+
+
+def _mean(layers: Sequence[Slopes], weight_variance: float) -> float:
+    return math.prod(weight_variance * each.mean for each in layers)
 
 
 class _Layers:
-    """The map from y to x and m, for squared slopes of mean 1 and weights of variance 1."""
+    """The map from m and the y of each layer to x, for squared slopes of mean 1 and weights of variance 1."""
 
-    def __init__(self, slopes: Slopes, num_layers: int, *, is_orthogonal: bool) -> None:
-        self.values = slopes.values / slopes.mean
-        self.weights = slopes.weights
-        self.num_layers = num_layers
-        self.loss = 1 if is_orthogonal else 0  # powers of 1 + m that orthogonal weights take away in each layer
+    def __init__(self, layers: Sequence[Slopes], *, is_orthogonal: bool) -> None:
+        counts = Counter(layers)
+        self.values = [each.values / each.mean for each in counts]
+        self.weights = [each.weights for each in counts]
+        self.counts = np.array(list(counts.values()))[:, None]
+        self.power = len(layers)
+        self.loss = len(layers) if is_orthogonal else 0  # powers of 1 + m that orthogonal weights take away
 
-    def place_of(self, y: Complex) -> tuple[Complex, Complex]:
-        """Return x and m."""
-        m = (self.weights * self.values / (y[:, None] - self.values)).sum(1)
-        return (1 + m) / m * (m * y / (1 + m) ** self.loss) ** self.num_layers, m
+    def logarithm(self, m: Complex, y: Complex) -> Complex:
+        """Return ln x; y has a row for each law."""
+        return (1 - self.loss) * np.log(1 + m) + (self.power - 1) * np.log(m) + (self.counts * np.log(y)).sum(0)
 
-    def slope_at(self, y: Complex, m: Complex) -> Complex:
-        """Return the slope of ln x with y."""
-        change = -(self.weights * self.values / (y[:, None] - self.values) ** 2).sum(1)
-        power = self.num_layers
-        return change * ((power - 1) / m + (1 - self.loss * power) / (1 + m)) + power / y
+    def moments(self, y: Complex) -> tuple[Complex, Complex]:
+        """Return the m at which each y stands and its slope with y, a row for each law."""
+        found = [_moment(*each) for each in zip(self.values, self.weights, y, strict=True)]
+        return np.stack([m for m, _ in found]), np.stack([slope for _, slope in found])
+
+    def edge(self) -> float:
+        """Return the least x over positive m, where y lies above the largest squared slope."""
+        tops = np.array([[values.max()] for values in self.values])
+        above = np.geomspace(NEAREST, FARTHEST * self.power, NUM_PLACES) * tops
+        known = np.log(self.moments(tops + above + 0j)[0].real)  # falls along a row
+        m = np.linspace(known.min(1).max(), known.max(1).min(), NUM_PLACES)
+        y = tops + np.exp([np.interp(m, row[::-1], np.log(far[::-1])) for row, far in zip(known, above, strict=True)])
+        return math.exp(self.logarithm(np.exp(m) + 0j, y + 0j).real.min())
 
     def followed(self, places: FloatArray) -> tuple[Complex, Complex]:
         """Return x and m just above places on the line, followed down from where m is about 1/x."""
         high = HIGH * (1 + places)
-        y = places + 1j * high
-        for share in np.linspace(0, 1, STEPS_A_LAYER * (self.num_layers + 10)):
+        m, y = 1 / (places + 1j * high), np.tile(places + 1j * high, (len(self.values), 1))
+        target = places + 1j * high
+        for share in np.linspace(0, 1, STEPS_A_LAYER * (self.power + 10)):
             target = places + 1j * high * (NEAR * places / high) ** share
-            y = self._solved(y, target)
-        return self.place_of(y)
+            m, y = self._solved(m, y, target)
+        return target, m
 
-    def _solved(self, y: Complex, target: Complex) -> Complex:
-        """Return the y at which x is the target, by Newton's method on the logarithm from one nearby."""
+    def _solved(self, m: Complex, y: Complex, target: Complex) -> tuple[Complex, Complex]:
+        """Return the m and y at which x is the target, by Newton's method from ones nearby."""
         for _ in range(NUM_NEWTON):
-            x, m = self.place_of(y)
-            step = np.log(x / target) / self.slope_at(y, m)
-            y = y - step
-            if np.abs(step).max() < CLOSE * np.abs(y).min():
+            moments, slopes = self.moments(y)
+            misses = moments - m
+            slope = (self.power - 1) / m + (1 - self.loss) / (1 + m) + (self.counts / (slopes * y)).sum(0)
+            miss = np.log(np.exp(self.logarithm(m, y)) / target)  # on the branch near 0
+            step = (miss - (self.counts * misses / (slopes * y)).sum(0)) / slope
+            m, y = m - step, y - (misses + step) / slopes
+            if np.abs(step / m).max() < CLOSE:
                 break
-        return y
+        return m, y
+
+
+def _moment(values: FloatArray, weights: FloatArray, y: Complex) -> tuple[Complex, Complex]:
+    """Return E[d/(y - d)] and its slope with y."""
+    parts = 1 / (y - values[:, None])
+    shares = (weights * values).astype(np.complex128)
+    return shares @ parts, -(shares @ parts**2)

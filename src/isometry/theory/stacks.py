@@ -1,7 +1,9 @@
 """Signal and gradient through deep stacks, plain, residual and normalised, and how far finite width lets them stray.
 
 The layer is f(x) = W φ(x) + b with W_ij ~ N(0, σ_w²/fan_in), b_i ~ N(0, σ_b²). A stack is a kind of block around it:
-`plain` f(x), `residual` x + α f(x), `pre-norm` x + α f(norm(x)), `post-norm` norm(x + α f(x)).
+`plain` f(x), `residual` x + α f(x), `pre-norm` x + α f(norm(x)), `post-norm` norm(x + α f(x)),
+`batch-norm` batch(f(x)), `pre-batch-norm` x + α f(batch(x)). norm divides an example by its root mean square over
+units, as layer norm does in a wide network; batch takes a unit less its mean, over its deviation, over a large batch.
 """
 
 import math
@@ -14,7 +16,9 @@ from isometry.theory.criticality import length_map, length_slope, require_layer,
 from isometry.theory.meanfield import require_slope
 from isometry.theory.quadrature import REACH, Function, sample
 
-Kind = Literal["plain", "residual", "pre-norm", "post-norm"]
+Kind = Literal["plain", "residual", "pre-norm", "post-norm", "batch-norm", "pre-batch-norm"]
+
+FLAT = 1e-12  # share of a mean square that is no more than rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,8 @@ class Passage:
     """What one block did.
 
     Attributes:
-        length: Mean square of the signal behind it, in the signal's units squared.
+        length: Mean square of the signal behind it, in the signal's units squared; of kinds with batch norm a unit's
+            variance over the batch.
         factor: By which it multiplies the mean square of the gradient on its way back, dimensionless.
     """
 
@@ -58,44 +63,84 @@ def passages(stack: Stack, start: float, num_blocks: int) -> Iterator[Passage]:
     """Yield what each block of a wide network does to signal and gradient, the first block first.
 
     plain: q' = F(q), χ; residual: q' = q + α² F(q), 1 + α² χ(q); pre-norm: q' = q + α² F(1), 1 + α² χ(1)/q;
-    post-norm: q' = 1, (1 + α² χ(q)) / (q + α² F(q)), with F the length map and χ the susceptibility
+    post-norm: q' = 1, (1 + α² χ(q)) / (q + α² F(q)); batch-norm: q' = 1, χ(q) / V(q);
+    pre-batch-norm: q' = q + α² V(1), 1 + α² χ(1)/q, with F the length map, χ the susceptibility and
+    V = σ_w² Var[φ(√q z)]
+
+    Behind batch norm neither the scale of the weights nor biases matter. Gradients grow by E[φ'²] / Var[φ] a layer,
+    which is more than 1 for all but a linear φ (Poincaré's inequality) and π/(π - 1) = 1.47 for ReLU; a skip makes of
+    that a power of the depth. It holds in large batches of unlike examples, as long as these keep alike lengths: at any
+    depth if d ln V / d ln q < 1 at q = 1 (tanh 0.46), for some tens of layers if it is 1 or more (ReLU 1, SiLU 1.10),
+    where a few examples slowly outgrow the others (Nachum et al. 2024, arXiv:2412.02843).
 
     Args:
         stack: The network.
-        start: Mean square of the signal that enters, in its units squared, positive.
+        start: Mean square of the signal that enters, in its units squared, positive; its variance over the batch where
+            there is batch norm.
         num_blocks: Counts.
 
     Yields:
         Length and factor of each block. Signals that die out or overflow end the passage early.
 
     Raises:
-        DomainError: If the start is not positive or the function is not finite where the signal goes.
+        DomainError: If the start is not positive, the function is not finite where the signal goes, or it is constant
+            there and batch norm follows it.
+
+    Example:
+        >>> relu = Stack(function=lambda x: (x + abs(x)) / 2, kind="batch-norm")
+        >>> [round(each.factor, 4) for each in passages(relu, 1.0, 2)]
+        [1.4669, 1.4669]
 
     Source:
         Yang, Schoenholz 2017, arXiv:1712.08969, sections 3 and 4 (residual); Xiong et al. 2020, arXiv:2002.04745,
-        theorem 1 (pre-norm and post-norm).
+        theorem 1 (pre-norm and post-norm); Yang et al. 2019, arXiv:1902.08129, theorems 7 to 9 (batch-norm, at any size
+        of the batch).
     """
     if not start > 0:
         raise DomainError(f"start={start!r} is not positive; a signal of some size has to enter the network.")
-    length, weight, bias = start, stack.weight_variance, stack.bias_variance
-    scale = stack.branch_scale**2
+    length = start
     for _ in range(num_blocks):
-        read = 1.0 if stack.kind == "pre-norm" else length
-        branch = length_map(stack.function, read, weight_variance=weight, bias_variance=bias)
-        slope = susceptibility(stack.function, read, weight_variance=weight)
-        match stack.kind:
-            case "plain":
-                passage = Passage(length=branch, factor=slope)
-            case "residual":
-                passage = Passage(length=length + scale * branch, factor=1 + scale * slope)
-            case "pre-norm":
-                passage = Passage(length=length + scale * branch, factor=1 + scale * slope / length)
-            case "post-norm":
-                passage = Passage(length=1.0, factor=(1 + scale * slope) / (length + scale * branch))
+        passage = _passage(stack, length)
         yield passage
         length = passage.length
         if not 0 < length < math.inf:
             return
+
+
+def _passage(stack: Stack, length: float) -> Passage:
+    """Return what a block does to a signal of a mean square."""
+    weight, scale = stack.weight_variance, stack.branch_scale**2
+    read = 1.0 if stack.kind in {"pre-norm", "pre-batch-norm"} else length
+    slope = susceptibility(stack.function, read, weight_variance=weight)
+    if stack.kind in {"batch-norm", "pre-batch-norm"}:
+        branch = weight * _variance(stack.function, read)
+    else:
+        branch = length_map(stack.function, read, weight_variance=weight, bias_variance=stack.bias_variance)
+    match stack.kind:
+        case "plain":
+            return Passage(length=branch, factor=slope)
+        case "residual":
+            return Passage(length=length + scale * branch, factor=1 + scale * slope)
+        case "pre-norm" | "pre-batch-norm":
+            return Passage(length=length + scale * branch, factor=1 + scale * slope / length)
+        case "post-norm":
+            return Passage(length=1.0, factor=(1 + scale * slope) / (length + scale * branch))
+        case "batch-norm":
+            return Passage(length=1.0, factor=slope / branch)
+
+
+def _variance(function: Function, length: float) -> float:
+    """Return Var[φ(√q z)], which a batch norm behind it divides by."""
+    samples = sample(function, REACH * math.sqrt(length))
+    measure = samples.measure(math.sqrt(length))
+    values = samples.values - float(measure @ samples.values)
+    variance = float(measure @ values**2)
+    if not variance > FLAT * float(measure @ samples.values**2):
+        raise DomainError(
+            "the function is constant wherever the signal goes, and batch norm divides by its deviation over the "
+            "batch. Check which function was passed."
+        )
+    return variance
 
 
 def log_norm_variance(stack: Stack, start: float, widths: Sequence[int]) -> float:
