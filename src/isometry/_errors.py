@@ -10,6 +10,7 @@ IsometryError
 ├── PlanError          (ValueError)    a plan that does not fit the model
 ├── SettingsError      (ValueError)    a rule or threshold that is set to what it cannot be
 ├── LabError           (RuntimeError)  an experiment or a sweep that cannot be run or read
+│   └── NotApplicableError (RuntimeError)  an experiment that has no answer about this model
 ├── OutputError        (OSError)       a file that cannot be written
 ├── RunError           (ValueError)    a watched run that is set up or used as it cannot be meant, or is no run
 ├── NonFiniteError     (ArithmeticError)  a training that came to a NaN or an infinity
@@ -93,6 +94,10 @@ class SettingsError(IsometryError, ValueError):
 
 class LabError(IsometryError, RuntimeError):
     """An experiment, a trial or a sweep that cannot be run or read."""
+
+
+class NotApplicableError(LabError, RuntimeError):
+    """An experiment that has no answer about a model, since the model or its data lack what it needs."""
 
 
 class OutputError(IsometryError, OSError):

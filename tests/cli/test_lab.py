@@ -3,17 +3,20 @@
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
 
 from isometry.cli import app
+from isometry.lab.experiment import EXPERIMENTS, ON_TASK, Claim, Measured
 from tests.cli.running import invoke
-from tests.lab.invented import MODEL, only_invented
+from tests.lab.invented import CHOOSY, MODEL, judge, only_invented
 
 SERIAL = ("--on", "serial", "--seeds", "2")
 
@@ -169,6 +172,22 @@ def test_one_document_stands_alone_on_standard_output() -> None:
     assert json.loads(invoke("lab", "show", "--json").stdout)["outcomes"][0] == entry
 
 
+@pytest.mark.parametrize("command", ["show", "compare"])
+def test_a_document_of_records_stands_alone_whatever_a_judge_prints(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def printing(settings: Any, measured: Sequence[Measured]) -> tuple[Claim, ...]:
+        sys.stdout.write("between you and me\n")
+        return judge(settings, measured)
+
+    run("first")
+    monkeypatch.setitem(EXPERIMENTS._things, "first", replace(EXPERIMENTS["first"], judge=printing))
+    done = invoke("lab", command, "first", "--json")
+
+    assert json.loads(done.stdout)["outcomes"][0]["held"]
+    assert "between you and me" in done.stderr
+
+
 def test_all_experiments_end_in_one_table_and_one_page(tmp_path: Path) -> None:
     done = run("all", "--html", "page.html", "--set", "factor=2.5")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -257,6 +276,48 @@ def test_records_are_exported_for_queries(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert count == 4
     assert (tmp_path / "trials.parquet").stat().st_size > 0
+
+
+@pytest.fixture
+def _one_is_choosy() -> Iterator[None]:
+    with mock.patch.dict(ON_TASK.__dict__["_things"], {"second": CHOOSY}):
+        yield
+
+
+@pytest.mark.usefixtures("_one_is_choosy")
+def test_what_does_not_apply_to_a_model_is_told_calmly_and_is_no_failure_of_all(tmp_path: Path) -> None:
+    done = run("all", "--model", "net.py:build", "--html", "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    shown, compared = invoke("lab", "show", "--lang", "vi"), invoke("lab", "compare", "first", "second")
+    document = json.loads(invoke("lab", "show", "--json").stdout)["outcomes"]
+
+    reason = "the model has 2 outputs, and this experiment needs 5."
+    assert done.exit_code == shown.exit_code == 0, done.stderr
+    assert (
+        f"· second --model net.py:build How large is this network? Does not apply to this model: {reason} 2 seeds"
+        in (told(done.stdout))
+    )
+    assert "· second --model net.py:build does not apply 2 " in told(done.stdout)
+    assert f"Does not apply to this model: {reason}" in page
+    assert f"Không áp dụng được cho mô hình này: {reason}" in told(shown.stdout)
+    assert "does not apply the model has 2 outputs" in told(compared.stdout)
+    assert [(each["does_not_apply"], each["held"]) for each in document] == [(None, True), (reason, False)]
+    assert [each["state"] for each in document[1]["seeds"]] == ["inapplicable"] * 2
+    assert "Traceback" not in done.stdout + page
+
+
+@pytest.mark.usefixtures("_one_is_choosy")
+def test_an_experiment_asked_for_by_name_that_does_not_apply_is_a_mistake(tmp_path: Path) -> None:
+    by_name, shown = run("second", "--model", "net.py:build"), invoke("lab", "show", "second")
+    (tmp_path / "net.py").write_text(MODEL.format(outputs=4), encoding="utf-8")
+    of_data = run("second", "--model", "net.py:build")
+    (tmp_path / "net.py").write_text(MODEL.format(outputs=5), encoding="utf-8")
+    mended = run("second", "--model", "net.py:build")
+
+    assert by_name.exit_code == shown.exit_code == of_data.exit_code == 2
+    assert by_name.stdout == shown.stdout.rstrip("\n") + "\n\n"
+    assert "Does not apply to this model: all targets are alike." in told(of_data.stdout)
+    assert mended.exit_code == 0, mended.stdout
 
 
 def test_it_speaks_vietnamese(tmp_path: Path) -> None:

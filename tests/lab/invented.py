@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from unittest import mock
 
+from isometry._errors import DomainError, NotApplicableError
 from isometry._phrases import Phrase
 from isometry.lab import runner
 from isometry.lab.engine.trial import Progress
 from isometry.lab.experiment import EXPERIMENTS, ON_TASK, Claim, Experiment, Measured, OnTask, OwnTask
 from isometry.lab.figure import Figure, Series
 
+ODD = 4  # outputs, of which the choosy experiment says that the targets are alike
 MODEL = "import torch\n\n\ndef build():\n    return torch.nn.Linear(3, {outputs}), torch.ones(4, 3)\n"
 
 
@@ -62,6 +64,16 @@ def measure_own(_: InventedSettings, own: OwnTask, progress: Progress) -> Measur
     return {"value": float(sum(each.numel() for each in own.task.model.parameters())) / 100}
 
 
+def refuse_own(_: InventedSettings, own: OwnTask, __: Progress) -> Measured:
+    """Not apply to models of up to three outputs, and find fault with the data of those of four."""
+    outputs = own.task.model.out_features
+    if outputs == ODD:
+        raise DomainError("all targets are alike.")
+    if outputs < ODD:
+        raise NotApplicableError(f"the model has {outputs} outputs, and this experiment needs 5.")
+    return {"value": 1.0}
+
+
 def experiment(name: str) -> Experiment[Any]:
     """Return an experiment whose claim fails where the factor is large."""
     return Experiment(
@@ -80,6 +92,15 @@ OWN: OnTask[Any] = OnTask(
     question=Phrase("How large is this network?"),
     settings=InventedSettings(),
     measure=measure_own,
+    judge=judge,
+    draw=draw,
+)
+
+
+CHOOSY: OnTask[Any] = OnTask(
+    question=Phrase("How large is this network?"),
+    settings=InventedSettings(),
+    measure=refuse_own,
     judge=judge,
     draw=draw,
 )

@@ -12,7 +12,7 @@ from isometry.report.catalogue import MESSAGES, ONE
 from isometry.report.numerals import SINGULAR
 
 SOURCE = Path(isometry.__file__).parent
-SAYS = {"say", "Phrase", "counted", "NotMeasuredError"}
+SAYS = {"say", "Phrase", "counted", "NoSubjectError", "NotMeasuredError"}
 
 
 def written() -> set[str]:

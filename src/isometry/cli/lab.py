@@ -143,8 +143,9 @@ def compare(
         if document is not None:
             write_line(document, _json([outcome for _, outcome in pairs]))
 
-
     raise typer.Exit(0)
+
+
 @app.command()
 def export(
     name: Recorded = ROOT,
@@ -212,7 +213,11 @@ def _json(outcomes: "Sequence[Outcome]") -> str:
 
 
 def _exit_code(outcomes: "Sequence[Outcome]") -> int:
-    """Return 0 if all claims held; 2 if an experiment could not be judged for a mistake that isometry names; else 1."""
-    if any(outcome.is_refused for outcome in outcomes):
+    """Return 0 if all claims held; 2 if an experiment could not be judged for a mistake that isometry names; else 1.
+
+    An experiment that does not apply to the model is none of them, unless there is no other.
+    """
+    applied = [outcome for outcome in outcomes if not outcome.why_not]
+    if not applied or any(outcome.is_refused for outcome in applied):
         return MISUSE
-    return 0 if all(outcome.is_held for outcome in outcomes) else BROKEN
+    return 0 if all(outcome.is_held for outcome in applied) else BROKEN

@@ -1,6 +1,7 @@
 """A short training of a copy of a network, at which its tangent kernel is looked at: how lazily does it learn?"""
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -87,6 +88,7 @@ def laziness(
     max_outputs: int = MAX_OUTPUTS,
     max_bytes: int = DEFAULT_BYTES,
     seed: int = 0,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Laziness:
     """Train a copy of a network, and say how far its tangent kernel moves and how well it suits the targets.
 
@@ -106,6 +108,7 @@ def laziness(
             whose kernel has the same mean; counts.
         max_bytes: Memory that the kernel may take beside its result, bytes.
         seed: Of the order of examples, of dropout and of the signs.
+        on_progress: Told after every step the share of them that is made, in (0, 1].
 
     Returns:
         What was seen at each look; printable.
@@ -131,8 +134,12 @@ def laziness(
         watcher = _Watcher(sample, max_outputs=max_outputs, max_bytes=max_bytes, seed=seed)
         seen = [watcher.look(training)]
         for goal in sorted({max(1, steps // 2**power) for power in range(looks)}):
-            _train(training, task, until=goal, seed=seed)
+            for step in _train(training, task, until=goal, seed=seed):
+                if on_progress is not None and step < steps:
+                    on_progress(step / steps)
             seen.append(watcher.look(training))
+    if on_progress is not None:
+        on_progress(1.0)
     return Laziness(
         looks=tuple(seen),
         num_examples=watcher.num_examples,
@@ -201,8 +208,11 @@ def _if_finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _train(training: Training, task: Task, *, until: int, seed: int) -> None:
+def _train(training: Training, task: Task, *, until: int, seed: int) -> Iterator[int]:
     """Make optimiser steps until so many are made.
+
+    Yields:
+        How many are made, after each.
 
     Raises:
         ModelError: If a loss is not finite.
@@ -217,6 +227,7 @@ def _train(training: Training, task: Task, *, until: int, seed: int) -> None:
                 f"the loss is {training.losses[-1]} after {step} steps, and the kernel of such a network says nothing. "
                 "Find the reason: isometry check."
             )
+        yield len(training.losses)
 
 
 def _sample(task: Task, inputs: Any, targets: Any, *, most: int) -> Batch:

@@ -38,6 +38,12 @@ class Outcome:
         return self.study.experiment
 
     @property
+    def why_not(self) -> str:
+        """Why the experiment has no answer about the model, in a sentence; empty where it has one or a seed failed."""
+        reasons = {record.error if record.state == "inapplicable" else "" for record in self.records}
+        return "" if "" in reasons else " ".join(sorted(reasons))
+
+    @property
     def is_held(self) -> bool:
         """Whether every seed ended well and every claim held."""
         is_whole = not self.error and all(record.state == "finished" for record in self.records)

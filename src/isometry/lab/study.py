@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from isometry._errors import LabError
+from isometry._errors import BuilderError, DomainError, LabError, NotApplicableError
 from isometry._phrases import Phrase
 from isometry.anatomy.builders import load_task, seed_everything
 from isometry.anatomy.task import Task
@@ -104,11 +104,25 @@ class Study:
         )
 
     def measure(self, seed: int, progress: Progress) -> Measured:
-        """Measure with one seed."""
+        """Measure with one seed.
+
+        Args:
+            seed: Of all that is drawn.
+            progress: Told the share that is done.
+
+        Returns:
+            What it measured.
+
+        Raises:
+            NotApplicableError: If the model or its data lack what the experiment needs.
+        """
         if self.model is None:
             return self.experiment.measure(self.settings, seed, progress)
         own = OwnTask(load_own(self.model, seed), seed)
-        return ON_TASK[self.name].measure(self.settings, own, progress)
+        try:
+            return ON_TASK[self.name].measure(self.settings, own, progress)
+        except (BuilderError, DomainError) as error:  # of what the task brings along: settings were looked at before
+            raise NotApplicableError(str(error)) from error
 
     def judge(self, measured: Sequence[Measured]) -> tuple[Claim, ...]:
         """Return what it had to show, from what each seed measured."""

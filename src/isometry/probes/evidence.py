@@ -25,6 +25,10 @@ class NotMeasuredError(Exception):
         return self.args[0]
 
 
+class NoSubjectError(NotMeasuredError):
+    """A probe cannot measure this task since the task has nothing of the kind, however it starts and runs."""
+
+
 class Evidence:
     """One recorded step of a task, with what its observers saw.
 

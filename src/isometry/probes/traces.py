@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from isometry.probes.evidence import Evidence, NotMeasuredError, measure, probe
+from isometry.probes.evidence import Evidence, NoSubjectError, NotMeasuredError, measure, probe
 from isometry.probes.openings import Openings
 from isometry.probes.recurrence import MIN_STEPS, loops
 
@@ -129,7 +129,7 @@ def trace_gradients(evidence: Evidence) -> GradientTrace:
         traces.append(GradientTrace(names, tuple(gradients[point] for point in points)))
     traces = [trace for trace in traces if len(trace.layers) >= MIN_LAYERS]
     if not traces:
-        raise NotMeasuredError("there are no two hidden layers in a row that a gradient reaches")
+        raise NoSubjectError("there are no two hidden layers in a row that a gradient reaches")
     if not all(math.isfinite(value) for trace in traces for value in trace.rms):
         raise NotMeasuredError("a gradient is not finite")
     traces = [trace for trace in traces if trace.rms[-1] > 0]
@@ -156,7 +156,7 @@ def trace_signal(evidence: Evidence) -> SignalTrace:
     traces = [trace for trace in traces if len(trace.layers) >= MIN_LAYERS]
     traces = traces or [trace for trace in [_through_attentions(evidence)] if trace is not None]
     if not traces:
-        raise NotMeasuredError("there are no two hidden layers in a row")
+        raise NoSubjectError("there are no two hidden layers in a row")
     if not all(math.isfinite(value) for trace in traces for value in trace.rms):
         raise NotMeasuredError("a signal is not finite")
     return max(traces, key=_largest_change)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from isometry._errors import NotApplicableError
 from isometry.lab.engine.trial import Progress
 
 
@@ -21,6 +22,13 @@ def square(config: Mapping[str, Any], progress: Progress) -> Mapping[str, Any]:
 
 def refuse(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:
     raise ValueError(f"x = {config['x']} is refused")
+
+
+def set_aside(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:
+    """Not apply until a file is there."""
+    if Path(config["mark"]).exists():
+        return {"seen": True}
+    raise NotApplicableError("there is no mark, and one is needed.")
 
 
 def leave(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:

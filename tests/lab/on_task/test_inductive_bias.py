@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from isometry._errors import LabError
+from isometry._errors import NotApplicableError
 from isometry.anatomy.task import Task, make_task
 from tests.lab.on_task.tasks import cnn, measure, mlp, refuted, vit
 
@@ -52,5 +52,5 @@ def test_inputs_that_are_neither_images_nor_vectors_are_refused() -> None:
     model = nn.Sequential(nn.Embedding(7, 8), nn.Flatten(), nn.Linear(32, 2))
     task = make_task(model, tokens, tokens[:, 0] % 2, loss=functional.cross_entropy)
 
-    with pytest.raises(LabError, match=r"one floating tensor, of vectors"):
+    with pytest.raises(NotApplicableError, match=r"one floating tensor, of vectors"):
         measure("inductive-bias", task)

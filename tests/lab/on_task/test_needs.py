@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from isometry._errors import BuilderError, LabError, ModelError
+from isometry._errors import BuilderError, LabError, ModelError, NotApplicableError
 from isometry.anatomy.task import Task, make_task
-from isometry.lab.experiment import EXPERIMENTS, ON_TASK
+from isometry.lab.experiment import EXPERIMENTS, ON_TASK, OwnTask
+from tests.lab.experiments.seeds import Shares
 from tests.lab.on_task.tasks import cnn, digits, measure, mlp, regression, single_batch, vit
 
 TRAINED = ("early-stopping", "inductive-bias", "lars", "memorise", "weight-decay")
@@ -43,19 +45,21 @@ def test_each_belongs_to_an_experiment_of_its_name() -> None:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_task_without_a_data_set_is_told_what_to_bring(name: str) -> None:
-    with pytest.raises(LabError, match=r"no data set, and this experiment trains copies: it needs at least 50"):
+    with pytest.raises(
+        NotApplicableError, match=r"no data set, and this experiment trains copies: it needs at least 50"
+    ):
         measure(name, single_batch())
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_small_data_set_is_refused_with_its_size(name: str) -> None:
-    with pytest.raises(LabError, match="a data set of 40 examples"):
+    with pytest.raises(NotApplicableError, match="a data set of 40 examples"):
         measure(name, mlp(count=40))
 
 
 @pytest.mark.parametrize("name", OF_CLASSES)
 def test_numbers_are_refused_where_right_answers_are_counted(name: str) -> None:
-    with pytest.raises(LabError, match="the targets of Sequential are numbers"):
+    with pytest.raises(NotApplicableError, match="the targets of Sequential are numbers"):
         measure(name, regression())
 
 
@@ -68,6 +72,16 @@ def with_a_bug() -> Task:
 def test_a_model_that_fails_on_its_batch_is_told_in_a_sentence(name: str) -> None:
     with pytest.raises(ModelError, match=r"Sequential failed on its batch: .*shapes cannot be multiplied"):
         measure(name, with_a_bug())
+
+
+def test_a_loss_that_is_no_number_is_told_and_nothing_is_trained() -> None:
+    task = make_task(
+        nn.Linear(4, 2), torch.full((64, 4), torch.nan), torch.zeros(64).long(), loss=functional.cross_entropy
+    )
+
+    for name in TRAINED:
+        with pytest.raises(ModelError, match="the loss of Linear on its batch is nan"):
+            measure(name, task)
 
 
 def with_labels_inside(*, count: int = 100) -> Task:
@@ -83,7 +97,7 @@ def test_targets_among_the_inputs_are_a_data_set(name: str) -> None:
 
 
 def test_few_targets_among_the_inputs_are_too_few() -> None:
-    with pytest.raises(LabError, match="a data set of 40 examples"):
+    with pytest.raises(NotApplicableError, match="a data set of 40 examples"):
         measure("early-stopping", with_labels_inside(count=40))
 
 
@@ -95,6 +109,72 @@ def test_a_part_of_too_few_examples_is_refused() -> None:
 def test_examples_without_targets_are_refused() -> None:
     with pytest.raises(BuilderError, match="targets"):
         measure("weight-decay", without_targets())
+
+
+class Recurrent(nn.Module):
+    """Has one layer before its head, and inputs that are neither vectors nor images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.GRU(8, 6, batch_first=True), nn.Linear(6, 10)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layer(rows)[0][:, -1])
+
+
+class Graph(nn.Module):
+    """Mixes the rows of its input along edges, as one whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(8, 6), nn.Linear(6, 2)
+
+    def forward(self, nodes: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+        return self.head(self.hidden(nodes).index_add(0, edges[1], self.hidden(nodes)[edges[0]]).relu())
+
+
+def task_of(kind: str) -> Task:
+    """Return tasks unlike those that the experiments were made for."""
+    torch.manual_seed(0)
+    images, labels = digits()
+    if kind == "recurrent":
+        return make_task(Recurrent(), images[:100].view(-1, 8, 8), labels[:100], loss=functional.cross_entropy)
+    if kind == "graph":
+        inputs = torch.randn(60, 8), torch.randint(60, (2, 90))
+        return make_task(Graph(), inputs, torch.arange(60) % 2, loss=functional.cross_entropy)
+    model = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 1))
+    return Task(model=model, batch=[images[:9]], step=lambda net, batch: net(batch[0]).square().mean())
+
+
+APPLIES = {
+    "recurrent": {"early-stopping", "kernels", "lars", "memorise", "symmetry", "weight-decay"},
+    "graph": {"symmetry"},
+    "own step": {"symmetry"},
+}
+
+
+@pytest.mark.parametrize("kind", APPLIES)
+def test_other_tasks_are_measured_or_told_what_is_needed(kind: str) -> None:
+    told: dict[str, str] = {}
+    for name in ON_TASK:
+        try:
+            measure(name, task_of(kind), **CHEAP.get(name, {}))
+        except NotApplicableError as error:
+            told[name] = str(error)
+
+    assert set(ON_TASK) - set(told) == APPLIES[kind]
+    assert all("this experiment" in sentence for sentence in told.values()), told
+
+
+@pytest.mark.parametrize("name", ["kernels", "memorise", "symmetry"])
+def test_a_long_measurement_tells_how_far_it_is(name: str) -> None:
+    shares = Shares()
+    cheap = {"kernels": {"num_steps": 8}, "memorise": {"max_epochs": 4}, "symmetry": {"num_steps": 4}}
+    settings = replace(ON_TASK[name].settings, **cheap[name])
+    ON_TASK[name].measure(settings, OwnTask(mlp(count=60), 0), shares)
+
+    assert len(shares) >= 8
+    assert max(after - before for before, after in pairwise([0.0, *shares])) <= 0.5
 
 
 @pytest.mark.parametrize("name", sorted(ON_TASK))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from isometry._errors import LabError
+from isometry._errors import NotApplicableError
 from isometry.anatomy.task import Task, make_task
 from tests.lab.on_task.tasks import claims, cnn, digits, measure, mlp, refuted, single_batch, vit
 
@@ -102,5 +102,5 @@ def test_without_dropout_there_is_no_claim_on_it() -> None:
 def test_a_network_without_hidden_layers_is_refused() -> None:
     task = make_task(nn.Linear(4, 2), torch.ones(8, 4))
 
-    with pytest.raises(LabError, match="no hidden layer"):
+    with pytest.raises(NotApplicableError, match="no hidden layer"):
         measure("symmetry", task)

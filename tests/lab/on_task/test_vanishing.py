@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from isometry._errors import LabError, UnknownNameError
+from isometry._errors import NotApplicableError, UnknownNameError
 from isometry.anatomy.task import Task
 from tests.lab.on_task.tasks import claims, measure, mlp, refuted, regression, vit
 
@@ -66,7 +66,7 @@ def test_a_start_without_numbers_holds_up_nothing() -> None:
 
 
 def test_a_net_without_two_hidden_layers_is_refused_with_what_is_needed() -> None:
-    with pytest.raises(LabError, match="hidden layers one behind the other"):
+    with pytest.raises(NotApplicableError, match="no two hidden layers in a row"):
         measure("vanishing", mlp(1))
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from isometry._errors import DomainError, LabError
+from isometry._errors import DomainError, NotApplicableError
 from isometry.lab.on_task.weight_decay import OwnWeightDecaySettings
 from tests.lab.on_task.tasks import claims, measure, mlp, refuted
 
@@ -48,7 +48,7 @@ def test_the_tasks_own_optimiser_decays_where_it_decayed() -> None:
 
 
 def test_an_optimiser_without_decay_is_refused() -> None:
-    with pytest.raises(LabError, match="NoDecay has no weight_decay"):
+    with pytest.raises(NotApplicableError, match="NoDecay has no weight_decay"):
         measure("weight-decay", replace(mlp(), optimizer_factory=NoDecay), num_epochs=1)
 
 

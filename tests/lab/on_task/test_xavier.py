@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from isometry._errors import LabError
+from isometry._errors import NotApplicableError
 from tests.lab.on_task.tasks import claims, cnn, measure, mlp, refuted
 
 
@@ -55,5 +55,5 @@ def test_without_the_own_start_there_is_no_claim() -> None:
 def test_pretrained_weights_are_not_drawn_anew() -> None:
     task = replace(mlp(3, nn.Tanh), is_fresh=False)
 
-    with pytest.raises(LabError, match="pretrained"):
+    with pytest.raises(NotApplicableError, match="pretrained"):
         measure("xavier", task)

@@ -61,6 +61,18 @@ def test_a_range_tells_its_ends_apart_and_in_the_unit(low: float, high: float, u
     assert range_of(Claim(text=Phrase("any"), measured=0.0, low=low, high=high, unit=unit)) == words
 
 
+def test_a_seed_without_an_answer_beside_one_with_it_is_told_and_holds_nothing_up() -> None:
+    odd = replace(record(1, error="the loader gave 40 examples."), state="inapplicable")
+    mixed, none = outcome(record(0), odd), outcome(odd)
+
+    assert (mixed.is_held, mixed.why_not, none.is_held) == (False, "", False)
+    assert str(mixed).startswith("✗ first")
+    assert "1 without an answer" in str(mixed)
+    assert "✗ seed 1\nthe loader gave 40 examples." in str(mixed)
+    assert str(none).startswith("· first")
+    assert "Does not apply to this model: the loader gave 40 examples." in " ".join(str(none).split())
+
+
 def test_seeds_that_ended_well_without_a_claim_are_told_from_those_that_did_not() -> None:
     ended, failed = record(0), record(1, error="Traceback:\nValueError: 1\n")
 

@@ -8,7 +8,7 @@ from statistics import stdev
 import torch
 from torch import Tensor
 
-from isometry._errors import BuilderError, IsometryError, LabError, ModelError, describe
+from isometry._errors import BuilderError, IsometryError, LabError, ModelError, NotApplicableError, describe
 from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import Task
 from isometry.training.labels.answers import Kind, error_of, kind_of
@@ -63,7 +63,8 @@ def own_data(task: Task, *, most: int, seed: int, held_out: float = HELD_OUT) ->
         held_out: Share that is held out, in (0, 1).
 
     Raises:
-        LabError: If the task has no data set, or one of too few examples.
+        LabError: If too few examples are asked for.
+        NotApplicableError: If the task has no data set, or one of too few examples.
         BuilderError: If its examples have no target each.
         ModelError: If the model fails on its batch.
     """
@@ -83,14 +84,14 @@ def require_data(task: Task) -> None:
     """Refuse a task without a data set.
 
     Raises:
-        LabError: If it has none, or one of too few examples.
+        NotApplicableError: If it has none, or one of too few examples.
         ModelError: If the model fails on its batch.
     """
     require_batch(task, seed=0)
     count = _count_of(task)
     if count < MIN_EXAMPLES:
         found = f"a data set of {count} examples" if count else "no data set"
-        raise LabError(
+        raise NotApplicableError(
             f"the task of {type(task.model).__name__} has {found}, and this experiment trains copies: it needs at "
             f"least {MIN_EXAMPLES} examples. Let the builder return (model, inputs, targets, loss) with all examples "
             "and a target each, or a DataLoader in the place of the inputs."
@@ -98,7 +99,7 @@ def require_data(task: Task) -> None:
 
 
 def require_batch(task: Task, *, seed: int, name: str = "") -> None:
-    """Refuse a model that fails on its batch, in a sentence; nothing in the task is changed.
+    """Refuse a model that fails on its batch or has no finite loss there, in a sentence; nothing is changed.
 
     Args:
         task: Model, batch and step.
@@ -108,14 +109,16 @@ def require_batch(task: Task, *, seed: int, name: str = "") -> None:
     Raises:
         ModelError: If it fails.
     """
+    name = name or type(task.model).__name__
     with preserved(task.model, seed=seed):
         try:
-            task.compute_loss()
+            loss = float(task.compute_loss().detach())
         except IsometryError:
             raise
         except Exception as error:
-            name = name or type(task.model).__name__
             raise ModelError(f"{name} failed on its batch: {describe(error)}. isometry check says where.") from error
+    if not math.isfinite(loss):
+        raise ModelError(f"the loss of {name} on its batch is {loss}. isometry check says where that comes from.")
 
 
 def _count_of(task: Task) -> int:
@@ -133,10 +136,10 @@ def require_classes(task: Task, data: OwnData) -> None:
     """Refuse targets that are numbers, of which no share can be right.
 
     Raises:
-        LabError: If they are.
+        NotApplicableError: If they are.
     """
     if data.kind == "numbers":
-        raise LabError(
+        raise NotApplicableError(
             f"the targets of {type(task.model).__name__} are numbers, and this experiment counts right answers: it "
             "needs classes, or labels that are on or off. Of numbers you can run vanishing, xavier, depth-scale, "
             "symmetry, memorise, kernels and early-stopping."

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from isometry._errors import LabError
+from isometry._errors import LabError, NotApplicableError
 from isometry.anatomy.task import Task, with_model
 from isometry.lab.experiment import Measured, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.probes.evidence import Evidence, NotMeasuredError, gather, measure
+from isometry.probes.evidence import Evidence, NoSubjectError, NotMeasuredError, gather, measure
 from isometry.probes.traces import GradientTrace, SignalTrace
 from isometry.probes.training import copied
 from isometry.repair import fix, plan
@@ -28,7 +28,7 @@ def started(task: Task, start: str, *, seed: int) -> Task:
         seed: Of the weights.
 
     Raises:
-        LabError: If the start draws no weight of this network.
+        NotApplicableError: If the start draws no weight of this network.
         UnknownNameError: If there is no such start.
     """
     copy = with_model(task, copied(task.model))
@@ -37,7 +37,7 @@ def started(task: Task, start: str, *, seed: int) -> Task:
     elif start != OWN:
         made = plan(copy, seed=seed, recipe=start)
         if not made.changes:
-            raise LabError(
+            raise NotApplicableError(
                 f"the start {start!r} draws no weight of {type(task.model).__name__}: all are pretrained, protected or "
                 f"have a rule of their own. Leave it out: --set starts={OWN}."
             )
@@ -65,9 +65,40 @@ class OwnCourse:
 def course_of(evidence: Evidence) -> OwnCourse:
     """Read the course from a recorded step, by the probes of `isometry check`."""
     try:
-        gradient, signal = measure(evidence, GradientTrace), measure(evidence, SignalTrace)
+        return _course_of(evidence)
     except NotMeasuredError as reason:
         return OwnCourse(why_not=str(reason.reason))
+
+
+def own_course_of(evidence: Evidence) -> OwnCourse:
+    """Read the course of a network's own start.
+
+    Args:
+        evidence: As `evidence_of` gives it.
+
+    Returns:
+        A course that is there.
+
+    Raises:
+        NotApplicableError: If the network has no two hidden layers in a row.
+        LabError: If its numbers are not finite, or its gradient is zero.
+    """
+    try:
+        return _course_of(evidence)
+    except NoSubjectError as reason:
+        raise NotApplicableError(
+            f"in {type(evidence.task.model).__name__} {reason.reason}, and this experiment follows signal and gradient "
+            "from one hidden layer to the next."
+        ) from reason
+    except NotMeasuredError as reason:
+        raise LabError(
+            f"nothing can be followed through {type(evidence.task.model).__name__}: {reason.reason}. isometry check "
+            "says where."
+        ) from reason
+
+
+def _course_of(evidence: Evidence) -> OwnCourse:
+    gradient, signal = measure(evidence, GradientTrace), measure(evidence, SignalTrace)
     shares = [
         None if part is None else part / size for size, part in zip(signal.rms, signal.spread, strict=True) if size
     ]
@@ -83,19 +114,6 @@ def evidence_of(task: Task, *, seed: int) -> Evidence:
     return gather(task, [GradientTrace, SignalTrace], seed=seed)
 
 
-def require_course(task: Task, course: OwnCourse) -> None:
-    """Refuse a network whose own start shows nothing by layer.
-
-    Raises:
-        LabError: If it has no two hidden layers in a row, or its numbers are not finite.
-    """
-    if course.why_not:
-        raise LabError(
-            f"nothing can be followed through {type(task.model).__name__}: {course.why_not}. This experiment needs "
-            "hidden layers one behind the other, and finite numbers; isometry check says more."
-        )
-
-
 def courses_of_starts(own: OwnTask, starts: Sequence[str], progress: Progress) -> Measured:
     """Follow signal and gradient through a network at several starts.
 
@@ -108,14 +126,13 @@ def courses_of_starts(own: OwnTask, starts: Sequence[str], progress: Progress) -
         A course a start, under its name.
 
     Raises:
+        NotApplicableError: If the network has no hidden layers in a row, or a start draws none of its weights.
         LabError: If nothing can be followed from the network's own start.
     """
     found: dict[str, Any] = {}
     for number, start in enumerate(starts, 1):
-        course = course_of(evidence_of(started(own.task, start, seed=own.seed), seed=own.seed))
-        if start == OWN:
-            require_course(own.task, course)
-        found[start] = asdict(course)
+        evidence = evidence_of(started(own.task, start, seed=own.seed), seed=own.seed)
+        found[start] = asdict(own_course_of(evidence) if start == OWN else course_of(evidence))
         progress(number / len(starts))
     return found
 

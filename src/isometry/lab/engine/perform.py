@@ -3,6 +3,7 @@
 import traceback
 from pathlib import Path
 
+from isometry._errors import NotApplicableError
 from isometry.lab.engine.records import Folder, is_finished
 from isometry.lab.engine.trial import Trial
 
@@ -24,6 +25,8 @@ def perform(trial: Trial, root: Path) -> str:
     folder = Folder(root, trial)
     try:
         folder.finish(trial.call(folder.progress))
+    except NotApplicableError as reason:
+        folder.set_aside(str(reason))
     except (Exception, SystemExit):  # noqa: BLE001 - whatever a trial raises is its result
         folder.fail(traceback.format_exc())
     return trial.id

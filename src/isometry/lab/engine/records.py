@@ -19,7 +19,7 @@ from isometry._errors import LabError
 from isometry._files import write_text_atomically
 from isometry.lab.engine.trial import Trial
 
-State = Literal["finished", "failed", "unfinished"]
+State = Literal["finished", "failed", "inapplicable", "unfinished"]
 
 TRIAL, ENVIRONMENT, METRICS, SUMMARY = "trial.json", "environment.json", "metrics.jsonl", "summary.json"
 TAIL_BYTES = 4096  # of the metrics, which hold the last line: one has a hundred
@@ -32,9 +32,10 @@ class Record:
     Attributes:
         id: Hash of function and configuration; name of the folder.
         trial: What was to be called.
-        state: `finished` with a result, `failed` with a traceback, or `unfinished`: running, killed or interrupted.
+        state: `finished` with a result, `failed` with a traceback, `inapplicable` with a reason, or `unfinished`:
+            running, killed or interrupted.
         result: What the function returned; None without.
-        error: The traceback; empty without.
+        error: The traceback, or why the trial does not apply; empty without.
         started: Seconds since 1970.
         seconds: That the call took; None if it did not end.
         folder: Where it is recorded.
@@ -93,6 +94,10 @@ class Folder:
     def fail(self, error: str) -> None:
         """Put a traceback in place of a result."""
         self._end({"state": "failed", "error": error})
+
+    def set_aside(self, reason: str) -> None:
+        """Put the sentence why the trial does not apply in place of a result."""
+        self._end({"state": "inapplicable", "error": reason})
 
     def _end(self, what: Mapping[str, Any]) -> None:
         times = {"started": self._started, "seconds": time.time() - self._started}
@@ -216,7 +221,7 @@ def _summary(folder: Path) -> dict[str, Any]:
     """Return what a trial's summary says, or nothing if it is not all there."""
     summary = _read(folder / SUMMARY)
     match summary:
-        case {"state": "finished", "result": dict()} | {"state": "failed", "error": str()}:
+        case {"state": "finished", "result": dict()} | {"state": "failed" | "inapplicable", "error": str()}:
             return summary
         case _:
             return {}

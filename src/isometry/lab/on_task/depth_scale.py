@@ -9,7 +9,7 @@ from isometry._phrases import Phrase
 from isometry.findings.gradients import MAX_TOTAL_DECAY
 from isometry.findings.signal import MAX_COLLAPSE
 from isometry.lab.apparatus.averages import mean_curve
-from isometry.lab.apparatus.own_starts import course_of, evidence_of, require_course, worst
+from isometry.lab.apparatus.own_starts import OwnCourse, evidence_of, own_course_of, worst
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.probes.evidence import Evidence
@@ -36,15 +36,15 @@ class OwnDepthScaleSettings:
 
 def measure(settings: OwnDepthScaleSettings, own: OwnTask, progress: Progress) -> Measured:
     """Follow gradient and signal, and ask theory, where the network is a plain stack."""
-    found = [evidence_of(own.task, seed=own.seed + draw) for draw in range(settings.num_draws)]
-    courses = [course_of(each) for each in found]
-    for course in courses:
-        require_course(own.task, course)
-    progress(1.0)
-    mean = {
-        key: mean_curve(getattr(each, key) for each in courses) for key in ("gradient", "signal", "apart")
-    }
-    return {**mean, **_theory(found[0])}
+    courses: list[OwnCourse] = []
+    theory: dict[str, Any] = {}
+    for draw in range(settings.num_draws):
+        evidence = evidence_of(own.task, seed=own.seed + draw)
+        courses.append(own_course_of(evidence))
+        theory = theory or _theory(evidence)
+        progress(len(courses) / settings.num_draws)
+    mean = {key: mean_curve(getattr(each, key) for each in courses) for key in ("gradient", "signal", "apart")}
+    return {**mean, **theory}
 
 
 def judge(_settings: OwnDepthScaleSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:

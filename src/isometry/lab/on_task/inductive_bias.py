@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from isometry._errors import LabError
+from isometry._errors import NotApplicableError
 from isometry._phrases import Phrase
 from isometry.anatomy.task import Task, map_tensors, tensors_in
 from isometry.lab.apparatus.own_data import (
@@ -121,12 +121,12 @@ def _the_input(task: Task, data: OwnData) -> Tensor:
     """Return the one tensor of images or vectors among the inputs.
 
     Raises:
-        LabError: If there is none, or more than one.
+        NotApplicableError: If there is none, or more than one.
     """
     found = [tensor for tensor in tensors_in(data.examples.inputs) if tensor.is_floating_point()]
     if len(found) != 1 or found[0].ndim not in {VECTOR_AXES, IMAGE_AXES}:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(data.examples.inputs))
-        raise LabError(
+        raise NotApplicableError(
             f"{type(task.model).__name__} takes inputs of shape {shapes}, and this experiment reorders the numbers of "
             "one: it needs one floating tensor, of vectors (examples, numbers) or of images (examples, channels, rows, "
             "columns)."

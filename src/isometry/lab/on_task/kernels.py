@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
+from isometry._errors import NotApplicableError
 from isometry._phrases import Phrase
+from isometry.anatomy.task import Batch, Task, tensors_in
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.lab.lazy import laziness
@@ -31,16 +33,37 @@ class OwnKernelSettings:
 
 def measure(settings: OwnKernelSettings, own: OwnTask, progress: Progress) -> Measured:
     """Train a copy for some steps, and look at its kernel in between."""
+    _require_rows(own.task)
     found = laziness(
         own.task,
         steps=settings.num_steps,
         looks=settings.num_looks,
         max_examples=settings.max_examples,
         seed=own.seed,
+        on_progress=progress,
     )
-    progress(1.0)
     rows = [asdict(look) for look in found.looks]
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _require_rows(task: Task) -> None:
+    """Refuse inputs between whose rows there is no kernel.
+
+    Raises:
+        NotApplicableError: If only the task's own step knows them, or they have not as many rows each, one an example.
+    """
+    if not isinstance(task.batch, Batch):
+        raise NotApplicableError(
+            f"the task of {type(task.model).__name__} has a batch that its own step reads, and this experiment calls "
+            "the model itself: it needs inputs. Let the builder return (model, inputs, targets, loss)."
+        )
+    shapes = [tuple(tensor.shape) for tensor in tensors_in(task.batch.inputs) if tensor.ndim]
+    if len({shape[0] for shape in shapes}) > 1:
+        raise NotApplicableError(
+            f"{type(task.model).__name__} takes inputs of shape {', '.join(map(str, shapes))}, and this experiment "
+            "compares examples: it needs a row an example in each. What all examples share, such as a mask, goes into "
+            "a module around the model."
+        )
 
 
 def judge(_settings: OwnKernelSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:

@@ -39,8 +39,8 @@ def measure(settings: OwnMemoriseSettings, own: OwnTask, progress: Progress) -> 
         batch_size=settings.batch_size,
         max_seconds=settings.max_seconds,
         seed=own.seed,
+        on_progress=progress,
     )
-    progress(1.0)
     return {
         "kind": found.kind,
         "meaning": str(found.meaning),

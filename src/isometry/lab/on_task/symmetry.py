@@ -1,6 +1,6 @@
 """How many units of each layer of somebody's own network differ, from its own start and from one constant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isometry._errors import LabError
+from isometry._errors import NotApplicableError
 from isometry._phrases import Phrase
 from isometry.anatomy.names import names_of
 from isometry.anatomy.preserve import preserved, seeded
@@ -54,11 +54,14 @@ def measure(settings: OwnSymmetrySettings, own: OwnTask, progress: Progress) -> 
     if _has_dropout(own.task, seed=own.seed):
         tasks[DROPPED] = constant
     found: dict[str, Any] = {}
-    for number, (name, task) in enumerate(tasks.items(), 1):
+    for number, (name, task) in enumerate(tasks.items()):
         is_own = name == OWN
         started = task if is_own else replace(task, optimizer_factory=_descent(settings.learning_rate))
-        found[name] = _train(started, settings, seed=own.seed)
-        progress(number / len(tasks))
+
+        def tell(share: float, *, number: int = number) -> None:
+            progress((number + share) / len(tasks))
+
+        found[name] = _train(started, settings, seed=own.seed, tell=tell)
     return found
 
 
@@ -189,7 +192,7 @@ def _descent(rate: float) -> Any:
     return make
 
 
-def _train(task: Task, settings: OwnSymmetrySettings, *, seed: int) -> dict[str, Any]:
+def _train(task: Task, settings: OwnSymmetrySettings, *, seed: int, tell: Callable[[float], None]) -> dict[str, Any]:
     """Return for every hidden layer the number of its units, and of the distinct ones after some steps."""
     found: dict[str, Any] = {}
     with preserved(task.model, seed=seed) as guard:
@@ -200,6 +203,7 @@ def _train(task: Task, settings: OwnSymmetrySettings, *, seed: int) -> dict[str,
                     found.setdefault(name, {"num_units": count, "distinct": []})["distinct"].append(distinct)
             with seeded(training.task.model, 1_000_003 * seed + step):
                 training.step(task.batch)
+            tell((step + 1) / (settings.num_steps + 1))
     return found
 
 
@@ -218,7 +222,7 @@ def _counted(task: Task, *, seed: int) -> dict[str, tuple[int, int]]:
             rows = _by_unit(weights, layer.layout.parts)[:MAX_UNITS].double()
             found[layer.name] = len(rows), num_distinct(rows, equal=EQUAL) if bool(rows.any()) else 1
     if not found:
-        raise LabError(
+        raise NotApplicableError(
             f"{type(task.model).__name__} has no hidden layer whose weight is one parameter, and this experiment "
             "counts the units of such layers. isometry check says what it reads of the network."
         )

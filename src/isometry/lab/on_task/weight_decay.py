@@ -8,7 +8,7 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from isometry._errors import DomainError, LabError
+from isometry._errors import DomainError, NotApplicableError
 from isometry._phrases import Phrase
 from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import OptimizerFactory, Task
@@ -145,7 +145,7 @@ def _decayed(task: Task, decay: float) -> OptimizerFactory:
         groups = [group for group in optimizer.param_groups if group.get("weight_decay")]
         for group in groups or optimizer.param_groups:
             if "weight_decay" not in group:
-                raise LabError(
+                raise NotApplicableError(
                     f"{type(optimizer).__name__} has no weight_decay, and this experiment sets it. Leave the optimiser "
                     "out of the builder for AdamW, or give one that decays."
                 )

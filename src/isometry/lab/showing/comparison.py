@@ -37,6 +37,9 @@ def comparison_table(pairs: Sequence[tuple[str, Outcome]], *, encoding: str, lan
         for row in _rows([outcome.claims for _, outcome in pairs]):
             cells = (_cell(row.get(place), glyphs) for place in range(len(pairs)))
             table.add_row(glyphs.text(_text(list(row.values()), glyphs)), *cells)
+        if any(outcome.why_not for _, outcome in pairs):
+            reasons = (glyphs.text(outcome.why_not) for _, outcome in pairs)
+            table.add_row(glyphs.text(say("does not apply")), *reasons)
         return table
 
 

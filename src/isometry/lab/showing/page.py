@@ -15,6 +15,7 @@ from isometry.lab.showing.words import (
     origin_sentence,
     record_sentence,
     setting_words,
+    sign_of,
 )
 from isometry.report.language import say, speaking
 from isometry.report.markup import EMPTY, Column, Markup, code, element, escaped, joined, table
@@ -70,14 +71,13 @@ def _section(outcome: Outcome, number: int) -> Markup:
     rows = [(text, word, measured, allowed) for word, text, measured, allowed in claim_rows(outcome)]
     settings = list(words_of(outcome.study.settings).items())
     words = setting_words(outcome.study)
-    sign = "healthy" if outcome.is_held and outcome.claims else "broken"
     return element(
         "section",
         element("p", escaped(say("isometry: an experiment of the lab")), class_="eyebrow"),
         element("h1", escaped(outcome.study.name)),
         element("p", code(words)) if words else EMPTY,
         element("p", escaped(say(outcome.study.question))),
-        element("p", element("span", escaped(held_word(outcome)), class_=f"badge {sign}"), class_="verdict"),
+        _verdict(outcome),
         table(say("Claims"), columns, rows) if rows else EMPTY,
         _failures(outcome),
         _pictures(outcome),
@@ -91,6 +91,14 @@ def _section(outcome: Outcome, number: int) -> Markup:
         element("p", escaped(outcome.study.experiment.source), class_="note"),
         id=f"outcome-{number}",
     )
+
+
+def _verdict(outcome: Outcome) -> Markup:
+    """Return whether all claims held, as a badge; what does not apply is told without one."""
+    if outcome.why_not:
+        return element("p", escaped(held_word(outcome)))
+    badge = element("span", escaped(held_word(outcome)), class_=f"badge {sign_of(outcome)}")
+    return element("p", badge, class_="verdict")
 
 
 def _name(outcome: Outcome) -> str:

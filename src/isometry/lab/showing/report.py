@@ -7,7 +7,7 @@ from rich.console import ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from isometry.lab.showing.words import claim_rows, failures, held_word, record_sentence, setting_words
+from isometry.lab.showing.words import claim_rows, failures, held_word, record_sentence, setting_words, sign_of
 from isometry.report.glyphs import STYLES, Glyphs, glyphs_for
 from isometry.report.language import say
 from isometry.report.spoken import SpokenReport
@@ -37,7 +37,7 @@ class OutcomeReport(SpokenReport):
 
 def headline(outcome: "Outcome", glyphs: Glyphs) -> Text:
     """Return a study's name with a sign of whether all held, and what was set otherwise than usual."""
-    sign = "healthy" if outcome.is_held and outcome.claims else "broken"
+    sign = sign_of(outcome)
     words = setting_words(outcome.study)
     name = (f"{glyphs.signs[sign]} {outcome.study.name}", STYLES[sign])
     return Text.assemble(name, f"  {glyphs.printable(words)}" if words else "")

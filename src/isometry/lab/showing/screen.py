@@ -153,5 +153,8 @@ def summary_table(outcomes: Sequence[Outcome], *, encoding: str, lang: str = "en
         table = plain_table(glyphs, "experiment", "claims held", "seeds", "work")
         for outcome in outcomes:
             held = f"{sum(claim.is_held for claim in outcome.claims)}/{len(outcome.claims)}"
-            table.add_row(headline(outcome, glyphs), held, glyphs.text(seeds_word(outcome)), work_word(outcome))
+            told = say("does not apply") if outcome.why_not else held
+            table.add_row(
+                headline(outcome, glyphs), glyphs.text(told), glyphs.text(seeds_word(outcome)), work_word(outcome)
+            )
         return table

@@ -21,8 +21,10 @@ OWN_ERRORS = "isometry._errors."  # how the last line of a traceback begins
 
 
 def held_word(outcome: "Outcome") -> str:
-    """Return whether all claims held, in a sentence."""
+    """Return whether all claims held, in a sentence; or why there are none."""
     held = sum(claim.is_held for claim in outcome.claims)
+    if outcome.why_not:
+        return say("Does not apply to this model: {reason}", reason=outcome.why_not)
     if outcome.error and not outcome.claims:
         return say("What was measured could not be judged.")
     if not outcome.claims:
@@ -40,6 +42,13 @@ def claim_cells(claim: Claim) -> tuple[str, str, str, str]:
     """Return whether a claim held, its text, what was measured and the range."""
     word = say("held") if claim.is_held else say("not held")
     return word, say(claim.text), say(quantity(claim.measured, claim.unit)), range_of(claim)
+
+
+def sign_of(outcome: "Outcome") -> str:
+    """Return how an outcome is marked: `healthy`, `broken`, or `note` where the experiment does not apply."""
+    if outcome.why_not:
+        return "note"
+    return "healthy" if outcome.is_held and outcome.claims else "broken"
 
 
 def range_of(claim: Claim) -> str:
@@ -115,6 +124,8 @@ def seeds_word(outcome: "Outcome") -> str:
 
 def failures(outcome: "Outcome") -> Iterator[tuple[str, str]]:
     """Yield who or what failed and why: a sentence where isometry says it, else the traceback; equal ones once."""
+    if outcome.why_not:
+        return
     for error in dict.fromkeys(record.error.strip() for record in outcome.records if record.error):
         seeds = [record.trial.config["seed"] for record in outcome.records if record.error.strip() == error]
         yield ", ".join(say("seed {seed}", seed=seed) for seed in seeds), sentence_of(error) or error
@@ -134,6 +145,8 @@ def _not_finished(outcome: "Outcome") -> Iterator[str]:
     states = Counter(record.state for record in outcome.records)
     if states["failed"]:
         yield say("{count} failed", count=states["failed"])
+    if states["inapplicable"] and not outcome.why_not:
+        yield say("{count} without an answer", count=states["inapplicable"])
     if states["unfinished"]:
         yield say("{count} not finished", count=states["unfinished"])
 

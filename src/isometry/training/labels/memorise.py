@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,7 @@ def can_memorise(
     max_seconds: float = MAX_SECONDS,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Memorisation:
     """Train copies of a network on its targets and on the same targets dealt out at random, until each is fitted.
 
@@ -61,6 +62,8 @@ def can_memorise(
         max_seconds: After so long no further epoch is begun.
         batch_size: Examples of a step, counts.
         seed: Seed of the examples, of their order, of dropout and of the random targets.
+        on_progress: Told after every epoch the share of both fits that is done, in (0, 1], if they take all that they
+            may.
 
     Returns:
         Both curves, the ratio, and what they mean; printable.
@@ -90,11 +93,10 @@ def can_memorise(
     with preserved(task.model, seed=seed) as guard:
         learners = [Learner(task, guard, each, batch_size=batch_size, seed=seed) for each in (examples, dealt)]
         kind = kind_of(learners[0].answers(), examples.targets.cpu())
-        deadlines = start + max_seconds / 2, start + max_seconds
-        courses = [
-            _fit(learner, _Goal(each.targets.cpu(), kind, max_epochs, deadline))
-            for learner, each, deadline in zip(learners, (examples, dealt), deadlines, strict=True)
-        ]
+        courses: list[FitCurve] = []
+        for number, (learner, each) in enumerate(zip(learners, (examples, dealt), strict=True), 1):
+            goal = _Goal(each.targets.cpu(), kind, max_epochs, deadline=start + number * max_seconds / 2)
+            courses.append(_fit(learner, goal, _half(on_progress, number)))
     return Memorisation(
         true=courses[0],
         random=courses[1],
@@ -136,6 +138,12 @@ class _Goal:
     kind: Kind
     max_epochs: int
     deadline: float
+    begun: float = field(default_factory=time.perf_counter)
+
+    def share(self, num_epochs: int) -> float:
+        """Return how much of its epochs or of its time a course has taken, the larger, in [0, 1]."""
+        taken = (time.perf_counter() - self.begun) / max(self.deadline - self.begun, 1e-9)
+        return min(max(num_epochs / self.max_epochs, taken), 1.0)
 
     def end(self, fits: Sequence[float], losses: Sequence[float]) -> End | None:
         """Return why a course is over; None while it is not."""
@@ -151,12 +159,22 @@ class _Goal:
         return "out of time" if time.perf_counter() > self.deadline else None
 
 
+def _half(on_progress: Callable[[float], None] | None, number: int) -> Callable[[float], None]:
+    """Return what tells the share of one of two courses as that of both."""
+
+    def tell(share: float) -> None:
+        if on_progress is not None:
+            on_progress((number - 1 + share) / 2)
+
+    return tell
+
+
 def _is_falling(losses: Sequence[float]) -> bool:
     lowest = min(losses[:-PATIENCE], default=math.inf)
     return min(losses[-PATIENCE:]) < lowest - MIN_FALL * abs(lowest)
 
 
-def _fit(learner: Learner, goal: _Goal) -> FitCurve:
+def _fit(learner: Learner, goal: _Goal, tell: Callable[[float], None]) -> FitCurve:
     answers = learner.answers()
     constant = error_of_constant(answers, goal.targets, goal.kind)
     if not constant > 0:
@@ -169,4 +187,6 @@ def _fit(learner: Learner, goal: _Goal) -> FitCurve:
     while (end := goal.end(fits, losses)) is None:
         losses.append(learner.learn())
         fits.append(1 - error_of(learner.answers(), goal.targets, goal.kind) / constant)
+        tell(goal.share(len(losses)))
+    tell(1.0)
     return FitCurve(fits=tuple(fits), end=end)
