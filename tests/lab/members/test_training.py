@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from isometry._errors import DomainError, ShapeError
 from isometry.lab.members.member import Member, initial_weights
-from isometry.lab.members.training import Examples, Loss, Order, SideBySide
+from isometry.lab.members.training import Examples, Order, SideBySide
 from tests.lab.members.plain_modules import relu_module
 
 
@@ -24,7 +24,7 @@ def digits(count: int, *, seed: int, num_members: int | None = None) -> Examples
 
 
 def in_a_loop(
-    members: list[Member], examples: Examples, *, epochs: int, batch_size: int, loss: Loss, order: Order
+    members: list[Member], examples: Examples, *, epochs: int, batch_size: int, order: Order
 ) -> list[list[Tensor]]:
     """Train each member on its own, as one would without this module."""
     trained: list[list[Tensor]] = []
@@ -37,11 +37,7 @@ def in_a_loop(
             shuffled = torch.randperm(len(labels), generator=generator)
             for rows in shuffled[: len(labels) // batch_size * batch_size].split(batch_size):
                 optimizer.zero_grad()
-                outputs = model(examples.inputs[rows])
-                if loss == "squared":
-                    functional.mse_loss(outputs, functional.one_hot(labels[rows], 4).double()).backward()
-                else:
-                    functional.cross_entropy(outputs, labels[rows]).backward()
+                functional.cross_entropy(model(examples.inputs[rows]), labels[rows]).backward()
                 optimizer.step()
         trained.append([parameter.detach() for parameter in model.parameters()])
     return trained
@@ -67,25 +63,22 @@ slow = pytest.mark.slow
 
 @pytest.mark.parametrize("members", [pytest.param(MEMBERS, id="own rates"), pytest.param(OF_ONE_RATE, id="one rate")])
 @pytest.mark.parametrize(
-    ("loss", "order", "own_labels", "steps"),
+    ("order", "own_labels", "steps"),
     [
-        pytest.param("cross-entropy", "shared", False, 30, id="shared batches"),
-        pytest.param("cross-entropy", "own", True, 30, id="own batches and labels"),
-        pytest.param("squared", "own", False, 30, id="squared error"),
-        pytest.param("cross-entropy", "shared", False, STEPS, id="a thousand steps, shared batches", marks=slow),
-        pytest.param("cross-entropy", "own", True, STEPS, id="a thousand steps, own batches and labels", marks=slow),
-        pytest.param("squared", "shared", True, STEPS, id="a thousand steps, squared error", marks=slow),
+        pytest.param("shared", False, 30, id="shared batches"),
+        pytest.param("own", True, 30, id="own batches and labels"),
+        pytest.param("shared", False, STEPS, id="a thousand steps, shared batches", marks=slow),
+        pytest.param("own", True, STEPS, id="a thousand steps, own batches and labels", marks=slow),
+        pytest.param("shared", True, STEPS, id="a thousand steps, own labels", marks=slow),
     ],
 )
-def test_members_end_where_a_plain_loop_ends(
-    members: list[Member], loss: Loss, order: Order, own_labels: bool, steps: int
-) -> None:
+def test_members_end_where_a_plain_loop_ends(members: list[Member], order: Order, own_labels: bool, steps: int) -> None:
     examples = digits(60, seed=0, num_members=len(members) if own_labels else None)
-    together = SideBySide(members, examples, loss=loss, order=order)
+    together = SideBySide(members, examples, order=order)
     epochs = steps // 5  # five batches of 12
     for _ in together.train(epochs, batch_size=12):
         pass
-    alone = in_a_loop(members, examples, epochs=epochs, batch_size=12, loss=loss, order=order)
+    alone = in_a_loop(members, examples, epochs=epochs, batch_size=12, order=order)
 
     for index, weights in enumerate(alone):
         for found, expected in zip(together.weights_of(index), weights, strict=True):
@@ -96,7 +89,7 @@ def test_a_rest_that_fills_no_batch_is_left_out_of_its_epoch() -> None:
     examples = digits(25, seed=0)
     together = SideBySide(MEMBERS, examples, order="own")
     assert list(together.train(2, batch_size=10)) == [1, 2]
-    alone = in_a_loop(MEMBERS, examples, epochs=2, batch_size=10, loss="cross-entropy", order="own")
+    alone = in_a_loop(MEMBERS, examples, epochs=2, batch_size=10, order="own")
 
     for index, weights in enumerate(alone):
         torch.testing.assert_close(together.weights_of(index), weights, rtol=0, atol=1e-9)
@@ -106,7 +99,7 @@ def test_a_member_whose_outputs_are_no_numbers_is_right_nowhere() -> None:
     examples = digits(20, seed=0)
     together = SideBySide([Member(hidden=(4,)), Member(hidden=(5,))], examples)
     together.buckets[0].parameters[0][0].fill_(torch.nan)
-    _, errors = together.evaluate(examples)
+    errors = together.errors(examples)
 
     assert errors[0] == 1.0
     assert errors[1] < 1.0
@@ -119,32 +112,31 @@ def test_of_equal_outputs_the_first_is_the_answer(label: int) -> None:
     for parameter in together.buckets[0].parameters:
         parameter.zero_()
 
-    assert together.evaluate(together.examples)[1].tolist() == [label]
+    assert together.errors(together.examples).tolist() == [label]
 
 
 def test_errors_of_small_floats_are_exact_shares() -> None:
     examples = digits(1000, seed=0)
     coarse = Examples(inputs=examples.inputs.bfloat16(), labels=examples.labels, num_classes=4)
     together = SideBySide([Member(hidden=(5,))], coarse)
-    error = together.evaluate(coarse)[1].item()
+    error = together.errors(coarse).item()
     wrong = relu_module(together.weights_of(0))(coarse.inputs).argmax(1) != coarse.labels
 
     assert 1000 * error == pytest.approx(int(wrong.sum()), abs=1e-9)
 
 
-def test_losses_and_errors_are_those_of_the_members_relu_modules() -> None:
+def test_errors_are_those_of_the_members_as_modules() -> None:
     examples, test = digits(50, seed=0, num_members=len(MEMBERS)), digits(30, seed=1)
     together = SideBySide(MEMBERS, examples)
-    [epoch] = together.epochs(1, batch_size=10, test=test)
+    list(together.train(1, batch_size=10))
+    shares = [together.errors(each) for each in (examples, test)]
 
     for index in range(len(MEMBERS)):
         model = relu_module(together.weights_of(index))
-        labels = examples.labels[index]
-        assert epoch.train_loss[index].item() == pytest.approx(
-            functional.cross_entropy(model(examples.inputs), labels).item()
-        )
-        wrong = (model(test.inputs).argmax(1) != test.labels).double().mean().item()
-        assert epoch.test_error[index].item() == pytest.approx(wrong)
+        for found, inputs, labels in zip(
+            shares, (examples.inputs, test.inputs), (examples.labels[index], test.labels), strict=True
+        ):
+            assert found[index].item() == (model(inputs).argmax(1) != labels).double().mean().item()
 
 
 @settings(max_examples=20)
@@ -152,7 +144,7 @@ def test_losses_and_errors_are_those_of_the_members_relu_modules() -> None:
 def test_every_member_is_in_one_bucket_and_padding_stays_zero(widths: list[int]) -> None:
     members = [Member(hidden=(width,), seed=seed) for seed, width in enumerate(widths)]
     together = SideBySide(members, digits(20, seed=0))
-    list(together.epochs(1, batch_size=10, test=digits(5, seed=1)))
+    list(together.train(1, batch_size=10))
 
     assert sorted(len(bucket.members) for bucket in together.buckets) != []
     assert sum(len(bucket.members) for bucket in together.buckets) == len(members)
@@ -196,7 +188,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ShapeError, match="labels for 2 members"):
         SideBySide(one, digits(10, seed=0, num_members=2))
     with pytest.raises(ShapeError, match="labels for 2 members"):
-        SideBySide(one, digits(10, seed=0)).evaluate(digits(10, seed=0, num_members=2))
+        SideBySide(one, digits(10, seed=0)).errors(digits(10, seed=0, num_members=2))
     with pytest.raises(ShapeError, match="as many as its rows"):
         Examples(inputs=torch.ones(3, 2), labels=torch.tensor(0), num_classes=2)
     with pytest.raises(DomainError, match="floating numbers"):
@@ -208,16 +200,12 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "loss", "order", "word"),
-    [
-        pytest.param(0, "cross-entropy", "own", "0 members", id="nobody"),
-        pytest.param(1, "cross_entropy", "own", "loss='cross_entropy'", id="no such loss"),
-        pytest.param(1, "squared", "Own", "order='Own'", id="no such order"),
-    ],
+    ("members", "order", "word"),
+    [pytest.param(0, "own", "0 members", id="nobody"), pytest.param(1, "Own", "order='Own'", id="no such order")],
 )
-def test_what_cannot_be_meant_is_not_trained(members: int, loss: Any, order: Any, word: str) -> None:
+def test_what_cannot_be_meant_is_not_trained(members: int, order: Any, word: str) -> None:
     with pytest.raises(DomainError, match=word):
-        SideBySide([Member(hidden=(3,))] * members, digits(10, seed=0), loss=loss, order=order)
+        SideBySide([Member(hidden=(3,))] * members, digits(10, seed=0), order=order)
 
 
 @pytest.mark.parametrize("batch_size", [0, 11])

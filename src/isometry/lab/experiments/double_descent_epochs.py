@@ -262,9 +262,9 @@ def _network_errors(settings: EpochsSettings, seed: int, progress: Callable[[flo
     )
     examined = Examples(inputs=test.images, labels=test.labels, num_classes=CLASSES)
     errors: list[float] = []
-    for epoch in net.epochs(settings.num_epochs, batch_size=50, test=examined, seed=seed):
-        errors.append(epoch.test_error.item())
-        progress(epoch.number / settings.num_epochs)
+    for number in net.train(settings.num_epochs, batch_size=50, seed=seed):
+        errors.append(net.errors(examined).item())
+        progress(number / settings.num_epochs)
     return errors
 
 

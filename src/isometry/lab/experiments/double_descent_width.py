@@ -54,10 +54,10 @@ def measure(settings: WidthSettings, seed: int, progress: Progress) -> Measured:
     examined = Examples(inputs=test.images, labels=test.labels, num_classes=CLASSES)
     test_error = best = [1.0] * len(members)
     for number in together.train(settings.num_epochs, batch_size=settings.batch_size, seed=seed):
-        test_error = together.evaluate(examined)[1].tolist()
+        test_error = together.errors(examined).tolist()
         best = list(map(min, best, test_error))
         progress(number / settings.num_epochs)
-    train_error = together.evaluate(together.examples)[1].tolist()
+    train_error = together.errors(together.examples).tolist()
     return {"train_error": train_error, "test_error": test_error, "best_error": best}
 
 

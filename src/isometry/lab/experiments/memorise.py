@@ -54,10 +54,10 @@ def measure(settings: MemoriseSettings, seed: int, progress: Progress) -> Measur
     examined = Examples(inputs=test.images, labels=test.labels, num_classes=CLASSES)
     train_error: list[list[float]] = []
     test_error: list[list[float]] = []
-    for epoch in together.epochs(settings.num_epochs, batch_size=settings.batch_size, test=examined, seed=seed):
-        train_error.append(epoch.train_error.tolist())
-        test_error.append(epoch.test_error.tolist())
-        progress(epoch.number / settings.num_epochs)
+    for number in together.train(settings.num_epochs, batch_size=settings.batch_size, seed=seed):
+        train_error.append(together.errors(together.examples).tolist())
+        test_error.append(together.errors(examined).tolist())
+        progress(number / settings.num_epochs)
     return {"train_error": train_error, "test_error": test_error}
 
 

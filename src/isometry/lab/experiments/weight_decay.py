@@ -141,9 +141,9 @@ def _trained(settings: DecaySettings, parts: Sequence[Parts], progress: Progress
         _examples([getattr(part, name) for part in parts], count) for name in ("train", "valid", "test")
     )
     together = SideBySide(members, train)
-    for epoch in together.epochs(settings.num_epochs, batch_size=settings.batch_size, test=test, seed=seed):
-        progress(SHARE_OF_TRAINING * epoch.number / settings.num_epochs)
-    errors = {name: together.evaluate(each)[1] for name, each in (("train", train), ("valid", valid), ("test", test))}
+    for number in together.train(settings.num_epochs, batch_size=settings.batch_size, seed=seed):
+        progress(SHARE_OF_TRAINING * number / settings.num_epochs)
+    errors = {name: together.errors(each) for name, each in (("train", train), ("valid", valid), ("test", test))}
     return {f"{name}_error": each.view(len(parts), count).tolist() for name, each in errors.items()}
 
 

@@ -8,15 +8,13 @@ times as fast so as with the batch before the units.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from isometry.lab.members.member import Member, initial_weights
-
-Slope = Callable[[Tensor], Tensor]
 
 
 class Bucket:
@@ -64,15 +62,15 @@ class Bucket:
             signals.append(signal if number == len(layers) - 1 else signal.relu_())
         return signals
 
-    def step(self, inputs: Tensor, slope: Slope) -> None:
-        """Make one step of every member.
+    def step(self, inputs: Tensor, labels: Tensor) -> None:
+        """Make one step of every member on its mean cross-entropy.
 
         Args:
             inputs: One batch for all, (batch, inputs), or one each, (members, batch, inputs).
-            slope: From outputs, (members, outputs, batch), to the loss's gradient there; it may write into them.
+            labels: Classes, (members, batch).
         """
         signals = self.outputs(inputs)
-        gradient = slope(signals[-1])
+        gradient = _slope(signals[-1], labels)
         for layer in reversed(range(len(self.sizes) - 1)):
             weights, biases = self._gradients[2 * layer], self._gradients[2 * layer + 1]
             torch.bmm(gradient, signals[layer].mT, out=weights)
@@ -128,6 +126,14 @@ class _AdamW:
         self._moved.zero_()
         self._adam.step()
         self._flat.addcmul_(self._moved, self._rates)
+
+
+def _slope(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of each member's mean cross-entropy at its outputs, (members, outputs, batch)."""
+    rows = labels.unsqueeze(1)
+    gradient = torch.softmax(outputs, 1)
+    gradient.scatter_add_(1, rows, gradient.new_full((1, 1, 1), -1.0).expand(rows.shape))
+    return gradient.div_(labels.shape[1])
 
 
 def _spread(values: Tensor, flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> Tensor:

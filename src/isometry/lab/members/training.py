@@ -1,18 +1,17 @@
-"""Trains many small networks side by side, and says after every epoch how each of them does."""
+"""Trains many small networks side by side on cross-entropy, and says how many labels each of them misses."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isometry._errors import DomainError, ShapeError
-from isometry.lab.members.bucket import Bucket, Slope
+from isometry.lab.members.bucket import Bucket
 from isometry.lab.members.member import Member
 
 Order = Literal["shared", "own"]
-Loss = Literal["cross-entropy", "squared"]
 
 MOST_NUMBERS = 600_000  # in a bucket; the vectors of larger ones outgrow caches, and cost a third more a member
 MOST_PADDING = 10_000  # numbers that a member may add to a bucket in zeros; a bucket of its own costs as much time
@@ -51,52 +50,30 @@ class Examples:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Epoch:
-    """How all members do after an epoch, each number (members,).
-
-    Attributes:
-        number: Epochs that were trained, counts from 1.
-        train_loss: On the whole training set, with each member's own labels; in float64, as the others are.
-        train_error: Share of it classified otherwise than labelled, in [0, 1]; the first of equal outputs counts.
-        test_loss: On the test set.
-        test_error: Likewise.
-    """
-
-    number: int
-    train_loss: Tensor
-    train_error: Tensor
-    test_loss: Tensor
-    test_error: Tensor
-
-
 class SideBySide:
     """Members in training, in as few buckets as their sizes allow."""
 
-    def __init__(
-        self, members: Sequence[Member], examples: Examples, *, loss: Loss = "cross-entropy", order: Order = "shared"
-    ) -> None:
+    def __init__(self, members: Sequence[Member], examples: Examples, *, order: Order = "shared") -> None:
         """Draw the initial weights.
 
         Args:
             members: At least one, of any depths and widths.
             examples: What they train on; their dtype is that of the arithmetic.
-            loss: Mean cross-entropy, or the mean square of outputs less the label's unit vector.
             order: Whether all see the same batches, or each shuffles by its own seed.
 
         Raises:
             ShapeError: If labels are given for another number of members.
-            DomainError: If there are no members, or no such loss or order.
+            DomainError: If there are no members, or no such order.
         """
-        if not members or loss not in get_args(Loss) or order not in get_args(Order):
+        if not members or order not in get_args(Order):
             raise DomainError(
-                f"{len(members)} members, loss={loss!r}, order={order!r}: there is at least one member, the loss is "
-                f"one of {', '.join(get_args(Loss))}, and the order one of {', '.join(get_args(Order))}."
+                f"{len(members)} members, order={order!r}: there is at least one member, and the order is one of "
+                f"{', '.join(get_args(Order))}."
             )
         _require_labels_of(len(members), examples)
         self.members = tuple(members)
         self.examples = examples
-        self._loss, self._order = loss, order
+        self._order = order
         width = examples.inputs.shape[1]
         self._places = _grouped(self.members, width, examples.num_classes)
         self.buckets = [
@@ -104,31 +81,8 @@ class SideBySide:
             for places in self._places
         ]
 
-    def epochs(self, count: int, *, batch_size: int, test: Examples, seed: int = 0) -> Iterator[Epoch]:
-        """Train, and yield how the members do after every epoch.
-
-        Args:
-            count: Epochs.
-            batch_size: Examples of a batch; a rest that does not fill one is left out of its epoch.
-            test: What they are tested on.
-            seed: Of the order of shared batches.
-
-        Yields:
-            Losses and errors.
-        """
-        for number in self.train(count, batch_size=batch_size, seed=seed):
-            train_loss, train_error = self.evaluate(self.examples)
-            test_loss, test_error = self.evaluate(test)
-            yield Epoch(
-                number=number,
-                train_loss=train_loss,
-                train_error=train_error,
-                test_loss=test_loss,
-                test_error=test_error,
-            )
-
     def train(self, count: int, *, batch_size: int, seed: int = 0) -> Iterator[int]:
-        """Train without a look at the members, which takes as long as a third of the training.
+        """Train; a look at their errors after every epoch takes as long as a third of it.
 
         Args:
             count: Epochs.
@@ -154,19 +108,27 @@ class SideBySide:
             for places, bucket in zip(self._places, self.buckets, strict=True):
                 own = orders if len(orders) == 1 else orders[places]
                 for inputs, labels in self._batches(self._labels_of(places, self.examples), own, batch_size):
-                    bucket.step(inputs, self._slope(labels))
+                    bucket.step(inputs, labels)
             yield number
 
-    def evaluate(self, examples: Examples) -> tuple[Tensor, Tensor]:
-        """Return the loss and the share of errors of every member on some examples, each (members,) in float64."""
+    def errors(self, examples: Examples) -> Tensor:
+        """Return the share of some examples that each member classifies otherwise than labelled.
+
+        Args:
+            examples: With labels for all members, or for each its own.
+
+        Returns:
+            Shares in [0, 1], (members,) in float64; of equal outputs the first is the answer.
+
+        Raises:
+            ShapeError: If labels are given for another number of members.
+        """
         _require_labels_of(len(self.members), examples)
-        losses, errors = (torch.empty(len(self.members), dtype=torch.float64) for _ in range(2))
+        errors = torch.empty(len(self.members), dtype=torch.float64)
         for places, bucket in zip(self._places, self.buckets, strict=True):
             labels = self._labels_of(places, examples)
-            outputs = bucket.outputs(examples.inputs)[-1]
-            losses[places] = self._losses(outputs, labels)
-            errors[places] = (~_is_right(outputs, labels)).double().mean(1)
-        return losses, errors
+            errors[places] = (~_is_right(bucket.outputs(examples.inputs)[-1], labels)).double().mean(1)
+        return errors
 
     def weights_of(self, index: int) -> list[Tensor]:
         """Return weights and biases of one member in turn, of shapes (fan_out, fan_in) and (fan_out,)."""
@@ -195,22 +157,6 @@ class SideBySide:
                 chosen = inputs.index_select(0, orders[:, rows].flatten())
                 yield chosen.view(len(orders), batch_size, -1), shuffled[:, rows]
 
-    def _slope(self, labels: Tensor) -> Slope:
-        """Return the gradient of the mean loss at the outputs, for labels (members, batch)."""
-
-        def of_cross_entropy(outputs: Tensor) -> Tensor:
-            return _less_labels(torch.softmax(outputs, 1), labels).div_(labels.shape[1])
-
-        def of_square(outputs: Tensor) -> Tensor:
-            return _less_labels(outputs, labels).mul_(2 / (outputs.shape[1] * outputs.shape[2]))
-
-        return of_cross_entropy if self._loss == "cross-entropy" else of_square
-
-    def _losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        if self._loss == "cross-entropy":
-            return nn.functional.cross_entropy(outputs, labels, reduction="none").double().mean(1)
-        return _less_labels(outputs.clone(), labels).square_().double().mean((1, 2))
-
     def _labels_of(self, places: list[int], examples: Examples) -> Tensor:
         """Return the labels of some members, (members, n)."""
         return examples.labels.expand(len(places), -1) if examples.labels.ndim == 1 else examples.labels[places]
@@ -228,12 +174,6 @@ def _is_right(outputs: Tensor, labels: Tensor) -> Tensor:
     others = outputs.scatter(1, rows, -torch.inf).amax(1)  # argmax over classes takes longer than all layers
     is_tie = of_label == others
     return (is_tie & (outputs.argmax(1) == labels)) | (of_label > others) if is_tie.any() else of_label > others
-
-
-def _less_labels(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Take 1 from the output of each example's label, in place: (members, outputs, batch) and (members, batch)."""
-    rows = labels.unsqueeze(1)
-    return outputs.scatter_add_(1, rows, outputs.new_full((1, 1, 1), -1.0).expand(rows.shape))
 
 
 def _grouped(members: Sequence[Member], num_inputs: int, num_outputs: int) -> list[list[int]]:
