@@ -7,6 +7,7 @@ independent of one another: |W v|² is σ² |v|² times a chi-squared number, wh
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,8 +95,9 @@ class Bounds:
 
     Attributes:
         largest: The product's largest singular value is at most this, and no eigenvalue is larger in size.
-        smallest: Its smallest singular value is at least this, and no eigenvalue is smaller in size.
-        partial: For k = 1 … n the product of its k largest singular values is at most this.
+        smallest: Its r-th singular value is at least this, with r the least width on the way; behind square factors no
+            eigenvalue is smaller in size.
+        partial: For k = 1 … r the product of its k largest singular values is at most this; more are not above 0.
     """
 
     largest: float
@@ -103,43 +105,57 @@ class Bounds:
     partial: FloatArray
 
 
-def product_bounds(singular_values: Sequence[FloatArray]) -> Bounds:
-    """Return what the singular values of square factors say of their product.
+def product_bounds(singular_values: Sequence[FloatArray], *, widths: Sequence[int] | None = None) -> Bounds:
+    """Return what the singular values of factors say of their product A_1 A_2 ⋯ A_L.
 
-    σ_1(AB) ≤ σ_1(A) σ_1(B), σ_n(AB) ≥ σ_n(A) σ_n(B), ∏_{i≤k} σ_i(AB) ≤ ∏_{i≤k} σ_i(A) σ_i(B)
+    σ_1(AB) ≤ σ_1(A) σ_1(B), σ_r(AB) ≥ σ_min(A) σ_min(B), ∏_{i≤k} σ_i(AB) ≤ ∏_{i≤k} σ_i(A) σ_i(B)
+
+    The second asks that widths nowhere rise and then fall: through a wider place a factor may send what the next one
+    lets through nothing of, and 0 is all that bounds σ_r from below.
 
     Eigenvalues allow no such bound: those of [[0, 1], [0, 0]] and of its transpose are all 0, and their product has the
-    eigenvalue 1. Of the product itself they are bounded by its singular values, ∏_{i≤k} |λ_i| ≤ ∏_{i≤k} σ_i with
+    eigenvalue 1. Of a square product itself they are bounded by its singular values, ∏_{i≤k} |λ_i| ≤ ∏_{i≤k} σ_i with
     equality at k = n (Weyl). Only for positive definite factors do eigenvalues take the place of singular values.
 
     Args:
-        singular_values: Of each factor, all of one length n, none negative.
+        singular_values: Of each factor, none negative; as many as the less of its rows and columns.
+        widths: Rows of the first factor, then the columns of each, counts; None where all are square.
 
     Returns:
         The bounds, in units of the product's entries.
 
     Raises:
-        ShapeError: If there are no factors, or not all of one size.
+        ShapeError: If there are no factors, or not as many values or widths as they have.
         DomainError: If a value is negative or not finite.
 
     Example:
         >>> found = product_bounds([np.array([2.0, 0.5]), np.array([3.0, 0.1])])
         >>> found.largest, round(found.smallest, 3), found.partial.round(3).tolist()
         (6.0, 0.05, [6.0, 0.3])
+        >>> [product_bounds([np.ones(2)] * 2, widths=each).smallest for each in [(3, 2, 3), (2, 3, 2)]]
+        [1.0, 0.0]
 
     Source:
         Horn 1950; Horn and Johnson 1991, Topics in matrix analysis, theorems 3.3.2 and 3.3.4.
     """
     sizes = [np.shape(each) for each in singular_values]
-    if len(set(sizes)) != 1 or len(sizes[0]) != 1 or not sizes[0][0]:
-        raise ShapeError(f"factors with {sizes} singular values were given; all must have as many, and at least one.")
-    ordered = np.sort(np.stack(singular_values), axis=1)[:, ::-1]
-    if not (ordered.min() >= 0 and ordered.max() < math.inf):
+    passed = [size[0] if size else 0 for size in (*sizes[:1], *sizes)] if widths is None else list(widths)
+    needed = [(min(pair),) for pair in pairwise(passed)]
+    if sizes != needed or min(passed, default=0) < 1:
+        raise ShapeError(
+            f"factors with {sizes} singular values were given for widths {passed}; those need {needed}. At least one "
+            "factor is needed, and `widths` where not all are square."
+        )
+    values = [np.sort(each)[::-1] for each in singular_values]
+    if not all(each[-1] >= 0 and each[0] < math.inf for each in values):
         raise DomainError(
             "a singular value below 0 or not finite was given; they are lengths. Take the square roots of eig(AᵀA)."
         )
-    each = ordered.prod(axis=0)
-    return Bounds(largest=float(each[0]), smallest=float(each[-1]), partial=each.cumprod())
+    largest = np.prod([each[: min(passed)] for each in values], axis=0)
+    smallest = math.prod(float(each[-1]) for each in values)
+    narrowest = int(np.argmin(passed))
+    is_valley = passed == sorted(passed[:narrowest], reverse=True) + sorted(passed[narrowest:])
+    return Bounds(largest=float(largest[0]), smallest=smallest if is_valley else 0.0, partial=largest.cumprod())
 
 
 def digamma(x: float) -> float:

@@ -205,7 +205,7 @@ class _Layers:
         """Return the least x over positive m, where y lies above the largest squared slope."""
         tops = np.array([[values.max()] for values in self.values])
         above = np.geomspace(NEAREST, FARTHEST * self.power, NUM_PLACES) * tops
-        known = np.log(self.moments(tops + above + 0j)[0].real)  # falls along a row
+        known = np.log(self.moments((tops + above).astype(np.complex128))[0].real)  # falls along a row
         m = np.linspace(known.min(1).max(), known.max(1).min(), NUM_PLACES)
         y = tops + np.exp([np.interp(m, row[::-1], np.log(far[::-1])) for row, far in zip(known, above, strict=True)])
         return math.exp(self.logarithm(np.exp(m) + 0j, y + 0j).real.min())
