@@ -1,11 +1,7 @@
-from itertools import pairwise
-
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from isometry.lab.apparatus.distinct import doubling, num_distinct
+from isometry.lab.apparatus.distinct import num_distinct
 
 
 def test_rows_are_counted_once_whatever_their_order() -> None:
@@ -31,18 +27,3 @@ def test_copies_are_one_however_many_there_are(copies: int, kind: torch.dtype) -
 
 def test_rows_of_zeros_are_one() -> None:
     assert num_distinct(torch.zeros(4, 3), equal=1e-12) == 1
-
-
-@pytest.mark.parametrize(
-    ("last", "steps"), [(0, [0]), (1, [0, 1]), (6, [0, 1, 2, 4, 6]), (8, [0, 1, 2, 4, 8]), (9, [0, 1, 2, 4, 8, 9])]
-)
-def test_steps_double_up_to_the_last(last: int, steps: list[int]) -> None:
-    assert doubling(last) == steps
-
-
-@given(last=st.integers(1, 100_000))
-def test_no_step_is_more_than_twice_the_one_before(last: int) -> None:
-    _, *steps = doubling(last)
-
-    assert all(before < after <= 2 * before for before, after in pairwise(steps))
-    assert (steps[0], steps[-1]) == (1, last)

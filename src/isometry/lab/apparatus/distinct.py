@@ -1,4 +1,4 @@
-"""How many parts of a network differ, and after which steps of a training they are counted."""
+"""How many parts of a network differ."""
 
 import math
 
@@ -26,9 +26,3 @@ def num_distinct(rows: Tensor, *, equal: float) -> int:
         left = left[(left - left[0]).norm(dim=1) > equal * size]
         count += 1
     return count
-
-
-def doubling(last: int) -> list[int]:
-    """Return 0, the powers of 2 below a number, and that number."""
-    powers = [2**power for power in range(last.bit_length())]
-    return sorted({0, *(power for power in powers if power < last), last})

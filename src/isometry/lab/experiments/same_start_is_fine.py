@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from isometry._phrases import Phrase
+from isometry.lab.apparatus.recorded import spreading
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 
@@ -49,7 +49,7 @@ class SameStartSettings:
     @property
     def recorded(self) -> list[int]:
         """Steps before which the loss is noted, ever further apart, and the last."""
-        return sorted({round(step) - 1 for step in np.geomspace(1, self.num_steps + 1, NUM_RECORDED)})
+        return spreading(self.num_steps, NUM_RECORDED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from isometry._phrases import Phrase
-from isometry.lab.apparatus.distinct import doubling, num_distinct
+from isometry.lab.apparatus.distinct import num_distinct
 from isometry.lab.apparatus.equal_parts import (
     CLASSES,
     INPUTS,
@@ -25,6 +25,7 @@ from isometry.lab.apparatus.equal_parts import (
     recurrent_units,
     scaled_units,
 )
+from isometry.lab.apparatus.recorded import doubling
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isometry._phrases import Phrase
 from isometry.fills.orthogonal import Orthogonal
+from isometry.lab.apparatus.recorded import spreading
 from isometry.lab.demo import CLASSES, digits
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
@@ -49,7 +50,7 @@ class DeepSettings:
     @property
     def recorded(self) -> list[int]:
         """Layers whose signal and gradient are noted, ever further apart."""
-        return sorted({round(each) - 1 for each in np.geomspace(1, self.depth + 1, NUM_LAYERS)})
+        return spreading(self.depth, NUM_LAYERS)
 
 
 def measure(settings: DeepSettings, seed: int, progress: Progress) -> Measured:

@@ -13,7 +13,8 @@ from isometry._phrases import Phrase
 from isometry.anatomy.names import names_of
 from isometry.anatomy.preserve import preserved, seeded
 from isometry.anatomy.task import Task, with_model
-from isometry.lab.apparatus.distinct import doubling, num_distinct
+from isometry.lab.apparatus.distinct import num_distinct
+from isometry.lab.apparatus.recorded import doubling
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.planning.roles import Slot
