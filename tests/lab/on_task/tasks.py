@@ -16,7 +16,7 @@ from isometry.anatomy.task import Task, make_task
 from isometry.lab.engine.records import jsonable
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OwnTask
 from isometry.lab.runner import load_experiments
-from tests.lab.experiments.seeds import Shares, not_held
+from tests.lab.experiments.seeds import Shares, not_held, require_drawable
 
 load_experiments()
 
@@ -113,9 +113,7 @@ def measure(name: str, task: Task, *seeds: int, **changes: Any) -> list[Measured
     assert all(torch.equal(one, two) for one, two in zip(before, _state(task), strict=True))
     assert [module.training for module in task.model.modules()] == modes
     assert all(parameter.grad is None for parameter in task.model.parameters())
-    figures = experiment.draw(settings, found)
-    assert len({figure.key for figure in figures}) == len(figures) > 0
-    assert all(len(series.x) == len(series.y) for figure in figures for series in figure.series)
+    require_drawable(experiment, settings, found)
     return found
 
 
