@@ -1,7 +1,7 @@
 """What reports say: the templates that stand in the code, and those that are asked for while reports are made."""
 
 import ast
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -15,14 +15,17 @@ SOURCE = Path(isometry.__file__).parent
 SAYS = {"say", "Phrase", "counted", "NoSubjectError", "NotMeasuredError"}
 
 
+SAID_LATER = {"unit", "title", "x_axis", "y_axis"}  # of numbers and of pictures
+
+
 def written() -> set[str]:
-    """Return the templates that calls of `say` and its like name, the units, and the messages."""
+    """Return the templates that calls of `say` and its like name, units and words of pictures, and the messages."""
     found = {*MESSAGES.values(), *ONE.values(), *SINGULAR.values()}
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in SAYS:
                 found |= set(_texts(_sentences(node)))
-            elif isinstance(node, ast.keyword) and node.arg == "unit":
+            elif isinstance(node, ast.keyword) and node.arg in SAID_LATER:
                 found |= set(_texts([node.value]))
     return {text for text in found if _has_words(text)}
 
@@ -51,7 +54,7 @@ def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 @contextmanager
-def asked() -> Iterator[set[str]]:
+def asked() -> Generator[set[str]]:
     """Collect every template that is asked for while the block renders."""
     found: set[str] = set()
     look_up: Callable[[language.Catalogue, str], str] = language.Catalogue.gettext

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from isometry._options import (
     AsJson,
@@ -23,7 +22,16 @@ from isometry._options import (
     Select,
     Steps,
 )
-from isometry.cli.streams import BROKEN, document_stream, helpful_errors, make_console, require_places, write_line
+from isometry._phrases import Phrase
+from isometry.cli.streams import (
+    BROKEN,
+    document_stream,
+    helpful_errors,
+    make_console,
+    print_said,
+    require_places,
+    write_line,
+)
 from isometry.cli.subject import chosen_language, load, settings_of
 
 
@@ -67,10 +75,10 @@ def fix(
         )
         if out is not None:
             save_weights(task.model, out)
-            console.print(f"weights: {escape(str(out))}", soft_wrap=True)
+            print_said(console, Phrase("weights: {path}", path=out), lang=lang)
         if html is not None:
             repair.save_html(html, result, lang=lang)
-            console.print(f"report: {escape(str(html))}", soft_wrap=True)
+            print_said(console, Phrase("report: {path}", path=html), lang=lang)
         if document is not None:
             write_line(document, repair.to_json(result))
     raise typer.Exit(BROKEN if repair.after.verdict == "broken" else 0)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isometry._options import BUILDER_HELP, AsJson, Html, Input, Lang
+from isometry._phrases import Phrase
 from isometry.cli.streams import (
     BROKEN,
     MISUSE,
     document_stream,
     helpful_errors,
     make_console,
+    print_said,
     require_places,
     write_line,
 )
@@ -142,7 +144,6 @@ def compare(
         console.print(comparison_table(pairs, encoding=console.encoding, lang=lang))
         if document is not None:
             write_line(document, _json([outcome for _, outcome in pairs]))
-
     raise typer.Exit(0)
 
 
@@ -203,7 +204,7 @@ def _report(console: "Console", outcomes: "Sequence[Outcome]", *, html: Path | N
         console.print(summary_table(outcomes, encoding=console.encoding, lang=lang))
     if html is not None:
         write_text_atomically(html, outcome_page(outcomes, lang=lang))
-        console.print(f"report: {html}", soft_wrap=True, markup=False)
+        print_said(console, Phrase("report: {path}", path=html), lang=lang)
 
 
 def _json(outcomes: "Sequence[Outcome]") -> str:

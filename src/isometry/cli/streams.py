@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from isometry._errors import IsometryError
 from isometry._files import require_place
+from isometry._phrases import Phrase
 
 BROKEN, MISUSE = 1, 2
 DEFECT = 70  # sysexits.h's code for a defect of the program
@@ -23,6 +24,15 @@ INTERRUPTED, PIPE_CLOSED = 130, 141  # the shell's codes for the signals
 def make_console(*, quiet: bool = False) -> Console:
     """Return the console on standard output; a quiet one prints nothing."""
     return Console(highlight=False, quiet=quiet)
+
+
+def print_said(console: Console, sentence: Phrase, *, lang: str) -> None:
+    """Print a sentence on one line, in a language."""
+    from isometry.report.glyphs import glyphs_for
+    from isometry.report.language import say, speaking
+
+    with speaking(lang):
+        console.print(glyphs_for(console.encoding).text(say(sentence)), soft_wrap=True)
 
 
 def document_stream() -> TextIO:

@@ -1,6 +1,7 @@
 """A picture as values, drawn with matplotlib: as SVG for pages, as PNG for people.
 
-The words inside of a picture are English, also where the report around it speaks another language.
+Its words are English, plain or as a Phrase where they are filled in; they are said in the language of the report around
+it when it is drawn.
 """
 
 from collections.abc import Sequence

@@ -10,6 +10,7 @@ from isometry._errors import MissingExtraError
 from isometry.lab.engine.records import jsonable
 from isometry.lab.experiment import Claim, Experiment, Measured, OnTask
 from isometry.lab.runner import find_experiment
+from tests.lab.words import require_vietnamese
 
 
 class Shares(list[float]):
@@ -56,6 +57,7 @@ def require_drawable(experiment: Experiment[Any] | OnTask[Any], settings: Any, f
     for figure in figures:
         for series in figure.series:
             assert len(series.x) == len(series.y), f"{figure.key}: {series.name}"
+    require_vietnamese(figures)
 
 
 def require_held(name: str, *seeds: int) -> None:

@@ -102,7 +102,7 @@ def sentences(curve: "Curve") -> Iterator[Phrase]:
 
 def curve_figure(curve: "Curve") -> Figure:
     """Return the errors over the values, with the places that count."""
-    factor, unit = (1.0, "variances of the targets") if curve.kind == "numbers" else (100.0, "%")
+    factor, y_axis = (1.0, "error, variances of the targets") if curve.kind == "numbers" else (100.0, "error, %")
     lines = {"test, at the end": curve.test_error, "test, at its best epoch": curve.best_error}
     if curve.over == "epochs":
         lines.popitem()
@@ -117,12 +117,12 @@ def curve_figure(curve: "Curve") -> Figure:
     )
     words: dict[int, str] = {} if curve.threshold is None else {curve.threshold: "fitted"}
     if curve.current is not None:
-        words[curve.current] = f"here, {words[curve.current]}" if curve.current in words else "here"
+        words[curve.current] = "here, fitted" if curve.current == curve.threshold else "here"
     return Figure(
         key=f"curve-over-{curve.over}",
-        title=f"Errors over {AXES[curve.over]}",
+        title=Phrase("Errors over {axis}", axis=AXES[curve.over]),
         x_axis=AXES[curve.over],
-        y_axis=f"error, {unit}",
+        y_axis=y_axis,
         x_scale="log",
         series=(
             band,

@@ -110,7 +110,9 @@ def draw(settings: DefaultStartSettings, measured: Sequence[Measured]) -> tuple[
     return (
         Figure(
             key="accuracy",
-            title=f"Networks of {settings.width} units a layer, {settings.num_epochs} epochs",
+            title=Phrase(
+                "Networks of {width} units a layer, {epochs} epochs", width=settings.width, epochs=settings.num_epochs
+            ),
             x_axis="hidden layers",
             y_axis="test accuracy, %",
             series=tuple(lines),

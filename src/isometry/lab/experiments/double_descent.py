@@ -72,7 +72,7 @@ def draw(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tuple
     """Draw test and training error over the number of features."""
     curves = [
         Series(
-            name=f"{kind}, {f'{noise:.0%} wrong' if noise else 'true'} labels",
+            name=_name(kind, noise),
             x=settings.num_features,
             y=[100 * value for value in _mean_curve(measured, key, place)],
         )
@@ -90,6 +90,12 @@ def draw(settings: DoubleDescentSettings, measured: Sequence[Measured]) -> tuple
             x_marks=((settings.num_train, "features = images"),),
         ),
     )
+
+
+def _name(kind: str, noise: float) -> Phrase:
+    if noise == 0:
+        return Phrase("{kind}, true labels", kind=Phrase(kind))
+    return Phrase("{kind}, {noise:.0%} wrong labels", kind=Phrase(kind), noise=noise)
 
 
 def _sentences(noise: float) -> tuple[Phrase, Phrase, Phrase]:

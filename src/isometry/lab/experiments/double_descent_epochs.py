@@ -108,13 +108,13 @@ def draw(settings: EpochsSettings, measured: Sequence[Measured]) -> tuple[Figure
     """Draw the linear model's risk with theory's, and the network's test error."""
     times, count = settings.times[1:], len(settings.times)
     theory = _theory(settings)
-    names = {"risk": "one step for all", "scaled": "slow group's step scaled up"}
+    names = {"risk": Phrase("one step for all"), "scaled": Phrase("slow group's step scaled up")}
     curves: list[Series] = []
     for place, (key, name) in enumerate(names.items()):
         told = theory[place * count + 1 : (place + 1) * count]
-        curves.append(Series(name=f"theory, {name}", x=times, y=told))
+        curves.append(Series(name=Phrase("theory, {name}", name=name), x=times, y=told))
         seen = mean_curve(each[key] for each in measured)[1:]
-        curves.append(Series(name=f"measured, {name}", x=times, y=seen, mark="points"))
+        curves.append(Series(name=Phrase("measured, {name}", name=name), x=times, y=seen, mark="points"))
     epochs = range(1, settings.num_epochs + 1)
     networks = [
         Series(name="test", x=epochs, y=[100 * value for value in _running_median(each["network"])])
@@ -131,7 +131,11 @@ def draw(settings: EpochsSettings, measured: Sequence[Measured]) -> tuple[Figure
         ),
         Figure(
             key="network-over-epochs",
-            title=f"{settings.width} ReLU units on digits, {settings.wrong:.0%} wrong labels: no second descent",
+            title=Phrase(
+                "{width} ReLU units on digits, {wrong:.0%} wrong labels: no second descent",
+                width=settings.width,
+                wrong=settings.wrong,
+            ),
             x_axis="epochs",
             y_axis="test error, %",
             series=tuple(networks),

@@ -16,7 +16,7 @@ from isometry.lab.apparatus.digits import mnist_5k, split, with_wrong_labels
 from isometry.lab.apparatus.random_features import relu_features
 from isometry.lab.apparatus.rises import largest_rise
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
-from isometry.lab.figure import Figure, Series
+from isometry.lab.figure import Figure, Mark, Series
 from isometry.theory.least_squares import LinearProblem, least_norm_risk, tuned_ridge_risk
 
 FAR = 0.2  # relative distance of examples from features from which on the mean over draws is not of a few of them
@@ -75,42 +75,55 @@ def judge(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Clai
 
 def draw(settings: SamplesSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
     """Draw the risk with theory's, and the error on digits."""
+    return _picture_of_risk(settings, measured), _picture_of_digits(settings, measured)
+
+
+def _picture_of_risk(settings: SamplesSettings, measured: Sequence[Measured]) -> Figure:
     width, counts = settings.num_features, settings.num_examples
     smooth = range(min(counts), max(counts) + 1)
     curves: list[Series] = []
-    names = {"risk": "least norm", "tuned": "tuned ridge"}
+    names = {"risk": Phrase("least norm"), "tuned": Phrase("tuned ridge")}
     for (key, name), told in zip(names.items(), _theory(settings, smooth), strict=True):
         seen = _over_draws(measured, key, fmean)
-        for kind, places, values in (("theory", smooth, told), ("measured", counts, seen)):
+        kinds: tuple[tuple[Phrase, Mark, Sequence[int], Sequence[float]], ...] = (
+            (Phrase("theory, {name}", name=name), "line", smooth, told),
+            (Phrase("measured, {name}", name=name), "points", counts, seen),
+        )
+        for kind, mark, places, values in kinds:
             is_high = [key == "risk" and abs(count / width - 1) < SHOWN for count in places]
             shown = [math.nan if hidden else value for value, hidden in zip(values, is_high, strict=True)]
             ratios = [count / width for count in places]
-            mark = "line" if kind == "theory" else "points"
-            curves.append(Series(name=f"{kind}, {name}", x=ratios, y=shown, mark=mark))
-    images = settings.num_images
-    digits = [
-        Series(name=name, x=images, y=[100 * value for value in mean_curve(each[key] for each in measured)])
-        for key, name in (("error", "least norm"), ("ridge", f"ridge, penalty {settings.penalty:g}"))
+            curves.append(Series(name=kind, x=ratios, y=shown, mark=mark))
+    return Figure(
+        key="risk-over-samples",
+        title=Phrase("Least squares on {count} features: before the peak more data hurts", count=width),
+        x_axis="examples over features",
+        y_axis="risk, targets squared",
+        x_scale="log",
+        series=tuple(curves),
+        x_marks=((1.0, "examples = features"),),
+    )
+
+
+def _picture_of_digits(settings: SamplesSettings, measured: Sequence[Measured]) -> Figure:
+    count, wrong = settings.num_random, settings.wrong
+    names = {"error": "least norm", "ridge": Phrase("ridge, penalty {penalty:g}", penalty=settings.penalty)}
+    curves = [
+        Series(
+            name=name,
+            x=settings.num_images,
+            y=[100 * value for value in mean_curve(each[key] for each in measured)],
+        )
+        for key, name in names.items()
     ]
-    return (
-        Figure(
-            key="risk-over-samples",
-            title=f"Least squares on {settings.num_features} features: before the peak more data hurts",
-            x_axis="examples over features",
-            y_axis="risk, targets squared",
-            x_scale="log",
-            series=tuple(curves),
-            x_marks=((1.0, "examples = features"),),
-        ),
-        Figure(
-            key="error-over-images",
-            title=f"{settings.num_random} random ReLU features of digits, {settings.wrong:.0%} wrong labels",
-            x_axis="images",
-            y_axis="test error, %",
-            x_scale="log",
-            series=tuple(digits),
-            x_marks=((settings.num_random, "images = features"),),
-        ),
+    return Figure(
+        key="error-over-images",
+        title=Phrase("{count} random ReLU features of digits, {wrong:.0%} wrong labels", count=count, wrong=wrong),
+        x_axis="images",
+        y_axis="test error, %",
+        x_scale="log",
+        series=tuple(curves),
+        x_marks=((count, "images = features"),),
     )
 
 

@@ -112,7 +112,7 @@ def draw(settings: WidthSettings, measured: Sequence[Measured]) -> tuple[Figure,
     return (
         Figure(
             key="test-error",
-            title=f"Networks of one hidden layer, {settings.noise:.0%} wrong labels",
+            title=Phrase("Networks of one hidden layer, {noise:.0%} wrong labels", noise=settings.noise),
             x_axis="hidden units",
             y_axis="error, %",
             x_scale="log",

@@ -128,7 +128,7 @@ def judge(settings: StoppingSettings, measured: Sequence[Measured]) -> tuple[Cla
 
 def draw(settings: StoppingSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
     """Draw what is learned when, what each rule keeps at what price, and the probe."""
-    wrong = f"{settings.noise:.0%} wrong labels"
+    wrong = Phrase("{noise:.0%} wrong labels", noise=settings.noise)
     fitted = {
         "right labels fitted": "right_fitted",
         "wrong labels fitted": "wrong_fitted",
@@ -138,7 +138,7 @@ def draw(settings: StoppingSettings, measured: Sequence[Measured]) -> tuple[Figu
     accuracies = {"given labels": "train_accuracy", "random labels": "probe_accuracy", "new images": "test_accuracy"}
     order = Figure(
         key="fitted",
-        title=f"Training on {wrong}: right labels come first",
+        title=Phrase("Training on {wrong}: right labels come first", wrong=wrong),
         x_axis="epoch",
         y_axis="share, %",
         x_scale="log",
@@ -147,14 +147,16 @@ def draw(settings: StoppingSettings, measured: Sequence[Measured]) -> tuple[Figu
     )
     probe = Figure(
         key="probe",
-        title=f"{settings.num_probe} random labels instead of a validation set, {wrong}",
+        title=Phrase(
+            "{count} random labels instead of a validation set, {wrong}", count=settings.num_probe, wrong=wrong
+        ),
         x_axis="epoch",
         y_axis="accuracy, %",
         x_scale="log",
         series=_courses(measured, "probed", accuracies),
         x_marks=_marks(_replayed(measured, "probed", {"probe": RandomLabelProbe()})["probe"]),
     )
-    return order, _bargains(measured, "noisy", wrong), _bargains(measured, "clean", "no wrong labels"), probe
+    return order, _bargains(measured, "noisy", wrong), _bargains(measured, "clean", Phrase("no wrong labels")), probe
 
 
 def _claims_on_order(measured: Sequence[Measured]) -> tuple[Claim, ...]:
@@ -240,7 +242,7 @@ def _courses(measured: Sequence[Measured], training: str, named: Mapping[str, st
     )
 
 
-def _bargains(measured: Sequence[Measured], training: str, labels: str) -> Figure:
+def _bargains(measured: Sequence[Measured], training: str, labels: Phrase) -> Figure:
     """Return what each rule keeps over what it takes."""
     found = _replayed(measured, training, {**VALIDATED, **UNVALIDATED})
     rows = {"the last epoch": [found.last]}
@@ -252,7 +254,7 @@ def _bargains(measured: Sequence[Measured], training: str, labels: str) -> Figur
     best = Series(name="the best epoch", x=(0.0, 100.0), y=(100 * found.oracle.score,) * 2)
     return Figure(
         key=f"rules-{training}",
-        title=f"What each rule keeps, and what it takes: {labels}",
+        title=Phrase("What each rule keeps, and what it takes: {labels}", labels=labels),
         x_axis="epochs trained, % of the recorded",
         y_axis="test accuracy of the kept weights, %",
         series=(best, *points),

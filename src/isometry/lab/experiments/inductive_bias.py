@@ -110,17 +110,17 @@ def draw(settings: InductiveBiasSettings, measured: Sequence[Measured]) -> tuple
 
     def lines(view: str) -> list[Series]:
         return [
-            Series(name=f"{name}, {view}", x=settings.train_sizes, y=_mean(measured, name, view)) for name in NETWORKS
+            Series(name=_name(name, view), x=settings.train_sizes, y=_mean(measured, name, view)) for name in NETWORKS
         ]
 
     points = [
-        Series(name=f"{name}, {PERMUTED}", x=settings.train_sizes, y=each[name][PERMUTED], mark="points")
+        Series(name=_name(name, PERMUTED), x=settings.train_sizes, y=each[name][PERMUTED], mark="points")
         for name in NETWORKS
         for each in measured
     ]
-    shift = f"Test images moved by {settings.shift} pixels, after training on none that are"
+    shift = Phrase("Test images moved by {pixels} pixels, after training on none that are", pixels=settings.shift)
     return (
-        _picture("permuted", "The same digits with their pixels in another order", [*lines(NATURAL), *points]),
+        _picture("permuted", Phrase("The same digits with their pixels in another order"), [*lines(NATURAL), *points]),
         _picture("shifted", shift, lines(SHIFTED)),
     )
 
@@ -159,7 +159,11 @@ def shifted(images: Tensor, pixels: int) -> list[Tensor]:
     return [plane[:, top : top + POOLED, left : left + POOLED].flatten(1) for top, left in corners]
 
 
-def _picture(key: str, title: str, series: Sequence[Series]) -> Figure:
+def _name(network: str, view: str) -> Phrase:
+    return Phrase("{network}, {view}", network=Phrase(network), view=Phrase(view))
+
+
+def _picture(key: str, title: Phrase, series: Sequence[Series]) -> Figure:
     return Figure(
         key=key,
         title=title,

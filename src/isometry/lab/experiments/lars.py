@@ -184,7 +184,7 @@ def draw(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Figure, 
     return (
         Figure(
             key="best-rate",
-            title=f"Each at the best of its learning rates, {settings.num_epochs} epochs",
+            title=Phrase("Each at the best of its learning rates, {epochs} epochs", epochs=settings.num_epochs),
             x_axis="images of a batch",
             y_axis="test accuracy, %",
             x_scale="log",
@@ -192,7 +192,9 @@ def draw(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Figure, 
         ),
         Figure(
             key="every-rate",
-            title=f"{settings.depths[-1]} hidden layers, batches of {settings.batch_sizes[-1]}",
+            title=Phrase(
+                "{depth} hidden layers, batches of {size}", depth=settings.depths[-1], size=settings.batch_sizes[-1]
+            ),
             x_axis="learning rate at its peak",
             y_axis="test accuracy, %",
             x_scale="log",
@@ -205,7 +207,8 @@ def draw(settings: LarsSettings, measured: Sequence[Measured]) -> tuple[Figure, 
 def _curves(settings: LarsSettings, measured: Sequence[Measured], method: Method, *, place: int) -> Iterator[Series]:
     """Yield a line through the means of the seeds, and in the deepest network the seeds as points."""
     found = [[_best(run, "test") for run in each[method][place]] for each in measured]
-    name, places = f"{method}, {settings.depths[place]} layers", settings.batch_sizes
+    name = Phrase("{method}, {depth} layers", method=method, depth=settings.depths[place])
+    places = settings.batch_sizes
     if place == len(settings.depths) - 1:
         for accuracies in found:
             yield Series(name=name, x=places, y=accuracies, mark="points")

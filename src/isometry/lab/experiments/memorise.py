@@ -100,7 +100,7 @@ def draw(settings: MemoriseSettings, measured: Sequence[Measured]) -> tuple[Figu
     """Draw how the training labels are fitted, and what that is worth on new images."""
     train, test = (_curves(measured, key) for key in ("train_error", "test_error"))
     fitting = tuple(
-        Series(name=f"{share:.0%} random", x=range(1, len(curve) + 1), y=curve)
+        Series(name=Phrase("{share:.0%} random", share=share), x=range(1, len(curve) + 1), y=curve)
         for share, curve in zip(settings.shares, train, strict=True)
     )
     ends = (

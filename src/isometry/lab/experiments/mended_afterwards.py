@@ -136,14 +136,15 @@ def draw(settings: MendedSettings, measured: Sequence[Measured]) -> tuple[Figure
         for each in measured
     ]
     even = settings.scales.index(1.0)
+    in_turn = Phrase("scales {factor:g} and 1/{factor:g} in turn", factor=UNEVEN)
     rates = [
         Series(
-            name=f"{optimiser}, {name}",
+            name=Phrase("{optimiser}, {scales}", optimiser=optimiser, scales=scales),
             x=settings.rates(optimiser),
             y=[min(GIVEN_UP, loss) for loss in each["loss"][optimiser][place]],
         )
         for optimiser in OPTIMISERS
-        for name, place in (("one scale", even), (f"scales {UNEVEN:g} and 1/{UNEVEN:g} in turn", -1))
+        for scales, place in ((Phrase("one scale"), even), (in_turn, -1))
         for each in measured
     ]
     return (

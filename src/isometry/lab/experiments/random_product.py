@@ -134,7 +134,7 @@ def draw(settings: RandomProductSettings, measured: Sequence[Measured]) -> tuple
     ]
     grown = Figure(
         key="growth",
-        title=f"A product of {settings.width} × {settings.width} Gaussian matrices",
+        title=Phrase("A product of {width} × {width} Gaussian matrices", width=settings.width),
         x_axis="matrices multiplied",
         y_axis="growth, decades",
         series=(band, *seeds, *entries, middle),

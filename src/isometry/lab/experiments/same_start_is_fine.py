@@ -157,7 +157,11 @@ def draw(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Fig
     steps = [step + 1 for step in settings.recorded]
     above = [
         Series(
-            name=f"{model}, {'zeros and ones' if model == 'softmax' and start in SAME else start}",
+            name=Phrase(
+                "{model}, {start}",
+                model=Phrase(model),
+                start=Phrase("zeros and ones" if model == "softmax" and start in SAME else start),
+            ),
             x=steps,
             y=[max(value - each["least"][model], FLOOR) for value in each["loss"][model][start]],
         )
@@ -182,7 +186,7 @@ def draw(settings: SameStartSettings, measured: Sequence[Measured]) -> tuple[Fig
         ),
         Figure(
             key="hidden-layer",
-            title=f"A hidden layer of {settings.num_units} units from three starts",
+            title=Phrase("A hidden layer of {count} units from three starts", count=settings.num_units),
             x_axis="step, counted from 1",
             y_axis="loss, nats",
             x_scale="log",

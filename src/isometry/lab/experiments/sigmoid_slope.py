@@ -91,7 +91,12 @@ def draw(settings: SigmoidSlopeSettings, measured: Sequence[Measured]) -> tuple[
     first = measured[0]
     layers = range(1, settings.num_layers + 1)
     chains = [
-        Series(name=f"median, inputs spread by {spread:g}", x=layers, y=each["median"][place], mark="points")
+        Series(
+            name=Phrase("median, inputs spread by {spread:g}", spread=spread),
+            x=layers,
+            y=each["median"][place],
+            mark="points",
+        )
         for place, spread in enumerate(settings.spreads)
         for each in measured
     ]

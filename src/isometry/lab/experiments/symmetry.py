@@ -145,7 +145,7 @@ def draw(settings: SymmetrySettings, measured: Sequence[Measured]) -> tuple[Figu
     def series(key: str, least: float) -> tuple[Series, ...]:
         return tuple(
             Series(
-                name=f"the {num_stay} kinds that stay" if case.stays else case.name,
+                name=Phrase("the {count} kinds that stay", count=num_stay) if case.stays else case.name,
                 x=steps,
                 y=[max(value, least) for value in each[key][place]],
             )
@@ -167,7 +167,7 @@ def draw(settings: SymmetrySettings, measured: Sequence[Measured]) -> tuple[Figu
         ),
         Figure(
             key="distinct",
-            title=f"Distinct ones of {settings.num_parts} parts",
+            title=Phrase("Distinct ones of {count} parts", count=settings.num_parts),
             x_axis="step, counted from 1",
             y_axis="distinct parts",
             x_scale="log",

@@ -126,12 +126,12 @@ def draw(settings: DeepSettings, measured: Sequence[Measured]) -> tuple[Figure, 
     return (
         Figure(
             key="accuracy",
-            title=f"A plain tanh network of {settings.depth:,} layers learns",
+            title=Phrase("A plain tanh network of {depth:,} layers learns", depth=settings.depth),
             x_axis="step of Adam",
             y_axis="test accuracy, %",
             series=tuple(
                 Series(
-                    name=f"{name} start",
+                    name=Phrase("{name} start", name=Phrase(name)),
                     x=[row[0] for row in each["course"]],
                     y=[row[1 + place] for row in each["course"]],
                 )

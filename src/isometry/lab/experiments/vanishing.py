@@ -10,7 +10,8 @@ from isometry.lab.apparatus.averages import mean_curve
 from isometry.lab.apparatus.plain_stacks import ACTIVATIONS, Shape, follow, predicted
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.theory.stacks import Stack, log_norm_variance
+from isometry.theory.fluctuations import log_norm_variance
+from isometry.theory.stacks import Stack
 
 # Decades a layer. Theory is of infinite width: over 29 layers of width 256 the size of a ReLU net's gradient strays by
 # 0.16 decades (5/n a layer in the logarithm of its square), which is 0.006 a layer.
@@ -116,7 +117,11 @@ def draw(settings: VanishingSettings, measured: Sequence[Measured]) -> tuple[Fig
         figures.append(
             Figure(
                 key=f"gradient-{activation}",
-                title=f"Gradients in {settings.depth} layers of {NAMES.get(activation, activation)}",
+                title=Phrase(
+                    "Gradients in {depth} layers of {activation}",
+                    depth=settings.depth,
+                    activation=NAMES.get(activation, activation),
+                ),
                 x_axis="layer, the first is at the input",
                 y_axis="root mean square over the last layer's, decades",
                 series=(*curves, *lines),

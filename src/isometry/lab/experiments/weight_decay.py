@@ -98,23 +98,23 @@ def draw(settings: DecaySettings, measured: Sequence[Measured]) -> tuple[Figure,
     """Draw accuracy over the decay, and ridge's error over the number of features."""
     positive = [place for place, decay in enumerate(settings.decays) if decay > 0]
     decays = [settings.decays[place] for place in positive]
-    ends, wrong = (decays[0], decays[-1]), f"{settings.noise[-1]:.0%} wrong"
+    ends, least, most = (decays[0], decays[-1]), settings.noise[0], settings.noise[-1]
 
-    def curve(name: str, key: str, row: int) -> Series:
+    def curve(name: Phrase, key: str, row: int) -> Series:
         shares = [100 - 100 * fmean(each[key][row][place] for each in measured) for place in positive]
         return Series(name=name, x=decays, y=shares)
 
     networks = Figure(
         key="decay",
-        title=f"Networks of {settings.width} units under weight decay",
+        title=Phrase("Networks of {width} units under weight decay", width=settings.width),
         x_axis="weight decay of AdamW",
         y_axis="accuracy, %",
         x_scale="log",
         series=(
-            curve(f"training labels, {wrong}", "train_error", -1),
-            curve(f"new images, {wrong}", "test_error", -1),
-            curve(f"new images, {settings.noise[0]:.0%} wrong", "test_error", 0),
-            Series(name="share of right labels", x=ends, y=(100 * (1 - settings.noise[-1]),) * 2),
+            curve(Phrase("training labels, {noise:.0%} wrong", noise=most), "train_error", -1),
+            curve(Phrase("new images, {noise:.0%} wrong", noise=most), "test_error", -1),
+            curve(Phrase("new images, {noise:.0%} wrong", noise=least), "test_error", 0),
+            Series(name="share of right labels", x=ends, y=(100 * (1 - most),) * 2),
         ),
         x_marks=((DEFAULT, "PyTorch's own"),),
     )
@@ -238,12 +238,15 @@ def _per_cent(curves: Iterable[Sequence[float]]) -> list[float]:
 
 def _ridge_figure(settings: DecaySettings, measured: Sequence[Measured]) -> Figure:
     shown = [place for place, strength in enumerate(settings.strengths) if strength in (1.0, 30.0)]
-    named = [("no ridge", _ridge_curve(measured, 0))]
-    named += [(f"ridge of {settings.strengths[place]:g}", _ridge_curve(measured, place)) for place in shown]
-    named.append(("tuned ridge", _tuned_curve(measured)))
+    named = [(Phrase("no ridge"), _ridge_curve(measured, 0))]
+    named += [
+        (Phrase("ridge of {strength:g}", strength=settings.strengths[place]), _ridge_curve(measured, place))
+        for place in shown
+    ]
+    named.append((Phrase("tuned ridge"), _tuned_curve(measured)))
     return Figure(
         key="ridge",
-        title=f"Ridge on random features, {settings.noise[-1]:.0%} wrong labels",
+        title=Phrase("Ridge on random features, {noise:.0%} wrong labels", noise=settings.noise[-1]),
         x_axis="features",
         y_axis="test error, %",
         x_scale="log",

@@ -74,8 +74,8 @@ def draw(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Figure
     figures: list[Figure] = []
     for direction in DIRECTIONS:
         seen = [
-            Series(name=f"{activation}, {start}", x=layers, y=each[direction][place], mark="points")
-            for place, (activation, start) in enumerate(KINDS)
+            Series(name=_name(kind), x=layers, y=each[direction][place], mark="points")
+            for place, kind in enumerate(KINDS)
             for each in measured
         ]
         lines = [Series(name="theory", x=layers, y=_course(settings, kind, direction)) for kind in KINDS]
@@ -89,6 +89,11 @@ def draw(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Figure
             )
         )
     return tuple(figures)
+
+
+def _name(kind: tuple[str, str]) -> Phrase:
+    activation, start = kind
+    return Phrase("{activation}, {start}", activation=Phrase(activation), start=start)
 
 
 def _one_layer(settings: XavierSettings, seed: int) -> dict[str, float]:

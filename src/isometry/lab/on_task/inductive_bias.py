@@ -94,11 +94,13 @@ def judge(_settings: OwnBiasSettings, measured: Sequence[Measured]) -> tuple[Cla
 def draw(settings: OwnBiasSettings, measured: Sequence[Measured]) -> tuple[Figure, ...]:
     """Draw accuracy on held-out examples over the epochs, and at the end on shifted ones."""
     curves = [
-        Series(name=f"{name} inputs", x=range(len(each[name])), y=each[name]) for name in VARIANTS for each in measured
+        Series(name=Phrase("{name} inputs", name=Phrase(name)), x=range(len(each[name])), y=each[name])
+        for name in VARIANTS
+        for each in measured
     ]
     points = [
         Series(
-            name=f"natural, held-out images shifted by {settings.shift}",
+            name=Phrase("natural, held-out images shifted by {pixels}", pixels=settings.shift),
             x=(settings.num_epochs,),
             y=each["shifted"],
             mark="points",

@@ -92,7 +92,12 @@ def draw(settings: OwnLarsSettings, measured: Sequence[Measured]) -> tuple[Figur
     return (
         Figure(
             key="rates",
-            title=f"After {settings.num_epochs} epochs in batches of {settings.small_batch} and {settings.large_batch}",
+            title=Phrase(
+                "After {epochs} epochs in batches of {small} and {large}",
+                epochs=settings.num_epochs,
+                small=settings.small_batch,
+                large=settings.large_batch,
+            ),
             x_axis="learning rate",
             y_axis="accuracy on held-out examples, %",
             x_scale="log",

@@ -125,7 +125,7 @@ def draw(settings: OwnSymmetrySettings, measured: Sequence[Measured]) -> tuple[F
     return (
         Figure(
             key="layers",
-            title=f"Distinct units of each layer after {settings.num_steps} steps",
+            title=Phrase("Distinct units of each layer after {steps} steps", steps=settings.num_steps),
             x_axis="hidden layer, in the order of execution",
             y_axis="distinct units, %",
             series=tuple(ends),
@@ -221,7 +221,7 @@ def _counted(task: Task, *, seed: int) -> dict[str, tuple[int, int]]:
     with torch.no_grad():
         for layer, weights, _ in hidden_units(gather(task, [TwinTable], seed=seed)):
             rows = _by_unit(weights, layer.layout.parts)[:MAX_UNITS].double()
-            found[layer.name] = len(rows), num_distinct(rows, equal=EQUAL) if bool(rows.any()) else 1
+            found[layer.name] = len(rows), num_distinct(rows, equal=EQUAL)
     if not found:
         raise NotApplicableError(
             f"{type(task.model).__name__} has no hidden layer whose weight is one parameter, and this experiment "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from isometry._errors import MissingExtraError
 from isometry._files import write_atomically
 from isometry.lab.figure import Figure, Map, Series
+from isometry.report.language import say, speaking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,23 +37,25 @@ DOTS = 160  # per inch
 MOST_TICKS = 8  # places on a short logarithmic axis that are named themselves; powers of ten say little there
 
 
-def save_png(figure: Figure, path: Path) -> None:
+def save_png(figure: Figure, path: Path, *, lang: str = "en") -> None:
     """Draw a picture into a file.
 
     Args:
         figure: The picture.
         path: The file to write.
+        lang: The language of its words, `en` or `vi`.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
         OutputError: If it cannot be written.
     """
-    canvas = drawn(figure)
+    with speaking(lang):
+        canvas = drawn(figure)
     write_atomically(path, lambda place: canvas.savefig(place, format="png", dpi=DOTS))
 
 
 def as_svg(figure: Figure) -> str:
-    """Return a picture as an `svg` element, the same bytes for the same picture.
+    """Return a picture as an `svg` element in the language that is spoken, the same bytes for the same picture.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -67,7 +70,7 @@ def as_svg(figure: Figure) -> str:
 
 
 def drawn(figure: Figure) -> "Canvas":
-    """Return a picture as a figure of matplotlib; no window is opened and no state of it is touched.
+    """Return a picture as a figure of matplotlib, in the language that is spoken; no state of matplotlib is touched.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -84,11 +87,9 @@ def drawn(figure: Figure) -> "Canvas":
         if figure.map is not None:
             _draw_map(canvas, axes, figure.map)
         _draw_series(axes, figure)
-        for place, word in figure.x_marks:
-            axes.axvline(place, color="0.4", linewidth=0.9, linestyle=":")
-            axes.annotate(word, (place, 1.0), xycoords=("data", "axes fraction"), fontsize=8, ha="center", va="bottom")
-        axes.set_title(figure.title, loc="left", fontsize=11, pad=14 if figure.x_marks else 6)
-        axes.set(xlabel=figure.x_axis, ylabel=figure.y_axis, xscale=figure.x_scale, yscale=figure.y_scale)
+        _draw_marks(axes, figure)
+        axes.set_title(say(figure.title), loc="left", fontsize=11, pad=14 if figure.x_marks else 6)
+        axes.set(xlabel=say(figure.x_axis), ylabel=say(figure.y_axis), xscale=figure.x_scale, yscale=figure.y_scale)
         if figure.x_scale == "linear" and _counts(figure):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _name_few(axes, figure)
@@ -120,22 +121,29 @@ def _draw_series(axes: "Axes", figure: Figure) -> None:
         number = looks.setdefault(series.name, len(looks))
         colours = COLOURS if figure.map is None else OVER_MAP
         colour, dash = colours[number % len(colours)], DASHES[number // len(colours) % len(DASHES)]
-        _draw(axes, series, {"color": colour, "label": series.name, "linestyle": dash})
+        _draw(axes, series, {"color": colour, "label": say(series.name), "linestyle": dash})
 
 
 def _draw(axes: "Axes", series: Series, look: Mapping[str, Any]) -> None:
     x, y = list(series.x), list(series.y)
     if series.mark == "band":
-        axes.fill_between(x, y, list(series.upper), alpha=0.2, linewidth=0, color=look["color"], label=series.name)
+        axes.fill_between(x, y, list(series.upper), alpha=0.2, linewidth=0, color=look["color"], label=look["label"])
     elif series.mark == "points":
-        axes.plot(x, y, "o", markersize=3.5, color=look["color"], label=series.name, zorder=OVER_LINES)
+        axes.plot(x, y, "o", markersize=3.5, color=look["color"], label=look["label"], zorder=OVER_LINES)
     else:
         axes.plot(x, y, linewidth=1.4, **look)
+
+
+def _draw_marks(axes: "Axes", figure: Figure) -> None:
+    for place, word in figure.x_marks:
+        axes.axvline(place, color="0.4", linewidth=0.9, linestyle=":")
+        above = (place, 1.0)
+        axes.annotate(say(word), above, xycoords=("data", "axes fraction"), fontsize=8, ha="center", va="bottom")
 
 
 def _draw_map(canvas: "Canvas", axes: "Axes", plane: Map) -> None:
     finite = [[value if math.isfinite(value) else math.nan for value in row] for row in plane.values]
     mesh = axes.pcolormesh(plane.x, plane.y, finite, shading="nearest", cmap="viridis", rasterized=True)
-    canvas.colorbar(mesh, ax=axes, label=plane.unit)
+    canvas.colorbar(mesh, ax=axes, label=say(plane.unit))
     axes.grid(visible=False)
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # curves over the map end at its edge

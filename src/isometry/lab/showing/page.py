@@ -29,7 +29,7 @@ def outcome_page(outcomes: Sequence[Outcome], *, lang: str = "en") -> str:
 
     Args:
         outcomes: What came of them.
-        lang: The language, `en` or `vi`; what stands inside of pictures is English.
+        lang: The language, `en` or `vi`.
 
     Returns:
         A document that loads nothing and runs nothing; without matplotlib it has no pictures, and says so.
@@ -127,5 +127,5 @@ def _pictures(outcome: Outcome) -> Markup:
 def _picture(figure: Figure) -> Markup:
     """Return a picture whose ink follows the page, light or dark."""
     drawn = as_svg(figure).replace(INK, "var(--ink)").replace(PAPER, "var(--paper)")
-    label = escaped(figure.title)
+    label = escaped(say(figure.title))
     return element("figure", Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)))

@@ -113,26 +113,28 @@ def run_on_screen(
             progress.remove_task(rows[root])
             progress.advance(whole)
             console.print(OutcomeReport(outcome, lang))
-            save_pictures(console, outcome, root)
+            save_pictures(console, outcome, root, lang=lang)
             console.print()
             outcomes[root] = outcome
     return [outcomes[root] for root in studies]
 
 
-def save_pictures(console: Console, outcome: Outcome, root: Path) -> None:
+def save_pictures(console: Console, outcome: Outcome, root: Path, *, lang: str = "en") -> None:
     """Draw an outcome's pictures into a folder and name them; where that cannot be, say why and lose nothing.
 
     Args:
         console: Where to print.
         outcome: What came of a study; other settings than the usual ones have files of their own.
         root: The folder.
+        lang: The language, `en` or `vi`.
     """
     label, glyphs = outcome.study.label, glyphs_for(console.encoding)
     try:
         for figure in outcome.figures:
             path = root / f"{figure.key}{'-' if label else ''}{label}.png"
-            save_png(figure, path)
-            console.print(glyphs.text(f"picture: {path}", style="dim"), soft_wrap=True)
+            save_png(figure, path, lang=lang)
+            with speaking(lang):
+                console.print(glyphs.text(say("picture: {path}", path=path), style="dim"), soft_wrap=True)
     except (MissingExtraError, OutputError) as error:
         console.print(glyphs.text(str(error)), soft_wrap=True)
 
