@@ -158,7 +158,7 @@ EXPERIMENTS.add("default-start")(
         name="default-start",
         question=Phrase("Up to which depth do small random weights of one size for all layers do?"),
         quick=DefaultStartSettings(),
-        paper=DefaultStartSettings(depths=(1, 2, 3, 4, 6, 8, 12, 16), width=512, num_train=4000),
+        paper=DefaultStartSettings(depths=(1, 2, 3, 4, 6, 8, 12, 16), width=512, num_train=2000),
         measure=measure,
         judge=judge,
         draw=draw,

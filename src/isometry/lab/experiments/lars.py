@@ -288,7 +288,7 @@ EXPERIMENTS.add("lars")(
         name="lars",
         question=Phrase("Does LARS train with large batches where other optimisers lose accuracy?"),
         quick=LarsSettings(),
-        paper=LarsSettings(depths=(2, 8, 12), width=256, batch_sizes=(50, 100, 250, 500, 1000, 1500, 3000)),
+        paper=LarsSettings(depths=(2, 8, 12), width=128, batch_sizes=(100, 250, 500, 1000, 1500)),
         measure=measure,
         judge=judge,
         draw=draw,
