@@ -55,6 +55,14 @@ def test_nothing_is_changed_on_a_healthy_network(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in saved.state_dict().items())
 
 
+def test_what_is_written_is_named_in_the_language_that_is_asked_for(tmp_path: Path) -> None:
+    weights, report = tmp_path / "weights.safetensors", tmp_path / "report.html"
+    result = invoke("fix", built("pair"), "--out", weights, "--html", report, "--lang", "vi")
+
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.endswith(f"trọng số: {weights}\nbáo cáo: {report}\n")
+
+
 def test_out_loads_into_a_new_model_that_is_healthy(tmp_path: Path) -> None:
     place = tmp_path / "weights.safetensors"
     result = invoke("fix", built("deep_sigmoid"), "--out", place)

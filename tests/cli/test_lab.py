@@ -69,6 +69,15 @@ def test_a_run_prints_claims_with_ranges_and_lays_pictures_beside_the_records(tm
     assert (tmp_path / "isometry-lab/first/values.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_files_are_named_in_the_language_that_is_asked_for() -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
+    done = run("first", "--lang", "vi", "--html", "page.html")
+
+    assert done.exit_code == 0, done.stderr
+    assert "hình: isometry-lab/first/values.png" in done.stdout
+    assert done.stdout.endswith("báo cáo: page.html\n")
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

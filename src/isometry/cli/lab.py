@@ -87,7 +87,7 @@ def run(
         from isometry.lab.showing.screen import run_on_screen
 
         console = make_console(quiet=as_json)
-        own = _own_model(console, model, input_words)
+        own = _own_model(console, model, input_words, lang=lang)
         chosen = chosen_studies(name, preset=preset, assignments=assign or (), model=own)
         studies = {out / study.name: study for study in chosen}
         with executor_on(on, address=address) as executor:
@@ -166,7 +166,7 @@ def export(
             console.print(f"table: {parquet}", soft_wrap=True, markup=False)
 
 
-def _own_model(console: "Console", word: str | None, input_words: str | None) -> "OwnModel | None":
+def _own_model(console: "Console", word: str | None, input_words: str | None, *, lang: str) -> "OwnModel | None":
     """Return the user's model, after a look whether it can be built at all."""
     from isometry._errors import LabError
 
@@ -178,7 +178,7 @@ def _own_model(console: "Console", word: str | None, input_words: str | None) ->
 
     model, task = own_model(word, input_words)
     for warning in task.warnings:
-        console.print(warning, soft_wrap=True, markup=False)
+        print_said(console, warning, lang=lang)
     return model
 
 

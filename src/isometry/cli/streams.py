@@ -14,7 +14,6 @@ from rich.markup import escape
 
 from isometry._errors import IsometryError
 from isometry._files import require_place
-from isometry._phrases import Phrase
 
 BROKEN, MISUSE = 1, 2
 DEFECT = 70  # sysexits.h's code for a defect of the program
@@ -26,8 +25,8 @@ def make_console(*, quiet: bool = False) -> Console:
     return Console(highlight=False, quiet=quiet)
 
 
-def print_said(console: Console, sentence: Phrase, *, lang: str) -> None:
-    """Print a sentence on one line, in a language."""
+def print_said(console: Console, sentence: str, *, lang: str) -> None:
+    """Print a sentence, which may be a Phrase, on one line and in a language."""
     from isometry.report.glyphs import glyphs_for
     from isometry.report.language import say, speaking
 

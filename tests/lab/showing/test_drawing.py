@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from isometry._errors import UnknownNameError
+from isometry._phrases import Phrase
 from isometry.lab.figure import Figure, Map, Series
 from isometry.lab.showing.drawing import INK, PAPER, as_svg, drawn, save_png
+from isometry.report.language import speaking
 
 mpl = pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
 
@@ -89,3 +92,37 @@ def test_a_picture_is_written_whole_and_touches_no_state_of_matplotlib(tmp_path:
 
     assert dict(mpl.rcParams) == before
     assert [path.name for path in tmp_path.iterdir()] == ["gradient.png"]
+
+
+def test_every_word_is_in_the_language_that_is_spoken() -> None:
+    plane = Map(x=[1.0, 3.0], y=[0.0, 1.0], values=[[0.5, 1.5], [1.0, 2.0]], unit="training accuracy, %")
+    said = Series(name=Phrase("theory, {name}", name=Phrase("least norm")), x=LAYERS, y=[0.0, 0.5, 1.0])
+    figure = replace(FIGURE, map=plane, series=(*FIGURE.series[:2], said), x_marks=((2.0, "here"),))
+    english = as_svg(figure)
+    with speaking("vi"):
+        vietnamese = as_svg(figure)
+
+    words = {
+        "Gradient by layer": "Gradient theo tầng",
+        ">layer<": ">tầng<",
+        "decades": "bậc mười",
+        ">theory<": ">lý thuyết<",
+        "measured": "đo được",
+        "theory, least norm": "lý thuyết, chuẩn nhỏ nhất",
+        ">here<": ">ở đây<",
+        "training accuracy, %": "độ chính xác trên tập huấn luyện, %",
+    }
+    for word, translation in words.items():
+        assert word in english
+        assert word not in vietnamese
+        assert translation in vietnamese
+
+
+def test_a_file_is_in_the_language_that_is_asked_for(tmp_path: Path) -> None:
+    paths = {lang: tmp_path / f"{lang}.png" for lang in ("en", "vi")}
+    for lang, path in paths.items():
+        save_png(FIGURE, path, lang=lang)
+
+    assert paths["en"].read_bytes() != paths["vi"].read_bytes()
+    with pytest.raises(UnknownNameError, match="do not speak 'fr'"):
+        save_png(FIGURE, tmp_path / "fr.png", lang="fr")

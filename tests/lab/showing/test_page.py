@@ -35,6 +35,16 @@ def test_a_picture_follows_the_page_from_light_to_dark() -> None:
     assert INK not in picture
 
 
+def test_a_picture_speaks_the_language_of_the_page() -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra: pip install 'isometry[plots]'")
+    figure = Figure(key="courses", title="Gradient by layer", x_axis="layer", y_axis="root mean square, decades")
+    page = outcome_page([replace(outcome(record(0)), figures=(figure,))], lang="vi")
+
+    assert 'aria-label="Gradient theo tầng"' in page
+    assert ">RMS, bậc mười<" in page
+    assert "Gradient by layer" not in page
+
+
 def test_the_words_of_a_traceback_keep_their_lines() -> None:
     page = outcome_page([outcome(record(0, error="Traceback:\n  File <x>\nValueError: 1 < 2\n"))])
 

@@ -129,5 +129,5 @@ class Curve:
 
     @property
     def figure(self) -> Figure:
-        """The errors over the values as a picture, which `save_png` of `isometry.lab.showing.drawing` draws."""
+        """The errors over the values as a picture, which `isometry.lab.save_png` draws."""
         return curve_figure(self)
