@@ -12,6 +12,7 @@ from torch import nn
 from isometry._errors import RefusedError
 from isometry._phrases import Phrase
 from isometry.anatomy.task import DEFAULT_BATCH_SIZE, Loss, OptimizerFactory, Task, as_task, tensors_in
+from isometry.checking.doubts import doubted
 from isometry.checking.guard import guarded
 from isometry.checking.proofs import proved
 from isometry.checking.settings import DEFAULT, Settings
@@ -176,6 +177,7 @@ def diagnose_evidence(
     chosen = settings.choose(RULES) if rules is None else tuple(rules)
     findings, skipped = run_rules(chosen, evidence)
     findings = guarded(findings, chosen, evidence)
+    findings = doubted(findings, chosen, evidence, proofs=settings.proofs)
     findings = explained(findings, chosen, places_on(evidence.step.tape))
     findings = proved(findings, evidence, chosen, proofs=settings.proofs)
     rows = layer_rows(evidence)

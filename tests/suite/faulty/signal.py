@@ -41,6 +41,19 @@ def weights_of_deviation_a_hundredth(*, broken: bool) -> Task:
     return make_task(model, *digits(), loss=F.cross_entropy, optimizer_factory=sgd(0.05, 0.9))
 
 
+@faulty(*FADING)
+def weights_of_deviation_a_hundredth_under_plain_descent(*, broken: bool) -> Task:
+    """Too few layers to fade by much, and enough for gradient descent to stay on its plateau."""
+    model = Perceptron((64, *[256] * 4, 10))
+    for layer in model.layers:
+        if broken:
+            nn.init.normal_(layer.weight, std=0.01)
+        else:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+    return make_task(model, *digits(), loss=F.cross_entropy, optimizer_factory=sgd(0.1))
+
+
 @faulty(*FADING, steps=60)
 def convolutions_of_deviation_a_thousandth(*, broken: bool) -> Task:
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU()]

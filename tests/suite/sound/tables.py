@@ -212,3 +212,29 @@ def targets_far_from_zero_but_standardised_inside() -> Task:
         return F.mse_loss(out, (y - mean) / spread)
 
     return make_task(perceptron(10, 1), standardised(inputs), goal, loss=loss, optimizer_factory=adam())
+
+
+@sound()
+def four_layers_of_deviation_a_hundredth_under_adam() -> Task:
+    """Adam's steps do not shrink with the gradient, and leave at once where plain descent stays for long."""
+    model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), *_squares(3, 256), nn.Linear(256, 10))
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+    return make_task(model, *digits(), loss=F.cross_entropy, optimizer_factory=adam())
+
+
+@sound(steps=600)
+def he_start_at_a_patient_rate() -> Task:
+    """No start learns in a few steps of this rate, and a sound one does in some hundreds."""
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), *_squares(3, 64), nn.Linear(64, 10))
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return make_task(model, *digits(), loss=F.cross_entropy, optimizer_factory=sgd(1e-3))
+
+
+def _squares(count: int, width: int) -> list[nn.Module]:
+    return [each for _ in range(count) for each in (nn.Linear(width, width), nn.ReLU())]
