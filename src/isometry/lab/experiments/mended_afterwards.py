@@ -116,7 +116,10 @@ def judge(settings: MendedSettings, measured: Sequence[Measured]) -> tuple[Claim
         *_claims_on_explosion(settings, measured),
         *_claims_on_unequal_scales(settings, measured),
         Claim(
-            text=Phrase("what sigmoids under Xavier have lost is not mended: the critical start is better by"),
+            text=Phrase(
+                "in {steps} steps what sigmoids under Xavier lose is not mended: the critical start is better by",
+                steps=settings.num_steps,
+            ),
             measured=min(each["sigmoid"][0] - each["sigmoid"][1] for each in measured),
             low=LEAST_GAIN,
             unit="nats",
