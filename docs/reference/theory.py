@@ -23,6 +23,7 @@ CHAPTERS = (
     "meanfield",
     "phases",
     "stacks",
+    "fluctuations",
     "products",
     "spectra",
     "duals",

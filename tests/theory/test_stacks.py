@@ -14,7 +14,7 @@ from scipy.stats import norm
 from isometry._errors import DomainError, UnknownNameError
 from isometry.theory.quadrature import FloatArray as Array
 from isometry.theory.quadrature import Function
-from isometry.theory.stacks import Kind, Stack, log_norm_variance, passages
+from isometry.theory.stacks import Kind, Stack, passages
 
 
 def relu(x: Array) -> Array:
@@ -204,54 +204,3 @@ def test_a_kind_that_is_misspelt_is_refused_with_those_there_are() -> None:
 
     with pytest.raises(UnknownNameError, match=r"'pre_norm'.*pre-norm"):
         stack.__post_init__()
-
-
-def test_log_gradients_of_linear_networks_spread_by_two_over_width() -> None:
-    # ln of a chi-squared number of n degrees has the variance 2/n to first order
-    assert log_norm_variance(Stack(function=lambda x: x), 1.0, (10, 20, 40)) == pytest.approx(0.2 + 0.1 + 0.05)
-
-
-@pytest.mark.parametrize(
-    ("stack", "widths", "word"),
-    [
-        pytest.param(Stack(function=relu, kind="residual"), (10,), "plain", id="not plain"),
-        pytest.param(Stack(function=relu, weight_variance=2.0), (10, 0), "widths", id="no units"),
-        pytest.param(Stack(function=np.sign), (10,), "level", id="no slope"),
-        pytest.param(Stack(function=lambda x: 0 * x), (10, 10, 10), "dies out", id="no signal"),
-    ],
-)
-def test_a_spread_that_is_not_known_is_refused(stack: Stack, widths: tuple[int, ...], word: str) -> None:
-    with pytest.raises(DomainError, match=word):
-        log_norm_variance(stack, 1.0, widths)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stack", "start", "width", "depth"),
-    [
-        pytest.param(Stack(function=relu, weight_variance=2.0), 1.0, 60, 10, id="relu, narrow"),
-        pytest.param(Stack(function=relu, weight_variance=2.0), 1.0, 120, 30, id="relu, deep"),
-        # at their settled lengths; without what the length adds they are told 0.77 and 0.79 of it
-        pytest.param(Stack(function=np.tanh, weight_variance=1.76, bias_variance=0.05), 0.57, 100, 20, id="tanh, edge"),
-        pytest.param(Stack(function=np.tanh, weight_variance=1.3, bias_variance=0.05), 0.32, 100, 20, id="tanh, order"),
-    ],
-)
-def test_log_gradient_norms_of_drawn_networks_spread_by_depth_over_width(
-    stack: Stack, start: float, width: int, depth: int
-) -> None:
-    generator, draws = np.random.default_rng(0), 800
-    signal = generator.standard_normal((draws, width))
-    signal *= math.sqrt(start) / np.sqrt(np.mean(signal**2, axis=1, keepdims=True))
-    gradient = generator.standard_normal((draws, width))
-    gradient /= np.linalg.norm(gradient, axis=1, keepdims=True)
-    for _ in range(depth):  # a gradient pushed forward spreads as one pulled back does
-        weights = generator.standard_normal((draws, width, width), dtype=np.float32)
-        weights *= math.sqrt(stack.weight_variance / width)
-        slopes = (stack.function(signal + 1e-6) - stack.function(signal - 1e-6)) / 2e-6
-        gradient = np.einsum("dij,dj->di", weights, slopes * gradient)
-        signal = np.einsum("dij,dj->di", weights, stack.function(signal))
-        signal += generator.standard_normal((draws, width)) * math.sqrt(stack.bias_variance)
-    logs = np.log((gradient**2).sum(1))
-
-    # draws err by 5 %, the second order of depth over width by some more
-    assert logs.var() == pytest.approx(log_norm_variance(stack, start, (width,) * depth), rel=0.15)

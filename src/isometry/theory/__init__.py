@@ -45,7 +45,7 @@ _HOMES = {
     "least_norm_risk": "isometry.theory.least_squares",
     "length_map": "isometry.theory.criticality",
     "length_slope": "isometry.theory.criticality",
-    "log_norm_variance": "isometry.theory.stacks",
+    "log_norm_variance": "isometry.theory.fluctuations",
     "lyapunov_exponents": "isometry.theory.products",
     "marchenko_pastur": "isometry.theory.least_squares",
     "passages": "isometry.theory.stacks",

@@ -17,6 +17,7 @@ from isometry.theory.duals import silu as silu
 from isometry.theory.duals import tanh as tanh
 from isometry.theory.fans import Fans as Fans
 from isometry.theory.fans import fans_of as fans_of
+from isometry.theory.fluctuations import log_norm_variance as log_norm_variance
 from isometry.theory.kernel_flow import Spectrum as Spectrum
 from isometry.theory.kernel_flow import flow_weights as flow_weights
 from isometry.theory.kernel_flow import spectrum_of as spectrum_of
@@ -55,7 +56,6 @@ from isometry.theory.spectra import jacobian_moments as jacobian_moments
 from isometry.theory.spectra import slopes_of as slopes_of
 from isometry.theory.stacks import Passage as Passage
 from isometry.theory.stacks import Stack as Stack
-from isometry.theory.stacks import log_norm_variance as log_norm_variance
 from isometry.theory.stacks import passages as passages
 
 __all__ = [

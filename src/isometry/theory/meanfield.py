@@ -192,14 +192,29 @@ def hermite_squares(function: Function, variance: float) -> NDArray[np.float64]:
     """
     deviation = _deviation(variance)
     samples = sample(function, REACH * deviation)
+    squares = hermite_coefficients(samples, deviation, samples.values) ** 2
+    rest = float(samples.measure(deviation) @ samples.values**2) - float(squares.sum())
+    return np.append(squares, max(rest, 0.0))
+
+
+def hermite_coefficients(samples: Samples, deviation: float, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return E[f(√q z) h_k(z)], k = 0 … `NUM_HERMITE` - 1.
+
+    Args:
+        samples: Points and weights for means over them.
+        deviation: √q, in units of the points.
+        values: The function at the points, (..., points).
+
+    Returns:
+        The coefficients, (..., k), in the function's units.
+    """
     measure, points = samples.measure(deviation), samples.points / deviation
     before, here = np.zeros_like(points), np.ones_like(points)
-    squares = np.empty(NUM_HERMITE + 1)
+    coefficients = np.empty((*values.shape[:-1], NUM_HERMITE))
     for order in range(NUM_HERMITE):
-        squares[order] = float(measure @ (samples.values * here)) ** 2
+        coefficients[..., order] = values @ (measure * here)
         before, here = here, (points * here - math.sqrt(order) * before) / math.sqrt(order + 1)
-    squares[-1] = max(float(measure @ samples.values**2) - float(squares[:-1].sum()), 0.0)
-    return squares
+    return coefficients
 
 
 def slope_moments(function: Function, variance: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Signal and gradient through deep stacks, plain, residual and normalised, and how far finite width lets them stray.
+"""Signal and gradient through deep stacks, plain, residual and normalised.
 
 The layer is f(x) = W φ(x) + b with W_ij ~ N(0, σ_w²/fan_in), b_i ~ N(0, σ_b²). A stack is a kind of block around it:
 `plain` f(x), `residual` x + α f(x), `pre-norm` x + α f(norm(x)), `post-norm` norm(x + α f(x)),
@@ -7,13 +7,12 @@ units, as layer norm does in a wide network; batch takes a unit less its mean, o
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from isometry._errors import DomainError, UnknownNameError
-from isometry.theory.criticality import length_map, length_slope, require_layer, susceptibility
-from isometry.theory.meanfield import require_slope
+from isometry.theory.criticality import length_map, require_layer, susceptibility
 from isometry.theory.quadrature import REACH, Function, sample
 
 Kind = Literal["plain", "residual", "pre-norm", "post-norm", "batch-norm", "pre-batch-norm"]
@@ -141,75 +140,3 @@ def _variance(function: Function, length: float) -> float:
             "batch. Check which function was passed."
         )
     return variance
-
-
-def log_norm_variance(stack: Stack, start: float, widths: Sequence[int]) -> float:
-    """Return the variance of ln |g|² of a gradient g that has come back through a plain network, over its draws.
-
-    Σ_l (3 μ₂/μ₁² - 1 + 2 A_l Cov(φ'², φ²)/μ₁ + A_l² Var(φ²)) / n_l, with μ₁ = E[φ'²] and μ₂ = E[φ'⁴]
-
-    A_l is what a length that strays in layer l does to ln |g|² behind it: it is remembered by a factor F'(q) a layer
-    and moves ln χ(q), so A_l = σ_w² G_{l+1} with G_l = d ln χ/dq + F' G_{l+1}. It is 0 if φ is homogeneous: 5/n a layer
-    for ReLU, 2/n for a linear one. First order in 1/n; weights are Gaussian.
-
-    The gradient is that at the pre-activations of the first of these layers, over that behind the last. At an input of
-    n_0 features it strays by 2/n_0 more.
-
-    Args:
-        stack: A plain network.
-        start: Mean square q of the first layer's pre-activations, in their units squared, positive.
-        widths: n_l, units of each layer, counts.
-
-    Returns:
-        The variance, nats squared. It grows with depth over width: of two networks equally critical the narrower one
-        more often has a gradient far from the mean.
-
-    Raises:
-        DomainError: If the stack is not plain, a width is below 1, the start is not positive, the signal dies out or
-            overflows, or the function is level or not finite where the pre-activations go.
-
-    Example:
-        >>> relu = Stack(function=lambda x: (x + abs(x)) / 2, weight_variance=2.0)
-        >>> round(log_norm_variance(relu, 1.0, (100,) * 20), 6)
-        1.0
-
-    Source:
-        Hanin, Nica 2019, arXiv:1812.05994, theorem 1 (ReLU); Hanin 2018, arXiv:1801.03744. The terms of the length are
-        this project's own, checked against networks that were drawn.
-    """
-    if stack.kind != "plain":
-        raise DomainError(f"the stack is {stack.kind}; the variance is known for a plain one.")
-    if min(widths, default=1) < 1:
-        raise DomainError(f"widths={tuple(widths)!r}: a layer has at least one unit.")
-    lengths = [start, *(each.length for each in passages(stack, start, max(len(widths) - 1, 0)))][: len(widths)]
-    if len(lengths) < len(widths) or not 0 < lengths[-1] < math.inf:
-        raise DomainError(f"the signal dies out or overflows behind {len(lengths)} layers, and its gradient with it.")
-    variance = later = 0.0
-    for length, width in zip(reversed(lengths), reversed(widths), strict=True):
-        variance += _strayed(stack, length, stack.weight_variance * later) / width
-        memory = length_slope(stack.function, length, weight_variance=stack.weight_variance)
-        later = _log_slope_change(stack.function, length) + memory * later
-    return variance
-
-
-def _strayed(stack: Stack, length: float, weight: float) -> float:
-    """Return by how much a layer of one unit makes ln |g|² stray, with the weight of its length in those behind."""
-    samples = sample(stack.function, REACH * math.sqrt(length))
-    require_slope(samples, length)
-    measure = samples.measure(math.sqrt(length))
-    slopes, squares = samples.slopes**2, samples.values**2
-    first, mean = float(measure @ slopes), float(measure @ squares)
-    joint = float(measure @ (slopes * squares)) / first - mean
-    return (
-        float(measure @ (3 * (slopes / first) ** 2))
-        - 1
-        + 2 * weight * joint
-        + weight**2 * float(measure @ (squares - mean) ** 2)
-    )
-
-
-def _log_slope_change(function: Function, length: float) -> float:
-    """Return d ln E[φ'²] / dq."""
-    samples = sample(function, REACH * math.sqrt(length))
-    weighed = samples.measure(math.sqrt(length)) * samples.slopes**2
-    return float(weighed @ (samples.points**2 / length - 1)) / (2 * length * float(weighed.sum()))
