@@ -125,6 +125,25 @@ def test_each_claim_can_fail_alone(found: list[Measured], word: str) -> None:
     assert word in refuted
 
 
+def test_where_images_are_many_the_order_may_cost_the_cnn_little_and_must_not_where_they_are_few() -> None:
+    more = {
+        name: {view: [*row, row[-1] if view == "shifted" else 97.0] for view, row in rows.items()}
+        for name, rows in SEEN.items()
+    }
+    more["CNN"]["natural"][-1] = 99.0
+    sizes = {"train_sizes": (100, 300, 1000, 4000)}
+
+    assert not_held(claims_of("inductive-bias", [more], **sizes)) == []
+    more["CNN"]["permuted"][2] = 94.0
+    assert len(not_held(claims_of("inductive-bias", [more], **sizes))) == 1
+
+
+def test_without_a_training_on_few_images_permuted_pixels_say_nothing() -> None:
+    found = [{name: {view: row[-1:] for view, row in rows.items()} for name, rows in SEEN.items()}]
+
+    assert len(not_held(claims_of("inductive-bias", found, train_sizes=(4000,)))) == 2
+
+
 @pytest.mark.slow
 def test_the_quick_preset_holds() -> None:
     require_held("inductive-bias", 0)
