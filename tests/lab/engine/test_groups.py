@@ -2,18 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from isometry.lab.engine.executors import SerialExecutor
 from isometry.lab.engine.records import read_record
 from isometry.lab.engine.sweep import run_groups
-from isometry.lab.engine.trial import Trial
-
-MODULE = "tests.lab.engine.trials"
-
-
-def trial(name: str, **config: Any) -> Trial:
-    return Trial(function=f"{MODULE}:{name}", config=config)
+from tests.lab.engine.trials import trial
 
 
 def test_the_second_group_runs_while_the_first_still_waits(tmp_path: Path) -> None:

@@ -14,15 +14,13 @@ from isometry.lab.engine.executors import SerialExecutor
 from isometry.lab.engine.index import build_index, export_parquet
 from isometry.lab.engine.records import Folder
 from isometry.lab.engine.sweep import run_trials
-from isometry.lab.engine.trial import Trial
-
-MODULE = "tests.lab.engine.trials"
+from tests.lab.engine.trials import trial
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    trials = [Trial(function=f"{MODULE}:square", config={"x": x, "of": {"rate": 0.5}, "sizes": [1, x]}) for x in (2, 3)]
-    trials.append(Trial(function=f"{MODULE}:refuse", config={"x": 4}))
+    trials = [trial("square", x=x, of={"rate": 0.5}, sizes=[1, x]) for x in (2, 3)]
+    trials.append(trial("refuse", x=4))
     run_trials(trials, tmp_path / "trials", executor=SerialExecutor())
     return tmp_path / "trials"
 
@@ -60,9 +58,9 @@ def test_the_parquet_table_has_a_column_a_setting(root: Path, tmp_path: Path) ->
 
 
 def test_trials_in_folders_of_their_own_and_twice_are_indexed_once_with_what_they_told(tmp_path: Path) -> None:
-    trials = [Trial(function=f"{MODULE}:square", config={"x": x}) for x in (2, 3)]
-    for name, trial in zip(("first", "second"), trials, strict=True):
-        run_trials([trial], tmp_path / name, executor=SerialExecutor())
+    trials = [trial("square", x=x) for x in (2, 3)]
+    for name, each in zip(("first", "second"), trials, strict=True):
+        run_trials([each], tmp_path / name, executor=SerialExecutor())
     Folder(tmp_path / "another", trials[1]).fail("of want of memory")
     query = "select json_extract(config, '$.x'), state, value from trials join metrics using (id) order by 1, 3"
     with closing(sqlite3.connect(build_index(tmp_path))) as connection:
@@ -70,12 +68,11 @@ def test_trials_in_folders_of_their_own_and_twice_are_indexed_once_with_what_the
         told = connection.execute("select id, count(*) from metrics where name = 'share' group by id").fetchall()
 
     assert {row[:2] for row in found} == {(2, "finished"), (3, "finished")}
-    assert sorted(told) == sorted((trial.id, 1) for trial in trials)
+    assert sorted(told) == sorted((each.id, 1) for each in trials)
 
 
 def test_numbers_that_are_not_finite_do_not_spoil_a_query(tmp_path: Path) -> None:
-    trial = Trial(function=f"{MODULE}:square", config={"x": 1})
-    Folder(tmp_path, trial).finish({"square": 4, "of": [math.inf, math.nan, 1.0]})
+    Folder(tmp_path, trial("square", x=1)).finish({"square": 4, "of": [math.inf, math.nan, 1.0]})
     query = "select json_extract(result, '$.square'), json_extract(result, '$.of') from trials"
     with closing(sqlite3.connect(build_index(tmp_path))) as connection:
         assert connection.execute(query).fetchall() == [(4, "[null,null,1.0]")]
@@ -89,7 +86,7 @@ def test_a_trial_says_where_and_with_what_it_ran(root: Path) -> None:
 
 def test_a_setting_that_is_a_number_here_and_several_there_is_a_column_of_json(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra: pip install 'isometry[lab]'")
-    trials = [Trial(function=f"{MODULE}:square", config={"x": 2, "noise": noise}) for noise in (0.5, [0.0, 0.25], 1)]
+    trials = [trial("square", x=2, noise=noise) for noise in (0.5, [0.0, 0.25], 1)]
     run_trials(trials, tmp_path, executor=SerialExecutor())
     export_parquet(tmp_path, tmp_path / "trials.parquet")
     rows = parquet.read_table(tmp_path / "trials.parquet").to_pylist()

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +12,7 @@ from isometry.lab.engine.executors import SerialExecutor
 from isometry.lab.engine.perform import perform
 from isometry.lab.engine.records import Folder, is_finished, read_metrics, read_record, read_records, share_done
 from isometry.lab.engine.sweep import run_trials
-from isometry.lab.engine.trial import Trial
-
-MODULE = "tests.lab.engine.trials"
-
-
-def trial(name: str, **config: Any) -> Trial:
-    return Trial(function=f"{MODULE}:{name}", config=config, name=name)
-
+from tests.lab.engine.trials import trial
 
 SPOILT = [
     pytest.param("trial.json", None, id="killed before the trial was written down"),

@@ -19,17 +19,12 @@ from isometry.lab.engine.executors import SerialExecutor, executor_on
 from isometry.lab.engine.records import read_records
 from isometry.lab.engine.sweep import MAX_DEATHS, run_trials
 from isometry.lab.engine.trial import Trial
-
-MODULE = "tests.lab.engine.trials"
+from tests.lab.engine.trials import trial
 
 
 @pytest.fixture(autouse=True)
 def _workers_find_the_functions_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[3]))
-
-
-def trial(name: str, **config: Any) -> Trial:
-    return Trial(function=f"{MODULE}:{name}", config=config, name=name)
 
 
 def test_a_trial_that_does_not_apply_is_no_failure_says_why_and_is_asked_again(tmp_path: Path) -> None:

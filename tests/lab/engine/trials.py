@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from isometry._errors import NotApplicableError
-from isometry.lab.engine.trial import Progress
+from isometry.lab.engine.trial import Progress, Trial
+
+
+def trial(name: str, **config: Any) -> Trial:
+    """Return a trial of one of the functions below."""
+    return Trial(function=f"{__name__}:{name}", config=config, name=name)
 
 
 def square(config: Mapping[str, Any], progress: Progress) -> Mapping[str, Any]:
