@@ -47,6 +47,18 @@ from isometry import theory
 point = theory.critical_point(np.tanh)
 signals = theory.depths(np.tanh, weight_variance=1.5, bias_variance=0.05)
 print(f"{point.gain:.3f} {signals.phase} {signals.depth_scale:.1f}")  # 1.000 ordered 15.8
+
+stack = theory.Stack(function=np.tanh, kind="residual", weight_variance=1.5, branch_scale=0.3)
+blocks = list(theory.passages(stack, 1.0, 20))
+grown = np.prod([each.factor for each in blocks])  # the mean square of a gradient, if the network is wide
+strays = theory.log_norm_variance(stack, 1.0, (64,) * 20) ** 0.5  # and if its width is 64
+print(f"{grown:.2f}, times or over {np.exp(strays):.2f}")  # 2.81, times or over 1.33
+
+plain = theory.Stack(function=np.tanh, weight_variance=1.5)
+lengths = [1.0, *(each.length for each in theory.passages(plain, 1.0, 4))]
+layers = [theory.slopes_of(np.tanh, each) for each in lengths]
+edge = theory.jacobian_edge(layers, weight_variance=1.5, is_orthogonal=True)  # of the squared singular values
+print(f"{edge:.2f}")  # 2.72
 ```
 
 This page is made by `python docs/reference/theory.py`; change the docstrings, not the page.
@@ -86,7 +98,7 @@ def _row(name: str) -> str:
         return f"| `{name}` | The `{type(thing).__name__}` of a network without activations. |  |"
     doc = inspect.getdoc(thing) or ""
     summary, *paragraphs = SECTION.split(doc)[0].strip().split("\n\n")
-    formula = next((_joined(each) for each in paragraphs if "=" in each), "")
+    formula = next((_joined(each) for each in paragraphs if "=" in each or "≤" in each), "")
     source = SOURCE.search(doc)
     cells = (f"`{name}`", f"{_joined(summary)} {formula}".strip(), _linked(_joined(source[1])) if source else "")
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -127,9 +127,10 @@ def jacobian_density(
     Example:
         >>> from isometry.theory import Stack, passages
         >>> stack = Stack(function=np.tanh, weight_variance=1.2)  # its signal shrinks from layer to layer
-        >>> layers = [slopes_of(stack.function, each.length) for each in passages(stack, 2.0, 4)]
-        >>> jacobian_density(layers, np.array([0.5, 1.0]), weight_variance=1.2, is_orthogonal=True).round(3).tolist()
-        [0.634, 0.388]
+        >>> lengths = [2.0, *(each.length for each in passages(stack, 2.0, 3))]
+        >>> layers = [slopes_of(stack.function, each) for each in lengths]
+        >>> jacobian_density(layers, np.array([0.2, 0.5]), weight_variance=1.2, is_orthogonal=True).round(3).tolist()
+        [0.859, 0.446]
 
     Source:
         Pennington, Schoenholz, Ganguli 2018, arXiv:1802.09979, section 3 and algorithm 1, there for equal layers.

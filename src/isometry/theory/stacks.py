@@ -1,9 +1,15 @@
-"""Signal and gradient through deep stacks, plain, residual and normalised.
+"""Signal and gradient through deep stacks, plain, residual and normalised by layer or batch norm.
 
 The layer is f(x) = W φ(x) + b with W_ij ~ N(0, σ_w²/fan_in), b_i ~ N(0, σ_b²). A stack is a kind of block around it:
 `plain` f(x), `residual` x + α f(x), `pre-norm` x + α f(norm(x)), `post-norm` norm(x + α f(x)),
 `batch-norm` batch(f(x)), `pre-batch-norm` x + α f(batch(x)). norm divides an example by its root mean square over
 units, as layer norm does in a wide network; batch takes a unit less its mean, over its deviation, over a large batch.
+
+Behind batch norm neither the scale of the weights nor biases matter. Gradients grow by E[φ'²] / Var[φ] a layer, which
+is more than 1 for all but a linear φ (Poincaré's inequality) and π/(π - 1) = 1.47 for ReLU; a skip makes of that a
+power of the depth. It holds in large batches of unlike examples, as long as these keep alike lengths: at any depth if
+d ln Var[φ(√q z)] / d ln q < 1 at q = 1 (tanh 0.46), for some tens of layers if it is 1 or more (ReLU 1, SiLU 1.10),
+where a few examples slowly outgrow the others (Nachum et al. 2024, arXiv:2412.02843).
 """
 
 import math
@@ -65,12 +71,6 @@ def passages(stack: Stack, start: float, num_blocks: int) -> Iterator[Passage]:
     post-norm: q' = 1, (1 + α² χ(q)) / (q + α² F(q)); batch-norm: q' = 1, χ(q) / V(q);
     pre-batch-norm: q' = q + α² V(1), 1 + α² χ(1)/q, with F the length map, χ the susceptibility and
     V = σ_w² Var[φ(√q z)]
-
-    Behind batch norm neither the scale of the weights nor biases matter. Gradients grow by E[φ'²] / Var[φ] a layer,
-    which is more than 1 for all but a linear φ (Poincaré's inequality) and π/(π - 1) = 1.47 for ReLU; a skip makes of
-    that a power of the depth. It holds in large batches of unlike examples, as long as these keep alike lengths: at any
-    depth if d ln V / d ln q < 1 at q = 1 (tanh 0.46), for some tens of layers if it is 1 or more (ReLU 1, SiLU 1.10),
-    where a few examples slowly outgrow the others (Nachum et al. 2024, arXiv:2412.02843).
 
     Args:
         stack: The network.
