@@ -1,11 +1,12 @@
-"""The words inside of pictures, and whether Vietnamese has them."""
+"""The words inside of pictures: whether Vietnamese has them, and whether there is room for them."""
 
 import re
 from collections.abc import Iterator
 
 from isometry._phrases import Phrase
 from isometry.lab.figure import Figure
-from isometry.report.language import catalogue, say, speaking
+from isometry.lab.showing.drawing import drawn
+from isometry.report.language import LANGUAGES, catalogue, say, speaking
 
 # What has the same name in both languages: methods, functions, networks, laws.
 NAMES = {
@@ -51,6 +52,18 @@ def require_vietnamese(figures: tuple[Figure, ...]) -> None:
         names = {series.name for series in figure.series}
         with speaking("vi"):
             assert len({say(name) for name in names}) == len(names), f"{figure.key}: {names}"
+
+
+def require_whole(figures: tuple[Figure, ...]) -> None:
+    """Require that no word is cut off at the edge of a picture, in any language."""
+    for figure in figures:
+        for lang in LANGUAGES:
+            with speaking(lang):
+                canvas = drawn(figure)
+            canvas.draw_without_rendering()  # lays everything out
+            (width, height), box = canvas.get_size_inches(), canvas.get_tightbbox()
+
+            assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0, f"{figure.key} ({lang})"
 
 
 def _texts(figure: Figure) -> Iterator[str]:

@@ -9,6 +9,7 @@ from isometry.lab.curve.report import CurveReport, meaning_of
 from isometry.lab.curve.result import Curve, Gain
 from isometry.lab.showing.drawing import as_svg
 from isometry.report.terminal import plain_text
+from tests.lab.words import require_vietnamese, require_whole
 
 CURVE = Curve(
     over="width",
@@ -132,3 +133,12 @@ def test_marks_that_coincide_are_one_and_the_picture_is_drawn() -> None:
 
     assert figure.x_marks == ((20.0, "here, fitted"),)
     assert "here, fitted" in as_svg(figure)
+
+
+@pytest.mark.parametrize("changes", [{}, {"current": 20}, {"kind": "numbers"}, {"over": "samples"}, {"over": "epochs"}])
+def test_the_picture_speaks_vietnamese_and_has_room_for_every_word(changes: dict[str, object]) -> None:
+    pytest.importorskip("matplotlib", reason="pictures are drawn with it")
+    figure = replace(CURVE, **changes).figure
+
+    require_vietnamese((figure,))
+    require_whole((figure,))

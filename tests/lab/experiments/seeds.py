@@ -10,7 +10,7 @@ from isometry._errors import MissingExtraError
 from isometry.lab.engine.records import jsonable
 from isometry.lab.experiment import Claim, Experiment, Measured, OnTask
 from isometry.lab.runner import find_experiment
-from tests.lab.words import require_vietnamese
+from tests.lab.words import require_vietnamese, require_whole
 
 
 class Shares(list[float]):
@@ -67,3 +67,4 @@ def require_held(name: str, *seeds: int) -> None:
 
     assert not_held(experiment.judge(experiment.quick, found)) == []
     require_drawable(experiment, experiment.quick, found)
+    require_whole(experiment.draw(experiment.quick, found))
