@@ -6,7 +6,9 @@ what the width is too small to average out adds up to ln |g|² = (1/n) Σ_i X_i 
     X = Σ_l a_l φ'(h_l)² v_l² + b_l φ(h_l)² + c_l h_l²
 
 so Var ln |g|² = Var X / n. a_l is by how much the branch of block l takes part in the gradient, b_l what a length that
-strays there does to it in all blocks behind, and c_l what norms take away. h_l and h_m have the covariance q_l, l ≤ m.
+strays there does to it in all blocks behind, and c_l what norms take away. Units of a plain network are drawn anew in
+each layer; with a skip h_l and h_m have the covariance q_l, l ≤ m, and v_l and v_m likewise, but for what norms divide
+by.
 """
 
 import math
@@ -37,7 +39,7 @@ def log_norm_variance(stack: Stack, start: float, widths: Sequence[int], *, is_o
     for ReLU, 2/n for a linear one. Orthogonal weights keep lengths, and a layer strays by
     2 + (1 - σ_b²/q)² Cov(φ'²/μ₁ + A_l φ², h²)² / 2q² less: 3/n for ReLU, and not at all if it is linear.
 
-    With a skip units stay what they are from block to block, and blocks stray together. First order in 1/n.
+    With a skip units stay what they are from block to block, and blocks stray together. All is to first order in 1/n.
 
     The gradient is that at the pre-activations of the first of these layers, or at what enters the first of the blocks,
     over that behind the last. At an input of n_0 features a plain network's strays by 2/n_0 more.
