@@ -25,6 +25,14 @@ def test_seeds_split_otherwise_and_one_seed_always_alike() -> None:
     assert not torch.equal(one.train, other.train)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_builder_draws_with_the_same_seed_is_not_what_is_held_out(seed: int) -> None:
+    wrong = set(torch.randperm(400, generator=torch.Generator().manual_seed(seed))[:80].tolist())
+    held_out = set(own_data(mlp(count=400), most=400, seed=seed).held_out.tolist())
+
+    assert len(wrong & held_out) < 40
+
+
 @pytest.mark.parametrize(
     ("build", "kind"), [(mlp, "classes"), (cnn, "classes"), (vit, "classes"), (regression, "numbers")]
 )

@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
-import torch
 from torch import Tensor
 
 from isometry._errors import BuilderError, IsometryError, LabError, ModelError, NotApplicableError, describe
 from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import Task
 from isometry.training.labels.answers import Kind, error_of, kind_of
-from isometry.training.labels.examples import LabelledExamples, labelled_examples
+from isometry.training.labels.examples import LabelledExamples, labelled_examples, shuffled
 from isometry.training.labels.learner import Learner
 
 MIN_EXAMPLES = 50  # of a data set; of fewer none can be held out that say anything
@@ -72,7 +71,7 @@ def own_data(task: Task, *, most: int, seed: int, held_out: float = HELD_OUT) ->
     if most < MIN_EXAMPLES:
         raise LabError(f"max_examples={most} was given, and a data set of at least {MIN_EXAMPLES} is needed.")
     examples = labelled_examples(task, most=most, seed=seed)
-    order = torch.randperm(examples.count, generator=torch.Generator().manual_seed(seed))
+    order = shuffled(examples.count, seed=seed)
     count = round(held_out * examples.count)
     with preserved(task.model, seed=seed) as guard:
         learner = Learner(task, guard, examples, batch_size=len(order), seed=seed, rows=order[:count])

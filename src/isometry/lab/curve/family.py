@@ -12,7 +12,7 @@ from isometry._errors import BuilderError, DomainError, describe
 from isometry.anatomy.builders import named
 from isometry.anatomy.preserve import seeded
 from isometry.anatomy.task import Loss, OptimizerFactory, Task, make_task, tensors_in
-from isometry.training.labels.examples import LabelledExamples, labelled_examples
+from isometry.training.labels.examples import LabelledExamples, labelled_examples, shuffled
 
 Axis = Literal["width", "epochs", "samples"]
 Builder = Callable[..., Any]
@@ -121,14 +121,14 @@ def split_of(task: Task, data: Data, *, test_share: float, seed: int) -> Split:
         BuilderError: If the task has no examples with a target each.
         DomainError: If too few are held out, or none is left.
     """
-    examples, generator = labelled_examples(task, most=None, seed=seed), torch.Generator().manual_seed(seed)
+    examples = labelled_examples(task, most=None, seed=seed)
     if data.test is None:
-        order = torch.randperm(examples.count, generator=generator)
+        order = shuffled(examples.count, seed=seed)
         count = round(test_share * examples.count)
         test, train = order[:count], order[count:]
     else:
         inputs, targets = _required_test(data.test)
-        train = torch.randperm(examples.count, generator=generator)
+        train = torch.randperm(examples.count, generator=torch.Generator().manual_seed(seed))
         test = torch.arange(examples.count, examples.count + len(targets))
         try:
             joined = torch.cat([examples.targets, targets.to(examples.targets)])

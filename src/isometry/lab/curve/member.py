@@ -18,6 +18,7 @@ from isometry.lab.engine.trial import Progress
 from isometry.lab.study import code_of
 from isometry.probes.training import describe_optimizer
 from isometry.training.labels.answers import CUTS, Kind, class_of, error_of_constant, kind_of
+from isometry.training.labels.examples import shuffled
 from isometry.training.labels.learner import Learner
 
 MOST = 10.0  # variances of the targets: an answer that is off by more is as bad; else single ones hide all others
@@ -40,8 +41,8 @@ class Job:
         batch_size: Examples of a step, counts.
         decay: Each step takes `rate * decay` of every weight of two axes or more away, dimensionless.
         test_share: Of the data set, where there is no test set.
-        seed: Of weights and orders.
-        split_seed: Of the test set and of which examples come first.
+        seed: Of weights and orders, and over samples of which examples are learnt.
+        split_seed: Of the test set.
     """
 
     sizes: tuple[int, ...]
@@ -106,7 +107,7 @@ def train_member(family: Family, job: Job, progress: Progress) -> Measured:
     rows = split.train
     if job.num_train is not None:
         require_enough(split, job.num_train)
-        rows = rows[: job.num_train]
+        rows = rows[shuffled(len(rows), seed=job.seed)[: job.num_train]]
     watch = _Watch(split, job, progress, rows=rows)
     own = OwnData(examples=split.examples, train=rows, held_out=split.test, kind="numbers")
     schooling = Schooling(num_epochs=job.looks[-1], batch_size=job.batch_size, seed=job.seed)

@@ -21,6 +21,8 @@ from isometry.report.spoken import SpokenReport
 if TYPE_CHECKING:
     from isometry.lab.curve.result import Curve, Gain
 
+DRAWN = Phrase("seeds, each with its own draw of what is learnt, and held-out examples")
+NOT_DRAWN = Phrase("seeds and held-out examples, not over other examples to learn")
 AXES: Mapping[Axis, Phrase] = {"width": Phrase("width"), "epochs": Phrase("epochs"), "samples": Phrase("examples")}
 
 
@@ -203,11 +205,11 @@ def _change(curve: "Curve", lower: Difference) -> Phrase:
 def _conditions(curve: "Curve") -> str:
     return say(
         "{train} examples learnt, {test} held out, {seeds}, {epochs} of {optimizer} on {loss}, {time}; noise is a "
-        "standard error over seeds and held-out examples, not over other examples to learn, and sure is what lies "
-        "beyond three of it",
+        "standard error over {over}, and sure is what lies beyond three of it",
         train=curve.num_train,
         test=curve.num_test,
         seeds=say("{count} seeds", count=curve.num_seeds),
+        over=say(DRAWN if curve.over == "samples" else NOT_DRAWN),
         epochs=counted(curve.num_epochs, "epoch"),
         optimizer=curve.optimizer,
         loss=say(curve.loss),

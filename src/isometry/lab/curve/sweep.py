@@ -77,7 +77,8 @@ def sweep(
         epochs: Passes through the data for each member, counts; over epochs it is the largest value.
         batch_size: Examples of a step, counts.
         decays: To be tried at the current value: each step takes decay times rate of every weight matrix away.
-        seeds: Members at each value, that differ in weights and order, counts from 2.
+        seeds: Members at each value, that differ in weights and order, and over samples in what they learn, counts
+            from 2.
         seed: The first of them, and that of the split.
         root: Folder of records, of a builder that is given as a word: what is finished in it is not run again.
         executor: Where these trials run; without it in processes of this machine.

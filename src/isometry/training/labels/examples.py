@@ -10,6 +10,7 @@ from torch import Tensor
 from isometry._errors import BuilderError
 from isometry.anatomy.task import Batch, Task, map_tensors, tensors_in
 
+SHUFFLE = 2_718_281  # added to seeds of shuffles, so that none is what a builder draws with the same seed
 LABELS = "labels"  # where the models of transformers take theirs, among their inputs
 
 
@@ -76,10 +77,25 @@ def labelled_examples(task: Task, *, most: int | None, seed: int) -> LabelledExa
     return _of_batch(task, batch, tuple(rows.tolist()))
 
 
+def shuffled(count: int, *, seed: int) -> Tensor:
+    """Return so many places in a random order that is not that of `randperm` with the same seed.
+
+    A builder that draws wrong labels as the first of `randperm` would else have just those held out, or left in.
+
+    Args:
+        count: Of the places.
+        seed: Of the order.
+
+    Returns:
+        Each of [0, count) once.
+    """
+    return torch.randperm(count, generator=torch.Generator().manual_seed(SHUFFLE + seed))
+
+
 def _rows(count: int, most: int | None, *, seed: int) -> Tensor:
     if most is None or count <= most:
         return torch.arange(count)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most]
+    return shuffled(count, seed=seed)[:most]
 
 
 def _of_batch(task: Task, batch: object, rows: tuple[int, ...]) -> LabelledExamples:
