@@ -1,7 +1,8 @@
 """The empirical neural tangent kernel in blocks of examples, within a bound on memory."""
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,12 +10,15 @@ from torch import Tensor, nn
 
 from isometry._errors import ModelError
 from isometry.anatomy.task import map_tensors, tensors_in
+from isometry.probes.tangent.blocks import MixedRowsError, block_parts
 from isometry.probes.tangent.independence import require_own_outputs
-from isometry.probes.tangent.layout import Cut, Group, Layout, cut_of, larger, layout_of
+from isometry.probes.tangent.layout import Cut, Group, Layout, Way, cut_of, larger, layout_of
 from isometry.probes.tangent.parts import Part, add_like_products, add_products
-from isometry.probes.tangent.sight import MixedRowsError, gradient_rows, linear_parts
+from isometry.probes.tangent.sight import gradient_rows
 
 DEFAULT_BYTES = 2**30
+PIECES = 8  # of a block with itself, of whose products the mirror images are not taken again
+LEAST_PIECE = 128  # rows and columns of the products of two pieces; smaller ones take longer
 
 
 def tangent_kernel(model: nn.Module, inputs: Any, others: Any = None, *, max_bytes: int = DEFAULT_BYTES) -> Tensor:
@@ -50,7 +54,7 @@ def _whole(first: "_Examples", second: "_Examples", *, max_bytes: int) -> Tensor
     layout = larger(first.layout, second.layout)
     shape = (first.count, layout.num_outputs, second.count, layout.num_outputs)
     kernel = torch.zeros(shape, dtype=layout.dtype, device=layout.device)
-    cut = cut_of(layout, max(first.count, second.count), max_bytes)
+    cut = cut_of(layout, _counts(first, second), max_bytes)
     for tile in _tiles(first, second, cut):
         sums = torch.zeros(tile.shape, dtype=layout.dtype, device=layout.device)
         for one, other in zip(tile.left, tile.right, strict=True):
@@ -87,7 +91,7 @@ def mean_tangent_kernel(model: nn.Module, inputs: Any, others: Any = None, *, ma
 def _mean(first: "_Examples", second: "_Examples", *, max_bytes: int) -> Tensor:
     layout = larger(first.layout, second.layout)
     kernel = torch.zeros((first.count, second.count), dtype=layout.dtype, device=layout.device)
-    cut = cut_of(layout, max(first.count, second.count), max_bytes)
+    cut = cut_of(layout, _counts(first, second), max_bytes)
     for tile in _tiles(first, second, cut, like_outputs=True):
         sums = torch.zeros((tile.shape[0], tile.shape[2]), dtype=layout.dtype, device=layout.device)
         for one, other in zip(tile.left, tile.right, strict=True):
@@ -114,6 +118,22 @@ class _Tile:
     def shape(self) -> tuple[int, ...]:
         return tuple(each.stop - each.start for each in (self.rows, self.outputs, self.columns, self.others))
 
+    def pieces(self, least: int) -> Iterator["_Tile"]:
+        """Yield those on and below the diagonal of a block with itself; the others are their mirror images."""
+        count = self.rows.stop - self.rows.start
+        pieces = list(_slices(count, max(least, math.ceil(count / PIECES))))
+        for number, rows in enumerate(pieces):
+            left = [each.of(rows) for each in self.left]
+            for columns in pieces[: number + 1]:
+                yield replace(
+                    self,
+                    rows=_shifted(rows, self.rows.start),
+                    columns=_shifted(columns, self.rows.start),
+                    left=left,
+                    right=[each.of(columns) for each in self.right],
+                    is_mirrored=rows != columns,
+                )
+
 
 class _Examples:
     """One set of examples, of which blocks are taken."""
@@ -125,18 +145,16 @@ class _Examples:
         self.layout: Layout = layout_of(model, self._rows([0]), self._rows([self._other_row(), 0]))
 
     def parts(self, rows: slice, outputs: slice, strip: tuple[Group, ...]) -> list[Part]:
-        linear = frozenset(name for group in strip if group.is_linear for name in group.names)
-        others = [
-            tensor
-            for group in strip
-            if not group.is_linear
-            for name in sorted(group.names)
-            for tensor in self.layout.parameters[name]
-        ]
-        parts = linear_parts(self._model, self._rows(rows), linear, outputs=outputs) if linear else []
-        if others:
-            examples = [self._rows([row]) for row in range(rows.start, rows.stop)]
-            parts.append(gradient_rows(self._model, examples, others, outputs=outputs))
+        ways = {way: [group.weights for group in strip if group.way is way] for way in Way}
+        singly, blocks = ([weight for (weight,) in ways[way]] for way in (Way.SINGLY, Way.BLOCKS))
+        examples = [self._rows([row]) for row in range(rows.start, rows.stop)]
+        alone = [blocks, singly] if len(examples) == 1 else [singly]  # of one example both give the same
+        together = [] if len(examples) == 1 else blocks
+        parts: list[Part] = []
+        if ways[Way.FACTORS] or together:
+            inputs = self._rows(rows)
+            parts += block_parts(self._model, inputs, linear=ways[Way.FACTORS], others=together, outputs=outputs)
+        parts += [gradient_rows(self._model, examples, each, outputs=outputs) for each in alone if each]
         return parts
 
     def _other_row(self) -> int:
@@ -170,18 +188,22 @@ def _count(inputs: Any) -> int:
 
 
 def _with_own_rows(make: Callable[[], Tensor], *examples: _Examples) -> Tensor:
-    """Return what is made, once the layers that mix examples inside a block are taken by one example at a time."""
+    """Return what is made, once what mixes examples inside a block is taken by one example at a time."""
     while True:
         try:
             return make()
         except MixedRowsError as error:
             for each in examples:
-                each.layout = each.layout.without_parts(error.names)
+                each.layout = each.layout.without_blocks(error.weights)
 
 
 def _both(model: nn.Module, inputs: Any, others: Any) -> tuple[_Examples, _Examples]:
     first = _Examples(model, inputs)
     return first, first if others is None else _Examples(model, others)
+
+
+def _counts(first: _Examples, second: _Examples) -> tuple[int, ...]:
+    return (first.count,) if first is second else (first.count, second.count)
 
 
 def _tiles(first: _Examples, second: _Examples, cut: Cut, *, like_outputs: bool = False) -> Iterator[_Tile]:
@@ -197,7 +219,7 @@ def _tiles(first: _Examples, second: _Examples, cut: Cut, *, like_outputs: bool 
                         if (first is second and there < here) or (like_outputs and others != outputs):
                             continue
                         is_same = first is second and here == there
-                        yield _Tile(
+                        tile = _Tile(
                             rows=rows,
                             outputs=outputs,
                             columns=columns,
@@ -206,6 +228,12 @@ def _tiles(first: _Examples, second: _Examples, cut: Cut, *, like_outputs: bool 
                             right=left if is_same else second.parts(columns, others, strip),
                             is_mirrored=first is second and not is_same,
                         )
+                        least = math.ceil(LEAST_PIECE / (1 if like_outputs else num_outputs))
+                        yield from tile.pieces(least) if is_same else (tile,)
+
+
+def _shifted(rows: slice, start: int) -> slice:
+    return slice(rows.start + start, rows.stop + start)
 
 
 def _slices(count: int, size: int) -> Iterator[slice]:

@@ -4,39 +4,64 @@ import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from isometry._errors import DomainError, ModelError
-from isometry.anatomy.names import ParameterNames, names_of
-from isometry.anatomy.record import recorded
-from isometry.probes.tangent.sight import Parameters, Seen, kernel_dtype, names_in, task_of
+from isometry.probes.tangent.blocks import plain_layers, unseen
+from isometry.probes.tangent.crossings import Crossing, leaves_of
+from isometry.probes.tangent.sight import Seen, kernel_dtype, passed
 
 COPIES = 4  # of a block's gradients alive at once: of both blocks, of the one that is made, and on the way
+COPIES_ALONE = 2  # where one block is the whole set: it, and what is made of other parameters next
 # Of what a pass keeps for its backward: itself, what the layers read and gave, the gradients there, and what the walk
 # back through a recurrent layer has under way; an LSTM of thirty steps took 3.2.
 GRAPHS = 4
 STATE = 8_192  # bytes: the random generator's state, 5,056, which is put back after a pass, and small sums
+SLOPES = 3  # of an output at a layer, as they are found, summed and compared
+REPEATS = 4  # of what an operation reads and gives, as it is repeated with weights of each example and back again
 TILES = 3  # of the products of two blocks: their sum, one part's, and room for the next
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The parameters of one module, whose gradients are taken together.
+class Way(Enum):
+    """How the gradients of some weights are taken.
 
     Attributes:
-        names: Their canonical names.
-        is_linear: Whether they are those of a plain linear layer, which has a part of its own.
-        fixed: Numbers that an example takes whatever its outputs, counts.
-        each: Numbers that one output of an example takes, counts.
+        FACTORS: A block of examples at a time, as factors.
+        BLOCKS: A block of examples at a time, as they are.
+        SINGLY: An example at a time.
     """
 
-    names: frozenset[str]
-    is_linear: bool
+    FACTORS = auto()
+    BLOCKS = auto()
+    SINGLY = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Group:
+    """Weights whose gradients are taken together.
+
+    Attributes:
+        weights: A layer's weight and bias, or a single parameter.
+        way: How their gradients are taken.
+        fixed: Numbers that an example takes whatever its outputs, counts.
+        each: Numbers that one output of an example takes, counts.
+        passing: Numbers that an example takes while the gradients of a block are made, counts.
+    """
+
+    weights: tuple[Tensor, ...]
+    way: Way
     fixed: int
     each: int
+    passing: int
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """Which weights they are."""
+        return tuple(id(weight) for weight in self.weights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,30 +69,28 @@ class Layout:
     """What one example's gradients are made of.
 
     Attributes:
-        parameters: Canonical name of each trainable parameter to its tensors.
-        groups: All of them, a group a module.
+        groups: All weights that are trained.
         num_outputs: Of an example, counts.
         graph_bytes: What one example's forward pass keeps for the backward pass.
         dtype: Of the kernel: that of the outputs, at least float32.
         device: Of the outputs.
     """
 
-    parameters: Parameters
     groups: tuple[Group, ...]
     num_outputs: int
     graph_bytes: int
     dtype: torch.dtype
     device: torch.device
 
-    def without_parts(self, names: frozenset[str]) -> "Layout":
-        """Return the same with the gradients of some linear layers as they are.
+    def without_blocks(self, weights: frozenset[int]) -> "Layout":
+        """Return the same with the gradients of some weights taken an example at a time.
 
         Args:
-            names: Of parameters of those layers.
+            weights: The identities of the weights.
         """
-        kept = tuple(group for group in self.groups if not group.is_linear or not group.names & names)
-        freed = sorted(name for group in self.groups if group not in kept for name in group.names)
-        return replace(self, groups=(*kept, *(_other_group(name, self.parameters) for name in freed)))
+        kept = tuple(group for group in self.groups if not weights & {*group.key})
+        freed = [weight for group in self.groups if group not in kept for weight in group.weights]
+        return replace(self, groups=(*kept, *(_single_group(weight) for weight in freed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,37 +122,32 @@ def layout_of(model: nn.Module, single: Any, double: Any) -> Layout:
     Raises:
         ModelError: If the model fails, or nothing that is trained reaches its outputs.
     """
-    names = names_of(model)
-    parameters = {
-        name: tuple(tensor for tensor in tensors if tensor.requires_grad)
-        for name, tensors in names.parameters.items()
-        if any(tensor.requires_grad for tensor in tensors)
-    }
-    if not parameters:
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not weights:
         raise ModelError(
             f"no parameter of {type(model).__name__} is trained, and the kernel is one of gradients. "
             "Set requires_grad of those that are to count."
         )
-    once, twice = Seen(), Seen()
-    with recorded(task_of(model, double, twice), [twice]):
-        both = {names_in(operation) for operation in twice.plain_layers(2)}
-    with _counted(model) as held, recorded(task_of(model, single, once), [once]):
-        plain = [operation for operation in once.plain_layers(1) if names_in(operation) in both]
-    if not once.outputs.requires_grad:
-        raise ModelError(
-            f"no trained parameter of {type(model).__name__} reaches its outputs, and the kernel is one of gradients. "
-            "Check requires_grad, and that nothing in forward is detached or under torch.no_grad()."
-        )
-    linear = [
-        _linear_group(frozenset(names_in(operation)), *once.linear[operation.index])
-        for operation in plain
-        if all(_is_free(names, name, parameters) for name in names_in(operation))
-    ]
-    done = {name for group in linear for name in group.names}
-    others = [name for name in parameters if name not in done]
+    with passed(model, double) as twice:
+        plain = {id(layer.shared[0]) for layer in plain_layers(twice)}
+        mixed = unseen(twice)
+    with _counted(model) as held, passed(model, single) as once:
+        if not once.outputs.requires_grad:
+            raise ModelError(
+                f"no trained parameter of {type(model).__name__} reaches its outputs, and the kernel is one of "
+                "gradients. Check requires_grad, and that nothing in forward is detached or under torch.no_grad()."
+            )
+        layers = [layer for layer in plain_layers(once) if id(layer.shared[0]) in plain]
+        linear = [_linear_group(layer) for layer in layers]
+        done = {key for group in linear for key in group.key}
+        mixed |= unseen(once)
+        others = [
+            _single_group(weight) if id(weight) in mixed else _block_group(weight, once)
+            for weight in weights
+            if id(weight) not in done
+        ]
     return Layout(
-        parameters=parameters,
-        groups=(*linear, *(_other_group(name, parameters) for name in others)),
+        groups=(*linear, *others),
         num_outputs=once.outputs.shape[1],
         graph_bytes=sum(held.values()),
         dtype=kernel_dtype(once.outputs),
@@ -145,23 +163,19 @@ def larger(first: Layout, second: Layout) -> Layout:
     """
     if second.num_outputs != first.num_outputs:
         raise ModelError(f"the two sets give {first.num_outputs} and {second.num_outputs} outputs an example.")
-    other = {group.names: group for group in second.groups}
-    groups = tuple(
-        replace(group, fixed=max(group.fixed, other[group.names].fixed), each=max(group.each, other[group.names].each))
-        for group in first.groups
-        if group.names in other
-    )
+    other = {group.key: group for group in second.groups}
+    groups = tuple(_larger(group, other[group.key]) for group in first.groups if group.key in other)
     if len(groups) < len(first.groups):  # a layer meets one row an example in one set alone
         raise ModelError("the two sets pass the model in different ways. Give both in the same form.")
     return replace(first, groups=groups, graph_bytes=max(first.graph_bytes, second.graph_bytes))
 
 
-def cut_of(layout: Layout, count: int, max_bytes: int) -> Cut:
+def cut_of(layout: Layout, counts: Sequence[int], max_bytes: int) -> Cut:
     """Return the largest pieces that fit, those with the fewest passes.
 
     Args:
         layout: Of one example.
-        count: Examples of the larger set, counts.
+        counts: Examples of the one set or of both, counts.
         max_bytes: Memory that may be held.
 
     Returns:
@@ -170,7 +184,10 @@ def cut_of(layout: Layout, count: int, max_bytes: int) -> Cut:
     Raises:
         DomainError: If one output of one example over one module's parameters does not fit.
     """
+    count = max(counts)
     whole = [_cut(layout, rows, layout.num_outputs, max_bytes=max_bytes) for rows in _halved(count)]
+    if len(counts) == 1:
+        whole[0] = _cut(layout, count, layout.num_outputs, max_bytes=max_bytes, copies=COPIES_ALONE)
     fitting = [cut for cut in whole if cut is not None]
     if fitting:
         return min(fitting, key=lambda cut: _num_passes(cut, count))
@@ -178,28 +195,40 @@ def cut_of(layout: Layout, count: int, max_bytes: int) -> Cut:
         cut = _cut(layout, 1, outputs, max_bytes=max_bytes)
         if cut is not None:
             return cut
-    least = _bytes(layout, 1, 1) + COPIES * layout.dtype.itemsize * max(_size(each, 1) for each in layout.groups)
+    least = _bytes(layout, 1, 1) + layout.dtype.itemsize * math.ceil(
+        max(_size(each, 1, 1, copies=COPIES) for each in layout.groups)
+    )
     raise DomainError(
         f"the gradients of one output of one example take {least:,} bytes, and max_bytes is {max_bytes:,}. Allow more."
     )
 
 
-def _linear_group(names: frozenset[str], read: Tensor, given: Tensor) -> Group:
-    if read.numel() == read.shape[-1]:  # one row an example
-        return Group(names, is_linear=True, fixed=read.numel() + 1, each=given.numel())
-    gradient = (read.shape[-1] + 1) * given.shape[-1]
-    return Group(
-        names, is_linear=True, fixed=read.numel() + read.numel() // read.shape[-1], each=given.numel() + gradient
+def _larger(first: Group, second: Group) -> Group:
+    return replace(
+        first,
+        way=max(first.way, second.way, key=lambda way: way.value),
+        fixed=max(first.fixed, second.fixed),
+        each=max(first.each, second.each),
+        passing=max(first.passing, second.passing),
     )
 
 
-def _other_group(name: str, parameters: Parameters) -> Group:
-    numbers = sum(tensor.numel() for tensor in parameters[name])
-    return Group(frozenset({name}), is_linear=False, fixed=0, each=numbers)
+def _linear_group(layer: Crossing) -> Group:
+    read, given = layer.rows[0].numel(), layer.output.numel()
+    return Group(weights=layer.shared, way=Way.FACTORS, fixed=read + 1, each=given, passing=SLOPES * given)
 
 
-def _is_free(names: ParameterNames, name: str, parameters: Parameters) -> bool:
-    return name in parameters and name not in names.parametrised
+def _block_group(weight: Tensor, once: Seen) -> Group:
+    passing = 0
+    for crossing in once.crossings.found:
+        if any(leaf is weight for shared in crossing.shared for leaf in leaves_of(shared)):
+            numbers = sum(each.numel() for each in (*crossing.rows, *crossing.shared))
+            passing += REPEATS * (numbers + crossing.output.numel())
+    return Group(weights=(weight,), way=Way.BLOCKS, fixed=0, each=weight.numel(), passing=passing)
+
+
+def _single_group(weight: Tensor) -> Group:
+    return Group(weights=(weight,), way=Way.SINGLY, fixed=0, each=weight.numel(), passing=0)
 
 
 @contextmanager
@@ -218,13 +247,13 @@ def _counted(model: nn.Module) -> Generator[dict[int, int]]:
         yield held
 
 
-def _cut(layout: Layout, rows: int, outputs: int, *, max_bytes: int) -> Cut | None:
+def _cut(layout: Layout, rows: int, outputs: int, *, max_bytes: int, copies: int = COPIES) -> Cut | None:
     item = layout.dtype.itemsize
-    allowed = (max_bytes - _bytes(layout, rows, outputs)) / (COPIES * item * rows)
+    allowed = (max_bytes - _bytes(layout, rows, outputs)) / item
     strips: list[list[Group]] = [[]]
     room = allowed
     for group in layout.groups:
-        size = _size(group, outputs)
+        size = _size(group, rows, outputs, copies=copies)
         if size > allowed:
             return None
         if size > room:
@@ -240,8 +269,10 @@ def _bytes(layout: Layout, rows: int, outputs: int) -> int:
     return STATE + rows * GRAPHS * layout.graph_bytes + TILES * layout.dtype.itemsize * (rows * outputs) ** 2
 
 
-def _size(group: Group, outputs: int) -> int:
-    return group.fixed + outputs * group.each
+def _size(group: Group, rows: int, outputs: int, *, copies: int) -> int:
+    """Return the numbers that a block's gradients over some weights take; those of one example are taken by itself."""
+    passing = 0 if rows == 1 and group.way is not Way.FACTORS else group.passing
+    return rows * (copies * (group.fixed + outputs * group.each) + passing)
 
 
 def _num_passes(cut: Cut, count: int) -> tuple[int, int]:

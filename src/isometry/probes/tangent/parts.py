@@ -7,7 +7,6 @@ two such gradients is (a_i · a_j) (g_ic · g_jd): a product of two small kernel
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -23,6 +22,10 @@ class Factors:
     inputs: Tensor
     slopes: Tensor
 
+    def of(self, rows: slice) -> "Factors":
+        """Return those of some of the examples."""
+        return Factors(self.inputs[rows], self.slopes[rows])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
@@ -33,6 +36,10 @@ class Rows:
     """
 
     gradients: Tensor
+
+    def of(self, rows: slice) -> "Rows":
+        """Return those of some of the examples."""
+        return Rows(self.gradients[rows])
 
 
 Part = Factors | Rows
@@ -75,26 +82,3 @@ def add_like_products(kernel: Tensor, first: Part, second: Part) -> None:
             kernel.addmm_(first.gradients.flatten(1), second.gradients.flatten(1).T)
         case _:
             raise AssertionError("both blocks have the same parts")
-
-
-def part_of_linear(inputs: Tensor, slopes: Tensor, *, has_bias: bool) -> Part:
-    """Return what a linear layer adds, in the form that takes less.
-
-    Args:
-        inputs: (examples, …, fan_in).
-        slopes: (examples, outputs, …, fan_out).
-        has_bias: Whether it has a bias whose gradients count.
-
-    Returns:
-        Factors where the layer meets one row an example, else the gradients themselves.
-    """
-    count, num_outputs = slopes.shape[:2]
-    inputs, slopes = (
-        inputs.reshape(count, -1, inputs.shape[-1]),
-        slopes.reshape(count, num_outputs, -1, slopes.shape[-1]),
-    )
-    if has_bias:
-        inputs = torch.cat((inputs, inputs.new_ones(*inputs.shape[:-1], 1)), -1)
-    if inputs.shape[1] == 1:
-        return Factors(inputs[:, 0], slopes[:, :, 0])
-    return Rows(torch.einsum("icto,itd->icod", slopes, inputs).flatten(2))
