@@ -139,7 +139,7 @@ def test_where_images_are_many_the_order_may_cost_the_cnn_little_and_must_not_wh
 
 
 def test_without_a_training_on_few_images_permuted_pixels_say_nothing() -> None:
-    found = [{name: {view: row[-1:] for view, row in rows.items()} for name, rows in SEEN.items()}]
+    found: list[Measured] = [{name: {view: row[-1:] for view, row in rows.items()} for name, rows in SEEN.items()}]
 
     assert len(not_held(claims_of("inductive-bias", found, train_sizes=(4000,)))) == 2
 

@@ -158,7 +158,8 @@ EXPERIMENTS.add("default-start")(
         name="default-start",
         question=Phrase("Up to which depth do small random weights of one size for all layers do?"),
         quick=DefaultStartSettings(),
-        paper=DefaultStartSettings(depths=(1, 2, 3, 4, 6, 8, 12, 16), width=512, num_train=2000),
+        # About as many steps as the quick preset has: with more of them what small weights lost grows back.
+        paper=DefaultStartSettings(depths=tuple(range(1, 11)), num_train=4000, num_epochs=8),
         measure=measure,
         judge=judge,
         draw=draw,
