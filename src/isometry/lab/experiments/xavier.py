@@ -158,11 +158,7 @@ def _ratio(text: Phrase, measured: float, *, error: float) -> Claim:
 
 
 def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> tuple[Claim, ...]:
-    seen = {
-        (kind, way): mean_curve(each[way][place] for each in measured)
-        for place, kind in enumerate(KINDS)
-        for way in DIRECTIONS
-    }
+    seen = _seen(measured)
     exact = {(kind, way): _course(settings, kind, way) for kind, way in seen}
     error = max(abs(one - other) for key in seen for one, other in zip(seen[key], exact[key], strict=True))
     # On its way: the signal from the first layer to the last, the gradient from the last to the first.
@@ -200,6 +196,15 @@ def _claims_on_depth(settings: XavierSettings, measured: Sequence[Measured]) -> 
             )
         ),
     )
+
+
+def _seen(measured: Sequence[Measured]) -> dict[tuple[tuple[str, str], str], list[float]]:
+    """Return what was measured by layer, the mean over the seeds, by the kind of network and the direction."""
+    return {
+        (kind, way): mean_curve(each[way][place] for each in measured)
+        for place, kind in enumerate(KINDS)
+        for way in DIRECTIONS
+    }
 
 
 def _most_error(settings: XavierSettings, num_seeds: int) -> float:
