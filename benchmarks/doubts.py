@@ -74,15 +74,14 @@ def small(depth: int) -> nn.Sequential:
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    **{f"{depth} ReLU of 256, N(0, 0.01²)": lambda depth=depth: small(depth) for depth in (2, 3, 4, 5)},
+    **{f"{depth} ReLU of 256, N(0, 0.01²)": lambda depth=depth: small(depth) for depth in (2, 3, 4)},
     **{f"{depth} ReLU": lambda depth=depth: plain(nn.ReLU, depth) for depth in (4, 6, 8)},
     **{f"{depth} sigmoid": lambda depth=depth: plain(nn.Sigmoid, depth) for depth in (2, 3, 4)},
-    **{f"{depth} tanh": lambda depth=depth: plain(nn.Tanh, depth) for depth in (6, 8, 10, 12)},
+    **{f"{depth} tanh": lambda depth=depth: plain(nn.Tanh, depth) for depth in (8, 12)},
     "8 ReLU, half of He's": lambda: plain(nn.ReLU, 8, 0.5 * 2**0.5),
 }
 OPTIMISERS: dict[str, OptimizerFactory] = {
     "SGD 0.1": sgd(0.1),
-    "SGD 0.01": sgd(0.01),
     "SGD 0.05, momentum 0.9": momentum(0.05),
     "Adam 1e-3": adam(1e-3),
 }
