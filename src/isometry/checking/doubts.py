@@ -21,8 +21,8 @@ from isometry.report.finding import Finding
 
 CODE = "BWD101"  # which also names what fades on its way forward, as both fade together in plain networks
 BOUND = "safe-decay"
-# Of the bound from which on a fall is a warning by itself. What is warned of from there on reached an accuracy of 0.54 at
-# most in fifteen epochs, and of 0.92 at least from new weights; below it, networks learn late: benchmarks/doubts.md.
+# Of the bound from which on a fall is a warning by itself. What is warned of from there on reached an accuracy of 0.54
+# at most in fifteen epochs, and of 0.92 at least from new weights; below it many learn, if late: benchmarks/doubts.md.
 DOUBTFUL = 0.5
 LONGER = 4  # times the trial's steps, in which the network does not learn; new weights have the trial's steps alone
 SYMPTOMS = frozenset({"TRN102"})  # of a start that hardly learns, at any rate
