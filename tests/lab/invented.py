@@ -66,7 +66,7 @@ def measure_own(_: InventedSettings, own: OwnTask, progress: Progress) -> Measur
 
 def refuse_own(_: InventedSettings, own: OwnTask, __: Progress) -> Measured:
     """Not apply to models of up to three outputs, and find fault with the data of those of four."""
-    outputs = own.task.model.out_features
+    outputs = len(own.task.model(own.task.batch.inputs)[0])
     if outputs == ODD:
         raise DomainError("all targets are alike.")
     if outputs < ODD:
