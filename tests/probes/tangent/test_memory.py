@@ -27,6 +27,11 @@ def attentive() -> nn.Module:
     return nn.Sequential(encoder, nn.Flatten(), nn.Linear(64, 3))
 
 
+def small_images() -> nn.Module:
+    middle = [nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
+    return nn.Sequential(*middle, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16 * 25, 4)).eval()
+
+
 class Recurrent(nn.Module):
     """Reads its examples step by step, and answers after the last."""
 
@@ -64,6 +69,7 @@ class Flip(nn.Module):
 MODELS: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[int, ...]]] = {
     "twenty layers": (deep, torch.randn(12, 48), (2**24, 400_000)),
     "convolutions": (convolutional, torch.randn(6, 2, 8, 8), (2**24, 500_000)),
+    "small images": (small_images, torch.randn(12, 1, 10, 10), (2**24, 2**22, 2**20)),
     "attention": (attentive, torch.randn(4, 4, 16), (2**24, 250_000)),
 }
 

@@ -68,7 +68,8 @@ class Crossings(TorchFunctionMode):
         if func is functional.multi_head_attention_forward:
             with self:
                 return ENTERED_ATTENTION(*args, **kwargs)
-        if getattr(func, "__name__", "") == "__get__" and not isinstance(func(*args), Tensor):  # a shape or a type, asked for often
+        is_asked = getattr(func, "__name__", "") == "__get__"
+        if is_asked and not isinstance(func(*args), Tensor):  # for a shape or a type, which is often
             return func(*args)
         inputs = list(tensors_in((args, kwargs)))
         rows = tuple(each for each in inputs if each in self._of_examples)
