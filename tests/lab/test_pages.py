@@ -30,6 +30,7 @@ def test_every_experiment_has_a_page_with_its_command_picture_and_claims(name: s
     assert f"isometry lab run {name}\n" in page
     assert f"({name}.svg)" in page
     assert "## What must hold\n\n| claim | range | " in page
+    assert "`--preset paper`" in " ".join(page.split())
 
 
 @pytest.mark.parametrize("name", NAMES)
