@@ -162,13 +162,9 @@ def main() -> None:
     print(
         f"`python benchmarks/tangent_kernel.py`: the full kernel of {NUM_OUTPUTS} outputs of three networks on images"
     )
-    print(
-        f"of {SIDE} × {SIDE} pixels, float32, {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()}"
-    )
-    print(
-        f"threads, torch {torch.__version__}. All ways agree to 1e-5. Memory is the most that the process held beyond"
-    )
-    print("what it held before, the kernel itself included.")
+    print(f"of {SIDE} × {SIDE} pixels, float32, {platform.machine()}, {os.cpu_count()} cores, of which torch")
+    print(f"{torch.__version__} used {torch.get_num_threads()}. All ways agree to 1e-5. Memory is the most that the")
+    print("process held beyond what it held before, the kernel itself included.")
     wide, *others = NETWORKS
     table(wide, ("factors", "jacobian", "vectors"), FEW)
     for name in others:
