@@ -105,16 +105,13 @@ def test_batch_norm_in_training_mode_is_refused() -> None:
 
 def dense(model: nn.Module, calls: list[dict[str, Tensor]]) -> Tensor:
     parameters = [each for each in model.parameters() if each.requires_grad]
-    rows = [
-        torch.stack(
-            [
-                torch.cat([part.flatten() for part in torch.autograd.grad(each, parameters, retain_graph=True)])
-                for each in model(**call).logits.flatten()
-            ]
-        )
-        for call in calls
-    ]
+    rows = [torch.stack([_gradient(each, parameters) for each in model(**call).logits.flatten()]) for call in calls]
     return torch.einsum("icp,jdp->icjd", torch.stack(rows), torch.stack(rows))
+
+
+def _gradient(output: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+    found = torch.autograd.grad(output, parameters, retain_graph=True, materialize_grads=True)
+    return torch.cat([each.flatten() for each in found])
 
 
 def small_gpt() -> tuple[nn.Module, dict[str, Tensor]]:
@@ -133,8 +130,16 @@ def small_vit() -> tuple[nn.Module, dict[str, Tensor]]:
     }
 
 
+def small_bert() -> tuple[nn.Module, dict[str, Tensor]]:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
+    configuration = transformers.BertConfig(**sizes, vocab_size=7, max_position_embeddings=5, num_labels=3)
+    words = torch.tensor([[4, 1, 0, 0], [2, 3, 6, 0], [5, 5, 1, 2]])  # 0 is padding, which is not trained
+    return transformers.BertForSequenceClassification(configuration), {"input_ids": words}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [small_gpt, small_vit])
+@pytest.mark.parametrize("build", [small_gpt, small_vit, small_bert])
 def test_the_kernel_of_a_transformer_is_the_product_of_its_gradients(build: Callable[[], Any]) -> None:
     torch.manual_seed(0)
     model, call = build()
