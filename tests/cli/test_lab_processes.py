@@ -66,7 +66,7 @@ def test_ctrl_c_ends_all_workers_and_keeps_what_is_recorded(tmp_path: Path) -> N
     records = list(read_records(tmp_path / "isometry-lab"))
 
     assert (process.returncode, out) == (130, "from the worker\n")
-    assert err == "Interrupted; nothing was left half written.\n"
+    assert err == "Interrupted; seeds that are through are kept, and the same command goes on from there.\n"
     assert all(has_ended(int(path.name.removeprefix("begun"))) for path in tmp_path.glob("begun*"))
     assert [record.state for record in records] == ["unfinished"]
 

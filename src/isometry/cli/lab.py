@@ -36,6 +36,7 @@ Recorded = Annotated[
 Out = Annotated[Path, typer.Option(help="Folder of records and pictures; what is in it is not run again.")]
 OnModel = Annotated[str | None, typer.Option("--model", metavar="FILE:NAME", help=f"Your own model: {BUILDER_HELP}.")]
 Preset = Annotated[str | None, typer.Option(help="quick, which is usual, or paper.")]
+RESUMES = "seeds that are through are kept, and the same command goes on from there"
 
 app = typer.Typer(help="Reproduces the phenomena behind the tool, one command each.", no_args_is_help=True)
 
@@ -78,7 +79,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run an experiment and say which of its claims held; exit with 1 if one did not."""
-    with helpful_errors():
+    with helpful_errors(when_interrupted=RESUMES):
         document = document_stream() if as_json else None
         require_places(html)
         lang = chosen_language(lang)

@@ -63,14 +63,18 @@ def require_places(*places: Path | None) -> None:
 
 
 @contextmanager
-def helpful_errors() -> Generator[None]:
-    """Print an error as its sentence, without a traceback; a defect of ours with it."""
+def helpful_errors(*, when_interrupted: str = "nothing was left half written") -> Generator[None]:
+    """Print an error as its sentence, without a traceback; a defect of ours with it.
+
+    Args:
+        when_interrupted: What is said after Ctrl-C.
+    """
     try:
         yield
     except IsometryError as error:
         _fail(f"{type(error).__name__}: {error}", MISUSE)
     except KeyboardInterrupt:
-        _fail("Interrupted; nothing was left half written.", INTERRUPTED)
+        _fail(f"Interrupted; {when_interrupted}.", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads what is still buffered
         raise typer.Exit(PIPE_CLOSED) from None
