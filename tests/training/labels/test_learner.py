@@ -61,7 +61,7 @@ class Ignores(nn.Module):
     ],
 )
 def test_a_loss_that_does_not_use_the_targets_is_refused(given: Task) -> None:
-    with pytest.raises(BuilderError, match=r"does not use the targets, so .* Give loss=, such as F\.cross_entropy"):
+    with pytest.raises(BuilderError, match=r"does not use the targets, so .* Give a loss, such as F\.cross_entropy"):
         learner_of(given).learn()
 
 

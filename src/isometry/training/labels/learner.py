@@ -110,7 +110,8 @@ class Learner:
         if not uses.found and math.isfinite(self.training.losses[0]) and self._is_blind(batch):
             raise BuilderError(
                 f"the loss of {type(self._task.model).__name__} ({self._task.loss_in_use}) does not use the targets, "
-                "so that nothing can be learnt of them. Give loss=, such as F.cross_entropy."
+                "so that nothing can be learnt of them. Give a loss, such as "
+                "F.cross_entropy: as loss=, or behind the targets in a file's builder."
             )
 
     def _is_blind(self, batch: Batch) -> bool:
