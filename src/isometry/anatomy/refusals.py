@@ -196,8 +196,8 @@ def _advice_on_arguments(message: str, recorder: Recorder, model: nn.Module) -> 
     if recorder.innermost_module is model:
         takes = inspect.signature(model.forward)
         return (
-            f"Its forward takes {takes}: give a tuple of positional arguments or a dictionary of keyword arguments, and "
-            "targets apart, behind the inputs."
+            f"Its forward takes {takes}: give a tuple of positional arguments or a dictionary of keyword arguments, "
+            "and targets apart, behind the inputs."
         )
     return "Check what is passed there."
 
