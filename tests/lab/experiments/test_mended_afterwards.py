@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,6 +136,17 @@ def test_a_claim_that_the_numbers_refute_is_not_held(found: list[dict[str, objec
     refuted = not_held(claims_of("mended-afterwards", found))
 
     assert any(word in text for text in refuted)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"num_steps": 500}, {"width": 64}, {"num_examples": 512}, {"sigmoid_depth": 5}, {"sigmoid_rates": (1.0,)}],
+)
+def test_sigmoids_are_judged_in_the_settings_alone_that_their_range_is_of(changes: dict[str, Any]) -> None:
+    mended = outcome(critical=1.2)
+
+    assert len(not_held(claims_of("mended-afterwards", mended))) == 1
+    assert not_held(claims_of("mended-afterwards", mended, **changes)) == []
 
 
 def test_runs_that_end_at_no_number_alike_have_not_changed() -> None:
