@@ -1,7 +1,6 @@
 """What holds for every test: one thread a worker, generated input without deadlines, and shapes that are checked."""
 
 import os
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +11,16 @@ from jaxtyping import install_import_hook
 
 # Packages of tensor arithmetic; elsewhere annotations name types that are imported for the type checker alone.
 SHAPED = ("isometry.theory", "isometry.fills", "isometry.anatomy.activations", "isometry.probes.units")
+
+# Modules whose TIME_BUDGET, seconds, ends a trial or an experiment.
+BUDGETED = (
+    "checking.doubts",
+    "checking.experiments",
+    "checking.guard",
+    "probes.course",
+    "probes.step_size",
+    "probes.trial",
+)
 
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as it is to the type checker
 
@@ -25,8 +34,9 @@ install_import_hook(SHAPED, f"{__name__}.checked")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _time_stands_still() -> Iterator[None]:
-    """Stop the clock of all time budgets, so that what is tried does not depend on the machine."""
+def _there_is_time() -> Iterator[None]:
+    """Lift all time budgets, so that what is tried does not depend on the machine; what tests them sets its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "thread_time", lambda: 0.0)
+        for module in BUDGETED:
+            patch.setattr(f"isometry.{module}.TIME_BUDGET", 1e6)
         yield

@@ -37,7 +37,6 @@ class Step:
         gradients: Canonical name of each trainable parameter to the gradients of its tensors; None where autograd
             found no way from the loss.
         seconds: Time of forward and backward pass together.
-        thread_seconds: The thread's own part of it, which does not hang on what else the machine does.
         peak_bytes: Most memory that the accelerator held during both; None on the CPU.
         strays: Leaves that require a gradient and work inside the model, but are none of its parameters.
         refused_by: Name of the operation without derivative at which the backward pass stopped; no parameter has a
@@ -49,7 +48,6 @@ class Step:
     loss: Tensor
     gradients: Mapping[str, tuple[Tensor | None, ...]]
     seconds: float
-    thread_seconds: float
     peak_bytes: int | None
     strays: tuple[Tensor, ...] = ()
     refused_by: str = ""
@@ -120,25 +118,15 @@ def record_step(task: Task, observers: Sequence[Observer] = (), *, seed: int = 0
         device = next(iter(task.model.parameters())).device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        start, thread_start = time.perf_counter(), time.thread_time()
+        start = time.perf_counter()
         loss = _forward(task, recorder, guard)
         gradients, refused_by = _backward(task, loss, trainable)
-        seconds, thread_seconds = time.perf_counter() - start, time.thread_time() - thread_start
+        seconds = time.perf_counter() - start
         peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
         tape = recorder.finish(loss)
         refuse_constant_loss(loss, tape, trainable)
         strays = tuple(recorder.strays)
-        return Step(
-            tape,
-            names,
-            loss.detach(),
-            gradients,
-            seconds=seconds,
-            thread_seconds=thread_seconds,
-            peak_bytes=peak_bytes,
-            strays=strays,
-            refused_by=refused_by,
-        )
+        return Step(tape, names, loss.detach(), gradients, seconds, peak_bytes, strays=strays, refused_by=refused_by)
 
 
 def _forward(task: Task, recorder: Recorder, guard: Guard) -> Tensor:

@@ -17,9 +17,7 @@ from isometry.probes.trial import learns
 from isometry.probes.trial_result import TrialResult
 from isometry.report.finding import Finding, Proof
 
-# Seconds of the thread's own time for all experiments of a check, which is to take less than ten with everything on;
-# a proof does not hang on what else the machine does.
-TIME_BUDGET = 4.0
+TIME_BUDGET = 4.0  # seconds for all experiments of a check, which is to take less than ten with everything on
 MIN_BETTER = 0.05  # of a loss after the same steps; 0.43 in the median without a true fault: benchmarks/proofs.md
 MAX_WORSE = 0.02  # of a loss that counts as unchanged
 # Of a loss with new weights: the first steps of Adam were seen to raise that of deep networks, which then learned, by
@@ -168,7 +166,7 @@ class Bench:
         self.evidence = evidence
         self.codes = frozenset(finding.code for finding in serious)
         self._rules = {rule.code: rule for rule in rules if rule.code in self.codes}
-        self._deadline = time.thread_time() + TIME_BUDGET
+        self._deadline = time.perf_counter() + TIME_BUDGET
         self._baseline: tuple[float, ...] | None = None
 
     def try_changes(self, finding: Finding, changes: Iterable[Change]) -> Outcome | None:
@@ -183,7 +181,7 @@ class Bench:
 
     def _has_time(self) -> bool:
         # Watched, with its gradients, a step takes up to twice as long as bare.
-        return time.thread_time() + 2 * self.evidence.step.thread_seconds < self._deadline
+        return time.perf_counter() + 2 * self.evidence.step.seconds < self._deadline
 
     def _try(self, finding: Finding, change: Change) -> Outcome | None:
         try:
@@ -234,16 +232,16 @@ class Bench:
         return longer, is_learning and longer.is_better(same_quantity=change.keeps_loss)
 
     def _can_afford(self, seconds: float) -> bool:
-        return time.thread_time() + seconds < self._deadline
+        return time.perf_counter() + seconds < self._deadline
 
     def _steps(self, change: Change, changed: Task) -> Course | None:
         """Return a course of a few steps with a change made, None where no steps are allowed."""
         if not self.evidence.steps:
             return None
         if self._baseline is None:
-            begun = time.thread_time()
+            begun = time.perf_counter()
             self._baseline = self._losses_before()
-            self._deadline += time.thread_time() - begun  # torch takes seconds to make its first optimiser
+            self._deadline += time.perf_counter() - begun  # torch takes seconds to make its first optimiser
         return self._course(changed, change.rate_factor, steps=self.evidence.steps)
 
     def _losses_before(self) -> tuple[float, ...]:
@@ -258,7 +256,7 @@ class Bench:
         )
 
     def _course(self, task: Task, rate_factor: float = 1.0, *, steps: int) -> Course:
-        seconds = SHARE_FOR_STEPS * max(self._deadline - time.thread_time(), 0.0)
+        seconds = SHARE_FOR_STEPS * max(self._deadline - time.perf_counter(), 0.0)
         return run_course(task, steps=steps, seed=self.evidence.seed, rate_factor=rate_factor, seconds=seconds)
 
     def _number(self, finding: Finding, evidence: Evidence, *, is_gone: bool) -> float | None:

@@ -20,9 +20,7 @@ from isometry.probes.separation import Separations
 from isometry.probes.training import Training, describe_optimizer
 from isometry.probes.trial_result import Failure, UpdateRatio
 
-# Seconds of the thread's own time, so that a verdict does not hang on what else the machine does; a check with
-# everything on is to take less than ten.
-TIME_BUDGET = 4.0
+TIME_BUDGET = 4.0  # seconds; a check with everything on is to take less than ten
 MIN_STEPS = 3  # fewer show no course, however slow they are
 
 
@@ -54,7 +52,7 @@ class Course:
         learning_rate: Of its first group; None if it has none.
         momentum: Of its first group; 0 if it has none.
         is_warming_up: Whether a schedule holds the learning rate below what it will be.
-        step_seconds: The thread's own time for one step.
+        step_seconds: Time of one step.
         held: How many parameters of the model the optimiser holds; counts.
         strangers: How many tensors the optimiser holds that are no parameters of the model; counts.
         missed: Names of trainable parameters that got a gradient and that the optimiser does not hold.
@@ -82,7 +80,7 @@ class Course:
         return self.failure is None and all(math.isfinite(loss) for loss in self.losses)
 
 
-def run_course(task: Task, *, steps: int, seed: int, rate_factor: float = 1.0, seconds: float = TIME_BUDGET) -> Course:
+def run_course(task: Task, *, steps: int, seed: int, rate_factor: float = 1.0, seconds: float | None = None) -> Course:
     """Train a copy of a task's model on its batch, with the same random numbers at every step.
 
     Args:
@@ -90,7 +88,7 @@ def run_course(task: Task, *, steps: int, seed: int, rate_factor: float = 1.0, s
         steps: Most optimiser steps, counts.
         seed: Seed of dropout and of other random numbers.
         rate_factor: What the learning rates are multiplied by, dimensionless.
-        seconds: After so many of the thread's own time no further step is begun.
+        seconds: After so many no further step is begun, but for the first few; None for the budget of a trial.
 
     Returns:
         The losses, and what the first step did.
@@ -104,7 +102,8 @@ def run_course(task: Task, *, steps: int, seed: int, rate_factor: float = 1.0, s
             batch = _Batch(task.batch)
             _scale_rates(training.optimizer, rate_factor)
             with seeded(training.task.model, seed):
-                return _Runner(training, batch, seed).run(steps, time.thread_time() + seconds)
+                limit = TIME_BUDGET if seconds is None else seconds
+                return _Runner(training, batch, seed).run(steps, time.perf_counter() + limit)
         except ModelError:
             raise
         except Exception as error:
@@ -153,22 +152,20 @@ class _Runner:
         group = optimizer.param_groups[0] if optimizer.param_groups else {}
         rate = group.get("lr")
         told = describe_optimizer(optimizer)
-        is_warming_up = any(
-            float(each.get("initial_lr", 0)) > float(each.get("lr", 0)) for each in optimizer.param_groups
-        )
+        is_warming_up = any(map(_is_warming_up, optimizer.param_groups))
         gains = read_gains(self.training.task, seed=self.seed)[1]
         paired = None if gains else self._gain_of_pairing()
         before = [each.detach().clone() for each in self.parameters]
-        start = time.thread_time()
+        start = time.perf_counter()
         failure = self._step(0)
         updates = self._updates(before)
         del before
         missed, has_gradients = self._missed(), self._has_gradients()
         made = 1
-        while failure is None and made < steps and (made < MIN_STEPS or time.thread_time() < deadline):
+        while failure is None and made < steps and (made < MIN_STEPS or time.perf_counter() < deadline):
             failure = self._step(made)
             made += 1
-        seconds = time.thread_time() - start
+        seconds = time.perf_counter() - start
         loss, progress = self._end(failure, gains)
         after = None if paired is None or not math.isfinite(loss) else self._gain_of_pairing()
         return Course(
@@ -261,6 +258,15 @@ def read_gains(task: Task, *, seed: int) -> tuple[tuple[LossReading, ...], dict[
     learned = made_of_parameters(tape)
     readings = (each for each in losses.readings if not learned.issuperset(tape.operations[each.operation].inputs))
     return tuple(readings), separations.gains
+
+
+def _is_warming_up(group: Mapping[str, Any]) -> bool:
+    """Say whether a schedule left its mark on a group, and is to raise the learning rate from where it is.
+
+    OneCycleLR leaves the highest rate, CyclicLR only that it lowers the momentum while the rate rises.
+    """
+    highest = max(float(group.get(name, 0)) for name in ("initial_lr", "max_lr"))
+    return highest > float(group.get("lr", 0)) or "max_momentum" in group
 
 
 def _scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

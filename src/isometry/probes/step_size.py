@@ -148,9 +148,9 @@ def _others(evidence: Evidence, trial: TrialResult, factors: tuple[float, ...]) 
     """Return courses at other rates, up to the first that is worse than one at which the network learned."""
     steps = min(affordable_steps(evidence), len(trial.losses) - 1) or 1
     found: list[RateCourse] = []
-    deadline = time.thread_time() + TIME_BUDGET
+    deadline = time.perf_counter() + TIME_BUDGET
     for factor in factors:
-        if time.thread_time() + steps * trial.step_seconds > deadline:
+        if time.perf_counter() + steps * trial.step_seconds > deadline:
             break
         found.append(_course_at(evidence, factor, steps))
         learned = [each.end for each in found if each.learns and not does_harm(each)]

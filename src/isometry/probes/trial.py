@@ -65,11 +65,11 @@ def affordable_steps(evidence: Evidence) -> int:
         raise NotMeasuredError("the trial is switched off")
     if not evidence.is_finite:
         raise NotMeasuredError("the loss is not finite before any step")
-    if evidence.step.thread_seconds > TIME_BUDGET:
+    if evidence.step.seconds > TIME_BUDGET:
         raise NotMeasuredError(
             Phrase(
                 "a step takes {seconds:.2g} seconds, and a trial may take {limit:g}",
-                seconds=evidence.step.thread_seconds,
+                seconds=evidence.step.seconds,
                 limit=TIME_BUDGET,
             )
         )

@@ -47,7 +47,7 @@ class TrialResult:
         failure: Where the first number came up that is not finite; None if all stayed finite.
         momentum: Of the optimiser's first group, dimensionless; 0 if it has none.
         is_warming_up: Whether a schedule holds the learning rate below what it will be.
-        step_seconds: The thread's own time for one step.
+        step_seconds: Time of one step.
         num_held: How many parameters of the model the optimiser holds, counts.
         num_strangers: How many tensors the user's optimiser holds that are no parameters of the model; counts.
         missed: Names of trainable parameters that get a gradient and that the user's optimiser does not hold.
