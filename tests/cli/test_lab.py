@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from isometry.cli import app
 from isometry.lab.experiment import EXPERIMENTS, ON_TASK, Claim, Measured
 from tests.cli.running import invoke
-from tests.lab.invented import CHOOSY, MODEL, judge, only_invented
+from tests.lab.invented import CHOOSY, MODEL, ODD, judge, only_invented
 
 SERIAL = ("--on", "serial", "--seeds", "2")
 
@@ -318,15 +318,25 @@ def test_what_does_not_apply_to_a_model_is_told_calmly_and_is_no_failure_of_all(
 @pytest.mark.usefixtures("_one_is_choosy")
 def test_an_experiment_asked_for_by_name_that_does_not_apply_is_a_mistake(tmp_path: Path) -> None:
     by_name, shown = run("second", "--model", "net.py:build"), invoke("lab", "show", "second")
-    (tmp_path / "net.py").write_text(MODEL.format(outputs=4), encoding="utf-8")
-    of_data = run("second", "--model", "net.py:build")
     (tmp_path / "net.py").write_text(MODEL.format(outputs=5), encoding="utf-8")
     mended = run("second", "--model", "net.py:build")
 
-    assert by_name.exit_code == shown.exit_code == of_data.exit_code == 2
+    assert by_name.exit_code == shown.exit_code == 2
     assert by_name.stdout == shown.stdout.rstrip("\n") + "\n\n"
-    assert "Does not apply to this model: all targets are alike." in told(of_data.stdout)
     assert mended.exit_code == 0, mended.stdout
+
+
+@pytest.mark.usefixtures("_one_is_choosy")
+def test_a_mistake_of_the_builder_is_no_model_that_it_does_not_apply_to(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(MODEL.format(outputs=ODD), encoding="utf-8")
+    done = run("all", "--model", "net.py:build")
+    shown = json.loads(invoke("lab", "show", "--json").stdout)["outcomes"]
+
+    assert done.exit_code == 2
+    assert "the loss does not use the targets." in told(done.stdout)
+    assert "apply" not in done.stdout
+    assert [(each["does_not_apply"], each["held"]) for each in shown] == [(None, True), (None, False)]
+    assert [each["state"] for each in shown[1]["seeds"]] == ["failed"] * 2
 
 
 def test_it_speaks_vietnamese(tmp_path: Path) -> None:

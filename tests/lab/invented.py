@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from unittest import mock
 
-from isometry._errors import DomainError, NotApplicableError
+from isometry._errors import BuilderError, NotApplicableError
 from isometry._phrases import Phrase
 from isometry.lab import runner
 from isometry.lab.engine.trial import Progress
 from isometry.lab.experiment import EXPERIMENTS, ON_TASK, Claim, Experiment, Measured, OnTask, OwnTask
 from isometry.lab.figure import Figure, Series
 
-ODD = 4  # outputs, of which the choosy experiment says that the targets are alike
+ODD = 4  # outputs, of which the choosy experiment says that their builder is mistaken
 MODEL = "import torch\n\n\ndef build():\n    return torch.nn.Linear(3, {outputs}), torch.ones(4, 3)\n"
 
 
@@ -65,12 +65,12 @@ def measure_own(_: InventedSettings, own: OwnTask, progress: Progress) -> Measur
 
 
 def refuse_own(_: InventedSettings, own: OwnTask, __: Progress) -> Measured:
-    """Not apply to models of up to three outputs, and find fault with the data of those of four."""
+    """Not apply to models of up to three outputs, and find fault with the builder of those of four."""
     outputs = len(own.task.model(own.task.batch.inputs)[0])
     if outputs == ODD:
-        raise DomainError("all targets are alike.")
+        raise BuilderError("the loss does not use the targets.")
     if outputs < ODD:
-        raise NotApplicableError(f"the model has {outputs} outputs, and this experiment needs 5.")
+        raise NotApplicableError(Phrase("the model has {count} outputs, and this experiment needs 5.", count=outputs))
     return {"value": 1.0}
 
 

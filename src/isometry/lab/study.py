@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from isometry._errors import BuilderError, DomainError, LabError, NotApplicableError
+from isometry._errors import LabError
 from isometry._phrases import Phrase
 from isometry.anatomy.builders import load_task, seed_everything
 from isometry.anatomy.task import Task
@@ -118,11 +118,7 @@ class Study:
         """
         if self.model is None:
             return self.experiment.measure(self.settings, seed, progress)
-        own = OwnTask(load_own(self.model, seed), seed)
-        try:
-            return ON_TASK[self.name].measure(self.settings, own, progress)
-        except (BuilderError, DomainError) as error:  # of what the task brings along: settings were looked at before
-            raise NotApplicableError(str(error)) from error
+        return ON_TASK[self.name].measure(self.settings, OwnTask(load_own(self.model, seed), seed), progress)
 
     def judge(self, measured: Sequence[Measured]) -> tuple[Claim, ...]:
         """Return what it had to show, from what each seed measured."""

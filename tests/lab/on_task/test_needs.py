@@ -1,6 +1,5 @@
 """What experiments on a user's own model ask for, and how they say so."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -9,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 from isometry._errors import BuilderError, LabError, ModelError, NotApplicableError
 from isometry.anatomy.task import Task, make_task
 from isometry.lab.experiment import EXPERIMENTS, ON_TASK, OwnTask
+from isometry.lab.settings import assigned
 from tests.lab.experiments.seeds import Shares
 from tests.lab.on_task.tasks import cnn, digits, measure, mlp, regression, single_batch, vit
 
@@ -27,16 +28,6 @@ CHEAP: dict[str, dict[str, Any]] = {
     "symmetry": {"num_steps": 1},
     "weight-decay": {"num_epochs": 1, "decays": (0.0, 0.1)},
 }
-
-
-def without_targets() -> Task:
-    task = make_task(nn.Linear(4, 2), torch.ones(64, 4), torch.zeros(64, 2), loss=functional.mse_loss)
-    assert task.examples is not None
-
-    def take(rows: Sequence[int]) -> torch.Tensor:
-        return torch.ones(len(rows), 4)
-
-    return replace(task, examples=replace(task.examples, take=take))
 
 
 def test_each_belongs_to_an_experiment_of_its_name() -> None:
@@ -106,9 +97,71 @@ def test_a_part_of_too_few_examples_is_refused() -> None:
         measure("early-stopping", mlp(), max_examples=10)
 
 
-def test_examples_without_targets_are_refused() -> None:
-    with pytest.raises(BuilderError, match="targets"):
-        measure("weight-decay", without_targets())
+def mean_square(outputs: torch.Tensor, _targets: object) -> torch.Tensor:
+    return outputs.square().mean()
+
+
+def spread(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return a loss of a mean and a deviation for each target."""
+    return functional.gaussian_nll_loss(outputs[:, 0], targets, outputs[:, 1].square())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("targets", [torch.arange(64) % 2, torch.linspace(0, 1, 64)], ids=["classes", "numbers"])
+def test_a_loss_that_ignores_its_targets_is_a_mistake(name: str, targets: torch.Tensor) -> None:
+    with pytest.raises(BuilderError, match=r"the loss of Linear .* does not use the targets"):
+        measure(name, make_task(nn.Linear(4, 2), torch.randn(64, 4), targets, loss=mean_square))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["tensor", "loader"])
+def test_what_has_no_targets_by_nature_is_told_what_to_bring(name: str, is_loaded: bool) -> None:
+    images = torch.randn(64, 4)
+    inputs = DataLoader(TensorDataset(images), 16) if is_loaded else images
+    with pytest.raises(NotApplicableError, match=r"Let the builder return \(model, inputs, targets, loss\)"):
+        measure(name, make_task(nn.Linear(4, 2), inputs, loss=mean_square))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_targets_that_are_all_alike_teach_nothing(name: str) -> None:
+    task = make_task(nn.Linear(4, 2), torch.randn(64, 4), torch.ones(64).long(), loss=functional.cross_entropy)
+
+    with pytest.raises(NotApplicableError, match="the targets of all 64 examples of Linear are alike"):
+        measure(name, task)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_answers_that_are_held_against_no_target_are_told_with_their_shape(name: str) -> None:
+    with pytest.raises(NotApplicableError, match=r"shape \(64, 2\) to targets of shape \(64,\)"):
+        measure(name, make_task(nn.Linear(4, 2), torch.randn(64, 4), torch.linspace(0, 1, 64), loss=spread))
+
+
+def test_without_rows_there_is_no_kernel() -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(8, 2)
+
+        def forward(self, words: list[str]) -> torch.Tensor:
+            return self.table(torch.tensor([len(word) for word in words]))
+
+    with pytest.raises(NotApplicableError, match="Words takes inputs without a tensor that has rows"):
+        measure("kernels", make_task(Words(), {"words": ["one", "three"]}, loss=mean_square))
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("symmetry", "learning_rate=-1"),
+        ("memorise", "max_seconds=-1"),
+        ("memorise", "max_examples=1"),
+        ("lars", "rates=0.1,-1"),
+        ("lars", "lars_rates=0"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_before_anything_is_measured(name: str, word: str) -> None:
+    with pytest.raises(LabError, match=f"--set '{word}' cannot be meant: "):
+        assigned(ON_TASK[name].settings, [word], owner=name)
 
 
 class Recurrent(nn.Module):

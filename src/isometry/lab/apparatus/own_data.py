@@ -8,9 +8,10 @@ from statistics import stdev
 from torch import Tensor
 
 from isometry._errors import BuilderError, IsometryError, LabError, ModelError, NotApplicableError, describe
+from isometry._phrases import Phrase
 from isometry.anatomy.preserve import preserved
 from isometry.anatomy.task import Task
-from isometry.training.labels.answers import Kind, error_of, kind_of
+from isometry.training.labels.answers import Kind, error_of, error_of_constant, kind_of
 from isometry.training.labels.examples import LabelledExamples, labelled_examples, shuffled
 from isometry.training.labels.learner import Learner
 
@@ -63,23 +64,75 @@ def own_data(task: Task, *, most: int, seed: int, held_out: float = HELD_OUT) ->
 
     Raises:
         LabError: If too few examples are asked for.
-        NotApplicableError: If the task has no data set, or one of too few examples.
-        BuilderError: If its examples have no target each.
-        ModelError: If the model fails on its batch.
+        NotApplicableError: As `own_examples` does.
+        BuilderError: Likewise.
+        ModelError: Likewise.
     """
-    require_data(task)
     if most < MIN_EXAMPLES:
         raise LabError(f"max_examples={most} was given, and a data set of at least {MIN_EXAMPLES} is needed.")
-    examples = labelled_examples(task, most=most, seed=seed)
+    examples, kind = own_examples(task, most=most, seed=seed)
     order = shuffled(examples.count, seed=seed)
     count = round(held_out * examples.count)
-    with preserved(task.model, seed=seed) as guard:
-        learner = Learner(task, guard, examples, batch_size=len(order), seed=seed, rows=order[:count])
-        kind = kind_of(learner.answers(), examples.targets[order[:count]].cpu())
     return OwnData(examples=examples, train=order[count:], held_out=order[:count], kind=kind)
 
 
-def require_data(task: Task) -> None:
+def own_examples(task: Task, *, most: int, seed: int) -> tuple[LabelledExamples, Kind]:
+    """Return the examples of a task that can be learnt, and what kind of targets they have.
+
+    Args:
+        task: Nothing in it is changed.
+        most: Largest number of examples, drawn without replacement, counts.
+        seed: Of the draw.
+
+    Raises:
+        NotApplicableError: If the task has no data set, one of too few examples or without targets, targets that its
+            answers are not held against one to one, or that are all alike.
+        BuilderError: If it has targets and its loss does not use them, which is a mistake.
+        ModelError: If the model fails on its batch, or cannot be trained.
+    """
+    _require_data(task)
+    name = type(task.model).__name__
+    try:
+        examples = labelled_examples(task, most=most, seed=seed)
+    except BuilderError as error:  # it has a data set
+        raise NotApplicableError(
+            Phrase(
+                "the data set of {model} has no tensor of targets with one row for each row of its inputs, and this "
+                "experiment trains copies on targets. Let the builder return (model, inputs, targets, loss), or a "
+                "DataLoader of pairs in the place of the inputs.",
+                model=name,
+            )
+        ) from error
+    with preserved(task.model, seed=seed) as guard:
+        learner = Learner(task, guard, examples, batch_size=PART, seed=seed)
+        answers, targets = learner.answers(), examples.targets.cpu()
+        learner.require_use_of_targets()
+    try:
+        kind = kind_of(answers, targets)
+    except BuilderError as error:  # and its loss is one number
+        raise NotApplicableError(
+            Phrase(
+                "{model} answers with shape {answers} to targets of shape {targets}, and this experiment holds each "
+                "answer against a target: it needs integer targets for outputs with an axis of classes, or targets of "
+                "the outputs' own shape.",
+                model=name,
+                answers=str(tuple(answers.shape)),
+                targets=str(tuple(targets.shape)),
+            )
+        ) from error
+    if not error_of_constant(answers, targets, kind) > 0:
+        raise NotApplicableError(
+            Phrase(
+                "the targets of all {count} examples of {model} are alike, and this experiment trains copies on them: "
+                "it needs examples with different targets.",
+                count=examples.count,
+                model=name,
+            )
+        )
+    return examples, kind
+
+
+def _require_data(task: Task) -> None:
     """Refuse a task without a data set.
 
     Raises:
@@ -89,11 +142,16 @@ def require_data(task: Task) -> None:
     require_batch(task, seed=0)
     count = _count_of(task)
     if count < MIN_EXAMPLES:
-        found = f"a data set of {count} examples" if count else "no data set"
+        found = Phrase("a data set of {count} examples", count=count) if count else Phrase("no data set")
         raise NotApplicableError(
-            f"the task of {type(task.model).__name__} has {found}, and this experiment trains copies: it needs at "
-            f"least {MIN_EXAMPLES} examples. Let the builder return (model, inputs, targets, loss) with all examples "
-            "and a target each, or a DataLoader in the place of the inputs."
+            Phrase(
+                "the task of {model} has {found}, and this experiment trains copies: it needs at least {least} "
+                "examples. Let the builder return (model, inputs, targets, loss) with all examples and a target each, "
+                "or a DataLoader in the place of the inputs.",
+                model=type(task.model).__name__,
+                found=found,
+                least=MIN_EXAMPLES,
+            )
         )
 
 
@@ -139,9 +197,12 @@ def require_classes(task: Task, data: OwnData) -> None:
     """
     if data.kind == "numbers":
         raise NotApplicableError(
-            f"the targets of {type(task.model).__name__} are numbers, and this experiment counts right answers: it "
-            "needs classes, or labels that are on or off. Of numbers you can run vanishing, xavier, depth-scale, "
-            "symmetry, memorise, kernels and early-stopping."
+            Phrase(
+                "the targets of {model} are numbers, and this experiment counts right answers: it needs classes, or "
+                "labels that are on or off. Of numbers you can run vanishing, xavier, depth-scale, symmetry, memorise, "
+                "kernels and early-stopping.",
+                model=type(task.model).__name__,
+            )
         )
 
 

@@ -54,15 +54,29 @@ def _require_rows(task: Task) -> None:
     """
     if not isinstance(task.batch, Batch):
         raise NotApplicableError(
-            f"the task of {type(task.model).__name__} has a batch that its own step reads, and this experiment calls "
-            "the model itself: it needs inputs. Let the builder return (model, inputs, targets, loss)."
+            Phrase(
+                "the task of {model} has a batch that its own step reads, and this experiment calls the model "
+                "itself: it needs inputs. Let the builder return (model, inputs, targets, loss).",
+                model=type(task.model).__name__,
+            )
         )
     shapes = [tuple(tensor.shape) for tensor in tensors_in(task.batch.inputs) if tensor.ndim]
+    if not shapes:
+        raise NotApplicableError(
+            Phrase(
+                "{model} takes inputs without a tensor that has rows, one an example, and this experiment compares "
+                "examples. Let the builder return tensors; torch.from_numpy makes them of arrays.",
+                model=type(task.model).__name__,
+            )
+        )
     if len({shape[0] for shape in shapes}) > 1:
         raise NotApplicableError(
-            f"{type(task.model).__name__} takes inputs of shape {', '.join(map(str, shapes))}, and this experiment "
-            "compares examples: it needs a row an example in each. What all examples share, such as a mask, goes into "
-            "a module around the model."
+            Phrase(
+                "{model} takes inputs of shape {shapes}, and this experiment compares examples: it needs a row an "
+                "example in each. What all examples share, such as a mask, goes into a module around the model.",
+                model=type(task.model).__name__,
+                shapes=", ".join(map(str, shapes)),
+            )
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from isometry._errors import DomainError
 from isometry._phrases import Phrase
 from isometry.anatomy.task import OptimizerFactory, Task
 from isometry.lab.apparatus.own_data import SURE, Schooling, accuracy, noise_of, own_data, require_classes, train
@@ -43,6 +44,10 @@ class OwnLarsSettings:
     lars_rates: tuple[float, ...] = (3.0, 10.0, 30.0, 100.0)
     max_examples: int = 1500
     num_epochs: int = 15
+
+    def __post_init__(self) -> None:
+        if not all(rate > 0 for rate in (*self.rates, *self.lars_rates)):
+            raise DomainError(f"rates={self.rates!r} and lars_rates={self.lars_rates!r}: positive rates are needed.")
 
 
 def measure(settings: OwnLarsSettings, own: OwnTask, progress: Progress) -> Measured:

@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isometry._errors import DomainError
 from isometry._phrases import Phrase
-from isometry.lab.apparatus.own_data import require_data
+from isometry.lab.apparatus.own_data import own_examples
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.training.labels.memorisation import FITTED, SLOWER
-from isometry.training.labels.memorise import can_memorise
+from isometry.training.labels.memorise import MIN_DEALT, can_memorise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +29,17 @@ class OwnMemoriseSettings:
     batch_size: int = 50
     max_seconds: float = 600.0
 
+    def __post_init__(self) -> None:
+        if self.max_examples < MIN_DEALT or not self.max_seconds > 0:
+            raise DomainError(
+                f"max_examples={self.max_examples!r} and max_seconds={self.max_seconds!r}: targets change among at "
+                f"least {MIN_DEALT} examples, and fitting takes time."
+            )
+
 
 def measure(settings: OwnMemoriseSettings, own: OwnTask, progress: Progress) -> Measured:
     """Fit the targets, and the same targets dealt out at random."""
-    require_data(own.task)
+    own_examples(own.task, most=settings.max_examples, seed=own.seed)
     found = can_memorise(
         own.task,
         max_examples=settings.max_examples,

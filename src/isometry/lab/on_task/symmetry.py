@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isometry._errors import NotApplicableError
+from isometry._errors import DomainError, NotApplicableError
 from isometry._phrases import Phrase
 from isometry.anatomy.names import names_of
 from isometry.anatomy.preserve import preserved, seeded
@@ -41,6 +41,10 @@ class OwnSymmetrySettings:
 
     num_steps: int = 16
     learning_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise DomainError(f"learning_rate={self.learning_rate!r}: a positive rate is needed.")
 
     @property
     def recorded(self) -> list[int]:
@@ -224,8 +228,11 @@ def _counted(task: Task, *, seed: int) -> dict[str, tuple[int, int]]:
             found[layer.name] = len(rows), num_distinct(rows, equal=EQUAL)
     if not found:
         raise NotApplicableError(
-            f"{type(task.model).__name__} has no hidden layer whose weight is one parameter, and this experiment "
-            "counts the units of such layers. isometry check says what it reads of the network."
+            Phrase(
+                "{model} has no hidden layer whose weight is one parameter, and this experiment counts the units of "
+                "such layers. isometry check says what it reads of the network.",
+                model=type(task.model).__name__,
+            )
         )
     return found
 

@@ -101,13 +101,31 @@ class Learner:
         self._epoch += 1
         return statistics.fmean(self.training.losses[begun:])
 
+    def require_use_of_targets(self) -> None:
+        """Differentiate the loss of the first examples, without a step of the optimiser.
+
+        Raises:
+            BuilderError: As `learn` does.
+            ModelError: If the loss carries no gradient.
+        """
+        with seeded(self._task.model, self._seed):
+            self._watched(self._examples.take(self._rows[: self._batch_size]), self.training.differentiate)
+
     def _step(self, batch: Batch) -> None:
         if self.training.losses:
             self.training.step(batch)
-            return
+        else:
+            self._watched(batch, self._first)
+
+    def _first(self, batch: Batch) -> float:
+        self.training.step(batch)
+        return self.training.losses[0]
+
+    def _watched(self, batch: Batch, go: Callable[[Batch], float]) -> None:
+        """Do what gives the loss of a batch, and refuse a loss that does not use the targets."""
         with _Uses(self._examples.targets_in(batch)) as uses:
-            self.training.step(batch)
-        if not uses.found and math.isfinite(self.training.losses[0]) and self._is_blind(batch):
+            loss = go(batch)
+        if not uses.found and math.isfinite(loss) and self._is_blind(batch):
             raise BuilderError(
                 f"the loss of {type(self._task.model).__name__} ({self._task.loss_in_use}) does not use the targets, "
                 "so that nothing can be learnt of them. Give a loss, such as "
