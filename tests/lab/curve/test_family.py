@@ -60,6 +60,19 @@ def test_a_share_is_held_out_by_the_seed_of_the_split_alone() -> None:
     assert not torch.equal(one.train, other.train)
 
 
+@pytest.mark.parametrize("seed", [0, 7])
+@pytest.mark.parametrize("is_given", [False, True], ids=["a share", "test="])
+def test_what_a_builder_draws_with_the_same_seed_is_nothing_by_itself(seed: int, is_given: bool) -> None:
+    labels = torch.arange(2500) % 2
+    test = (inputs(40, form="tuple"), labels[:40]) if is_given else None
+    found = split(Data(inputs=inputs(2500, form="tuple"), targets=labels, loss=F.cross_entropy, test=test), seed=seed)
+    wrong = torch.randperm(2500, generator=torch.Generator().manual_seed(seed))[:500]
+    looked_at = found.train[:1000]  # of the order, of which training errors are read from the head
+
+    assert torch.isin(looked_at, wrong).double().mean() == pytest.approx(0.2, abs=0.05)
+    assert is_given or torch.isin(found.test, wrong).double().mean() == pytest.approx(0.2, abs=0.05)
+
+
 def test_test_inputs_in_another_form_are_refused() -> None:
     labels = torch.arange(50) % 2
     data = Data(inputs=inputs(50, form="tuple"), targets=labels, test=(torch.zeros(50, 3), labels))

@@ -1,14 +1,14 @@
 """Errors of single examples, what stopping is worth, and decays that are the same under every optimiser."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from torch import Tensor
+from torch import Tensor, nn
 
-from isometry.lab.curve.family import Data, Family
+from isometry.lab.curve.family import Data, Family, built, split_of
 from isometry.lab.curve.member import Job, cut_of, errors_of, train_member
 from isometry.training.labels.answers import Kind, error_of
 from tests.lab.curve.families import LABELLED, network
@@ -92,6 +92,37 @@ def test_of_noise_alone_stopping_at_the_best_epoch_gains_nothing() -> None:
     found = train_member(Family(network, data), replace(JOB, looks=(30,), num_train=200), tell_nobody)
 
     assert sum(found["best_errors"][-1]) / 600 == pytest.approx(0.5, abs=0.05)
+
+
+class Seeing(nn.Module):
+    """Remembers which examples each training has learnt and which it was only asked about, by their first number."""
+
+    learnt: ClassVar[list[set[float]]] = []
+    asked: ClassVar[list[set[float]]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        (self.learnt if self.training else self.asked)[-1].update(inputs[:, 0].tolist())
+        return self.layer(inputs)
+
+
+def test_over_samples_each_seed_learns_a_draw_of_its_own_and_all_are_asked_about_the_same() -> None:
+    labels = torch.arange(200) % 2
+    data = Data(inputs=torch.arange(200.0)[:, None], targets=labels, loss=F.cross_entropy)
+    held_out = set(split_of(built(Family(Seeing, data), (), seed=0), data, test_share=0.5, seed=0).test.tolist())
+    for seed in (0, 1):
+        for seen in (Seeing.learnt, Seeing.asked):
+            seen.append(set())
+        train_member(Family(Seeing, data), replace(JOB, sizes=(), num_train=50, seed=seed), tell_nobody)
+    (one, other), (of_one, of_other) = Seeing.learnt, Seeing.asked
+
+    assert len(one) == len(other) == 50
+    assert 10 < len(one & other) < 40  # of the hundred that can be learnt
+    assert held_out <= of_one & of_other
+    assert not held_out & (one | other)
 
 
 class Still(torch.optim.Optimizer):

@@ -128,7 +128,7 @@ def split_of(task: Task, data: Data, *, test_share: float, seed: int) -> Split:
         test, train = order[:count], order[count:]
     else:
         inputs, targets = _required_test(data.test)
-        train = torch.randperm(examples.count, generator=torch.Generator().manual_seed(seed))
+        train = shuffled(examples.count, seed=seed)
         test = torch.arange(examples.count, examples.count + len(targets))
         try:
             joined = torch.cat([examples.targets, targets.to(examples.targets)])
