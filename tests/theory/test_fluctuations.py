@@ -25,6 +25,10 @@ def line(x: Array) -> Array:
     return x
 
 
+def silu(x: Array) -> Array:
+    return x / (1 + np.exp(-x))
+
+
 def test_log_gradients_of_linear_networks_spread_by_two_over_width() -> None:
     # ln of a chi-squared number of n degrees has the variance 2/n to first order
     assert log_norm_variance(Stack(function=line), 1.0, (10, 20, 40)) == pytest.approx(0.2 + 0.1 + 0.05)
@@ -79,16 +83,35 @@ def test_a_branch_that_says_nothing_lets_nothing_stray() -> None:
         pytest.param(Stack(function=relu, kind="batch-norm"), (10,), "without batch norm", id="batch norm"),
         pytest.param(Stack(function=relu, kind="residual"), (10, 20), "keep the width", id="a skip"),
         pytest.param(
-            Stack(function=relu, kind="residual", weight_variance=1e200), (9,) * 9, "overflows", id="too much"
+            Stack(function=relu, kind="residual", weight_variance=1e200),
+            (9,) * 9,
+            "overflows behind 2 of 9",
+            id="too much",
         ),
         pytest.param(Stack(function=relu, weight_variance=2.0), (10, 0), "widths", id="no units"),
         pytest.param(Stack(function=np.sign), (10,), "level", id="no slope"),
-        pytest.param(Stack(function=lambda x: 0 * x), (10, 10, 10), "dies out", id="no signal"),
+        pytest.param(Stack(function=lambda x: 0 * x), (10, 10, 10), "dies out behind 1 of 3", id="no signal"),
+        pytest.param(
+            Stack(function=relu, kind="residual", weight_variance=2.0), (9,) * 1100, "overflows behind 997", id="deep"
+        ),
     ],
 )
 def test_a_spread_that_is_not_known_is_refused(stack: Stack, widths: tuple[int, ...], word: str) -> None:
     with pytest.raises(DomainError, match=word):
         log_norm_variance(stack, 1.0, widths)
+
+
+@pytest.mark.parametrize("widths", [(), (10,)])
+@pytest.mark.parametrize("start", [-1.0, 0.0, math.inf, math.nan])
+def test_a_start_that_no_signal_has_is_refused(start: float, widths: tuple[int, ...]) -> None:
+    with pytest.raises(DomainError, match=f"start={start}"):
+        log_norm_variance(Stack(function=relu), start, widths)
+
+
+def test_widths_may_be_an_array() -> None:
+    stack = Stack(function=relu, kind="residual")
+
+    assert log_norm_variance(stack, 1.0, np.array([10, 10])) == log_norm_variance(stack, 1.0, (10, 10))
 
 
 def test_orthogonal_weights_between_layers_of_two_widths_are_refused() -> None:
@@ -98,9 +121,10 @@ def test_orthogonal_weights_between_layers_of_two_widths_are_refused() -> None:
 
 @pytest.mark.parametrize("is_orthogonal", [False, True])
 @pytest.mark.parametrize("kind", ["plain", *SKIPS])
-@pytest.mark.parametrize("function", [relu, np.tanh])
-def test_gradients_that_are_drawn_stray_as_told(function: type, kind: Kind, is_orthogonal: bool) -> None:
-    stack = Stack(function=function, kind=kind, weight_variance=1.8, bias_variance=0.2, branch_scale=0.8)
+@pytest.mark.parametrize("function", [relu, np.tanh, np.sin, silu])
+@pytest.mark.parametrize("bias", [0.2, 3.0])
+def test_gradients_that_are_drawn_stray_as_told(function: type, kind: Kind, is_orthogonal: bool, bias: float) -> None:
+    stack = Stack(function=function, kind=kind, weight_variance=1.8, bias_variance=bias, branch_scale=0.8)
     told = log_norm_variance(stack, 0.9, (80,) * 7, is_orthogonal=is_orthogonal)
 
     # 4,000 draws err by 2 %, the second order of depth over width by some more

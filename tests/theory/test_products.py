@@ -1,6 +1,7 @@
 """Products of random matrices against special functions, simulation and random matrices under hypothesis."""
 
 import math
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,8 @@ from isometry._errors import DomainError, ShapeError
 from isometry.theory.products import digamma, lyapunov_exponents, product_bounds, product_growth, trigamma
 
 Array = NDArray[np.float64]
+
+MOST, LEAST = sys.float_info.max, math.ulp(0.0)
 
 
 @given(x=st.floats(0.05, 1e4))
@@ -99,7 +102,7 @@ def test_the_bounds_are_reached_by_factors_that_share_their_axes(widths: list[in
 def test_a_place_that_is_wider_than_both_sides_may_lose_everything(widths: tuple[int, ...], smallest: float) -> None:
     found = product_bounds([np.full(min(pair), 0.5) for pair in pairwise(widths)], widths=widths)
 
-    assert found.smallest == smallest
+    assert found.smallest == pytest.approx(smallest)
 
 
 def test_a_bulge_loses_what_the_second_factor_sends_past_the_first() -> None:
@@ -120,6 +123,35 @@ def test_eigenvalues_of_factors_say_nothing_of_their_product() -> None:
 
     assert np.abs(np.linalg.eigvals(shift)).max() == 0
     assert np.abs(np.linalg.eigvals(shift @ shift.T)).max() == 1
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64])
+def test_bounds_hold_whatever_the_numbers_are_of(dtype: type) -> None:
+    found = product_bounds([np.array([10**10, 1], dtype)] * 5)
+
+    assert found.largest == pytest.approx(1e50)
+    assert found.smallest == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("size", "largest", "smallest"), [(1e200, math.inf, MOST), (1e-200, LEAST, 0.0)])
+def test_bounds_beyond_all_numbers_hold_and_their_logarithms_are_exact(
+    size: float, largest: float, smallest: float
+) -> None:
+    found = product_bounds([np.array([3 * size, 2 * size])] * 2)
+
+    assert found.largest == largest
+    assert found.partial.tolist() == [largest, largest]
+    assert found.smallest == pytest.approx(smallest)
+    assert found.log_largest == pytest.approx(2 * math.log(3 * size))
+    assert found.log_smallest == pytest.approx(2 * math.log(2 * size))
+    assert found.log_partial[1] == pytest.approx(2 * math.log(3 * size) + 2 * math.log(2 * size))
+
+
+def test_a_factor_that_is_singular_bounds_by_zero() -> None:
+    found = product_bounds([np.array([3.0, 0.0])] * 2)
+
+    assert (found.smallest, found.log_smallest) == (0, -math.inf)
+    assert found.partial == pytest.approx([9, 0])
 
 
 def test_what_cannot_be_is_refused() -> None:

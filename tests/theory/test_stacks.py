@@ -1,6 +1,7 @@
 """Stacks against closed forms and against simulated networks of finite width."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,24 @@ def test_batch_norm_lets_gradients_grow_by_the_share_of_the_slope_that_it_does_n
     assert smooth == pytest.approx([quad(slope_squared, -12, 12)[0] / quad(tanh_squared, -12, 12)[0]] * 3)
 
 
+def test_the_first_batch_norm_divides_by_the_size_of_what_enters() -> None:
+    bent, _ = passages(Stack(function=relu, kind="batch-norm", weight_variance=3.0), 4.0, 2)
+    faint, _ = passages(Stack(function=sigmoid, kind="batch-norm"), 1e-12, 2)
+
+    assert bent.factor == pytest.approx(math.pi / (math.pi - 1) / 4)
+    assert faint.factor == pytest.approx(1e12)
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def test_an_offset_does_not_matter_to_batch_norm() -> None:
+    (found,) = passages(Stack(function=lambda x: x + 1e7, kind="batch-norm"), 1.0, 1)
+
+    assert found.factor == pytest.approx(1)
+
+
 def line(x: Array) -> Array:
     return 3 * x + 1
 
@@ -96,15 +115,26 @@ def test_a_skip_past_batch_norm_makes_the_gradient_a_power_of_the_depth() -> Non
     assert math.log2(growth) == pytest.approx(math.pi / (math.pi - 1), rel=0.01)
 
 
+def silu(x: Array) -> Array:
+    return x * sigmoid(x)
+
+
+TENSORS: dict[Function, Callable[[torch.Tensor], torch.Tensor]] = {
+    relu: torch.relu,
+    np.tanh: torch.tanh,
+    silu: torch.nn.functional.silu,
+}
+
+
 @pytest.mark.parametrize("kind", ["batch-norm", "pre-batch-norm"])
-@pytest.mark.parametrize("function", [relu, np.tanh])
+@pytest.mark.parametrize("function", TENSORS)
 def test_drawn_networks_with_batch_norm_pass_signal_and_gradient_on_as_told(kind: Kind, function: Function) -> None:
     stack = Stack(function=function, kind=kind, weight_variance=1.6, bias_variance=0.3, branch_scale=0.7)
     told = list(passages(stack, 1.0, 12))
     lengths, squares = zip(*[drawn_with_batch(stack, 12, seed=seed) for seed in range(3)], strict=True)
 
     assert np.mean(lengths) == pytest.approx(told[-1].length, rel=0.01)
-    # batches of 300 examples err by 1 / 300 a block, linear ones by (B - 2) / (B - 3)
+    # examples and units, 300 of each, add 1 / 300 and more a block
     assert np.mean(np.log(squares)) == pytest.approx(math.log(math.prod(each.factor for each in told)), abs=0.1)
 
 
@@ -117,8 +147,7 @@ def drawn_with_batch(stack: Stack, num_blocks: int, *, seed: int, size: int = 30
         weights = generator.standard_normal((size, size)) * math.sqrt(stack.weight_variance / size)
         biases = generator.standard_normal(size) * math.sqrt(stack.bias_variance)
         read = signal if stack.kind == "batch-norm" else batch_norm(signal)
-        read = torch.tanh(read) if stack.function is np.tanh else torch.relu(read)
-        branch = read @ torch.from_numpy(weights) + torch.from_numpy(biases)
+        branch = TENSORS[stack.function](read) @ torch.from_numpy(weights) + torch.from_numpy(biases)
         signal = batch_norm(branch) if stack.kind == "batch-norm" else signal + stack.branch_scale * branch
     (gradient,) = torch.autograd.grad(signal, first, torch.from_numpy(generator.standard_normal((size, size))))
     return float(signal.detach().var(0, correction=0).mean()), float(gradient.square().mean())
@@ -187,12 +216,37 @@ def test_batch_norm_behind_a_constant_is_refused(kind: Kind) -> None:
         list(passages(Stack(function=lambda x: 0 * x + 2, kind=kind), 1.0, 1))
 
 
-def test_a_start_of_zero_is_refused() -> None:
-    with pytest.raises(DomainError, match="not positive"):
-        list(passages(Stack(function=relu), 0.0, 1))
+def test_gradients_through_jumps_alone_have_no_growth_behind_batch_norm() -> None:
+    with pytest.raises(DomainError, match="level"):
+        list(passages(Stack(function=np.sign, kind="batch-norm"), 1.0, 1))
+    (found,) = passages(Stack(function=np.sign, kind="pre-batch-norm"), 1.0, 1)
+
+    assert found.factor == pytest.approx(1)  # the skip's
 
 
-@pytest.mark.parametrize("changed", [{"weight_variance": -1.0}, {"weight_variance": math.nan}, {"bias_variance": -5.0}])
+@pytest.mark.parametrize("start", [0.0, -1.0, math.nan, math.inf])
+def test_a_start_that_no_signal_has_is_refused(start: float) -> None:
+    with pytest.raises(DomainError, match=f"start={start}"):
+        list(passages(Stack(function=relu), start, 1))
+
+
+def test_a_signal_that_overflows_ends_the_passage() -> None:
+    stack = Stack(function=relu, kind="residual", weight_variance=2.0)
+    *_, last = passages(stack, 1.0, 1100)
+
+    assert last.length == 2.0**997
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"weight_variance": -1.0},
+        {"weight_variance": math.nan},
+        {"bias_variance": -5.0},
+        {"branch_scale": math.nan},
+        {"branch_scale": math.inf},
+    ],
+)
 def test_variances_that_no_layer_has_are_refused(changed: dict[str, float]) -> None:
     with pytest.raises(DomainError, match=next(iter(changed))):
         replace(Stack(function=relu), **changed)

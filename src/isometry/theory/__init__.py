@@ -37,6 +37,7 @@ _HOMES = {
     "gaussian_mean": "isometry.theory.quadrature",
     "gaussian_slope_mean_square": "isometry.theory.quadrature",
     "gelu": "isometry.theory.duals",
+    "jacobian_atoms": "isometry.theory.spectra",
     "jacobian_density": "isometry.theory.spectra",
     "jacobian_edge": "isometry.theory.spectra",
     "jacobian_moments": "isometry.theory.spectra",

@@ -50,6 +50,7 @@ from isometry.theory.quadrature import gaussian_mean as gaussian_mean
 from isometry.theory.quadrature import gaussian_slope_mean_square as gaussian_slope_mean_square
 from isometry.theory.spectra import LINEAR as LINEAR
 from isometry.theory.spectra import Slopes as Slopes
+from isometry.theory.spectra import jacobian_atoms as jacobian_atoms
 from isometry.theory.spectra import jacobian_density as jacobian_density
 from isometry.theory.spectra import jacobian_edge as jacobian_edge
 from isometry.theory.spectra import jacobian_moments as jacobian_moments
@@ -90,6 +91,7 @@ __all__ = [
     "gaussian_mean",
     "gaussian_slope_mean_square",
     "gelu",
+    "jacobian_atoms",
     "jacobian_density",
     "jacobian_edge",
     "jacobian_moments",

@@ -14,6 +14,7 @@ by.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,16 @@ from isometry._errors import DomainError
 from isometry.theory.criticality import length_slope
 from isometry.theory.meanfield import hermite_coefficients, require_slope
 from isometry.theory.quadrature import REACH, Function, sample
-from isometry.theory.stacks import Stack, passages
+from isometry.theory.stacks import Stack, is_lost, passages, require_signal
 
 FloatArray = NDArray[np.float64]
 
 SQUARE = math.sqrt(2)  # z² - 1 in units of h_2(z), the Hermite polynomial of variance 1
 
 
-def log_norm_variance(stack: Stack, start: float, widths: Sequence[int], *, is_orthogonal: bool = False) -> float:
+def log_norm_variance(
+    stack: Stack, start: float, widths: Sequence[int] | NDArray[np.integer[Any]], *, is_orthogonal: bool = False
+) -> float:
     """Return the variance of ln |g|² of a gradient g that has come back through a network, over its draws.
 
     Σ_l (3 μ₂/μ₁² - 1 + 2 A_l Cov(φ'², φ²)/μ₁ + A_l² Var(φ²)) / n_l, with μ₁ = E[φ'²] and μ₂ = E[φ'⁴], for a plain one
@@ -39,7 +42,10 @@ def log_norm_variance(stack: Stack, start: float, widths: Sequence[int], *, is_o
     for ReLU, 2/n for a linear one. Orthogonal weights keep lengths, and a layer strays by
     2 + (1 - σ_b²/q)² Cov(φ'²/μ₁ + A_l φ², h²)² / 2q² less: 3/n for ReLU, and not at all if it is linear.
 
-    With a skip units stay what they are from block to block, and blocks stray together. All is to first order in 1/n.
+    With a skip units stay what they are from block to block, and blocks stray together.
+
+    All is to first order in 1/n: networks of 64 units that were drawn had it within 14 % up to a variance of 0.4, and
+    14 % less than 0.9 (hard tanh, 8 blocks).
 
     The gradient is that at the pre-activations of the first of these layers, or at what enters the first of the blocks,
     over that behind the last. At an input of n_0 features a plain network's strays by 2/n_0 more.
@@ -72,16 +78,18 @@ def log_norm_variance(stack: Stack, start: float, widths: Sequence[int], *, is_o
     is_plain = stack.kind == "plain"
     if stack.kind in {"batch-norm", "pre-batch-norm"}:
         raise DomainError(f"the stack is {stack.kind}; the variance is known for those without batch norm.")
-    if min(widths, default=1) < 1:
+    if not all(width >= 1 for width in widths):
         raise DomainError(f"widths={tuple(widths)!r}: a layer has at least one unit.")
     if len(set(widths)) > 1 and (is_orthogonal or not is_plain):
         raise DomainError(f"widths={tuple(widths)!r} differ; a skip and orthogonal weights keep the width.")
-    if not widths:
+    require_signal(start)
+    if not len(widths):
         return 0.0
     num_needed = len(widths) - is_plain
     lengths = [start, *(each.length for each in passages(stack, start, num_needed))]
-    if len(lengths) <= num_needed or not 0 < lengths[-1] < math.inf:
-        raise DomainError(f"the signal dies out or overflows behind {len(lengths)} layers, and its gradient with it.")
+    if is_lost(lengths[-1]):
+        end = "overflows" if lengths[-1] > start else "dies out"
+        raise DomainError(f"the signal {end} behind {len(lengths) - 1} of {len(widths)} layers, and its gradient too.")
     if is_plain:
         return _plain_variance(stack, lengths, widths, is_orthogonal=is_orthogonal)
     return _walk_variance(_walk(stack, lengths), is_orthogonal=is_orthogonal) / widths[0]

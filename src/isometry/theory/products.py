@@ -5,9 +5,11 @@ independent of one another: |W v|² is σ² |v|² times a chi-squared number, wh
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,10 @@ from numpy.typing import NDArray
 from isometry._errors import DomainError, ShapeError
 
 FloatArray = NDArray[np.float64]
+RealArray = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
 
+LEAST = math.ulp(0.0)
+LOG_MOST = math.log(sys.float_info.max)
 SERIES_FROM = 12.0  # arguments from which the asymptotic series of ψ and ψ₁ are exact to 1e-12
 
 
@@ -93,19 +98,40 @@ def lyapunov_exponents(width: int, *, variance: float) -> FloatArray:
 class Bounds:
     """What holds for the product of any matrices with given singular values.
 
+    The numbers are in units of the product's entries. Where float64 has no room for one, `largest` and `partial` are
+    inf or its least number above 0, `smallest` is its largest number or 0: they hold, and logarithms say more.
+
     Attributes:
-        largest: The product's largest singular value is at most this, and no eigenvalue is larger in size.
-        smallest: Its r-th singular value is at least this, with r the least width on the way; behind square factors no
-            eigenvalue is smaller in size.
-        partial: For k = 1 … r the product of its k largest singular values is at most this; more are not above 0.
+        log_partial: ln of `partial`, nats, (r,).
+        log_smallest: ln of `smallest`, nats; -inf if that is 0.
     """
 
-    largest: float
-    smallest: float
-    partial: FloatArray
+    log_partial: FloatArray
+    log_smallest: float
+
+    @property
+    def log_largest(self) -> float:
+        """The logarithm of `largest`, nats."""
+        return float(self.log_partial[0])
+
+    @property
+    def largest(self) -> float:
+        """The product's largest singular value is at most this, and no eigenvalue is larger in size."""
+        return float(self.partial[0])
+
+    @property
+    def smallest(self) -> float:
+        """Its r-th singular value is at least this, r the least width; of square factors no eigenvalue is smaller."""
+        return float(np.exp(min(self.log_smallest, LOG_MOST)))
+
+    @property
+    def partial(self) -> FloatArray:
+        """For k = 1 … r the product of its k largest singular values is at most this; more are not above 0."""
+        with np.errstate(over="ignore", under="ignore"):
+            return np.maximum(np.exp(self.log_partial), np.where(self.log_partial > -math.inf, LEAST, 0.0))
 
 
-def product_bounds(singular_values: Sequence[FloatArray], *, widths: Sequence[int] | None = None) -> Bounds:
+def product_bounds(singular_values: Sequence[RealArray], *, widths: Sequence[int] | None = None) -> Bounds:
     """Return what the singular values of factors say of their product A_1 A_2 ⋯ A_L.
 
     σ_1(AB) ≤ σ_1(A) σ_1(B), σ_r(AB) ≥ σ_min(A) σ_min(B), ∏_{i≤k} σ_i(AB) ≤ ∏_{i≤k} σ_i(A) σ_i(B)
@@ -122,7 +148,7 @@ def product_bounds(singular_values: Sequence[FloatArray], *, widths: Sequence[in
         widths: Rows of the first factor, then the columns of each, counts; None where all are square.
 
     Returns:
-        The bounds, in units of the product's entries.
+        The bounds, true but for rounding.
 
     Raises:
         ShapeError: If there are no factors, or not as many values or widths as they have.
@@ -130,7 +156,7 @@ def product_bounds(singular_values: Sequence[FloatArray], *, widths: Sequence[in
 
     Example:
         >>> found = product_bounds([np.array([2.0, 0.5]), np.array([3.0, 0.1])])
-        >>> found.largest, round(found.smallest, 3), found.partial.round(3).tolist()
+        >>> round(found.largest, 3), round(found.smallest, 3), found.partial.round(3).tolist()
         (6.0, 0.05, [6.0, 0.3])
         >>> [product_bounds([np.ones(2)] * 2, widths=each).smallest for each in [(3, 2, 3), (2, 3, 2)]]
         [1.0, 0.0]
@@ -146,16 +172,18 @@ def product_bounds(singular_values: Sequence[FloatArray], *, widths: Sequence[in
             f"factors with {sizes} singular values were given for widths {passed}; those need {needed}. At least one "
             "factor is needed, and `widths` where not all are square."
         )
-    values = [np.sort(each)[::-1] for each in singular_values]
+    values = [np.sort(np.asarray(each, np.float64))[::-1] for each in singular_values]
     if not all(each[-1] >= 0 and each[0] < math.inf for each in values):
         raise DomainError(
             "a singular value below 0 or not finite was given; they are lengths. Take the square roots of eig(AᵀA)."
         )
-    largest = np.prod([each[: min(passed)] for each in values], axis=0)
-    smallest = math.prod(float(each[-1]) for each in values)
+    with np.errstate(divide="ignore"):
+        logarithms = [np.log(each) for each in values]
+    largest = np.sum([each[: min(passed)] for each in logarithms], axis=0)
+    smallest = math.fsum(each[-1] for each in logarithms)
     narrowest = int(np.argmin(passed))
     is_valley = passed == sorted(passed[:narrowest], reverse=True) + sorted(passed[narrowest:])
-    return Bounds(largest=float(largest[0]), smallest=smallest if is_valley else 0.0, partial=largest.cumprod())
+    return Bounds(log_partial=largest.cumsum(), log_smallest=smallest if is_valley else -math.inf)
 
 
 def digamma(x: float) -> float:

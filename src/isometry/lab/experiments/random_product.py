@@ -10,7 +10,7 @@ from isometry._errors import DomainError
 from isometry._phrases import Phrase
 from isometry.lab.experiment import EXPERIMENTS, Claim, Experiment, Measured, Progress
 from isometry.lab.figure import Figure, Series
-from isometry.theory.products import FloatArray, lyapunov_exponents, product_growth, trigamma
+from isometry.theory.products import FloatArray, lyapunov_exponents, product_bounds, product_growth, trigamma
 
 MAX_SCORE = 4.0  # standard errors by which what is drawn may miss its expectation
 BOOK_SIZE = 1e17  # the length has 24.2 decades with a deviation of 1.7, so this is four deviations below
@@ -235,9 +235,9 @@ def _largest_singular(matrices: Sequence[FloatArray]) -> float:
 
 
 def _allowed(matrices: Sequence[FloatArray]) -> tuple[float, float]:
-    """Return the bounds of the two, in decades: those of `product_bounds`, of products that no number may hold."""
-    decades = np.log10(np.linalg.svd(np.stack(matrices), compute_uv=False)).sum(0)
-    return float(decades[0]), float(decades[-1])
+    """Return the bounds of the two, in decades."""
+    found = product_bounds(list(np.linalg.svd(np.stack(matrices), compute_uv=False)))
+    return found.log_largest / math.log(10), found.log_smallest / math.log(10)
 
 
 def _share_above(left: FloatArray, right: FloatArray) -> float:
