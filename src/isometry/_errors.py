@@ -21,6 +21,10 @@ import sysconfig
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isometry._phrases import Phrase
 
 MAX_TOLD = 400  # characters of another library's message; more are its own stack trace
 
@@ -97,7 +101,15 @@ class LabError(IsometryError, RuntimeError):
 
 
 class NotApplicableError(LabError, RuntimeError):
-    """An experiment that has no answer about a model, since the model or its data lack what it needs."""
+    """An experiment that has no answer about a model, since the model or its data lack what it needs.
+
+    Attributes:
+        reason: What was found and what is needed, which can be said in another language too.
+    """
+
+    def __init__(self, reason: "Phrase") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class OutputError(IsometryError, OSError):

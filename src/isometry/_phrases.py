@@ -1,5 +1,6 @@
 """Sentences for people: English text that remembers its template, so that it can be said in another language."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -24,6 +25,20 @@ class Phrase(str):
         phrase.template = template
         phrase.values = values
         return phrase
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Template and values as JSON can hold them, if it can hold the values."""
+        values = {name: value.parts if isinstance(value, Phrase) else value for name, value in self.values.items()}
+        return {"template": self.template, "values": values}
+
+    @classmethod
+    def of_parts(cls, parts: Mapping[str, Any]) -> "Phrase":
+        """Return the phrase that has these `parts`."""
+        values = {
+            name: cls.of_parts(value) if isinstance(value, dict) else value for name, value in parts["values"].items()
+        }
+        return cls(parts["template"], **values)
 
     def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:  # for copies and pickles
         return (self.template,), self.values

@@ -38,10 +38,10 @@ class Outcome:
         return self.study.experiment
 
     @property
-    def why_not(self) -> str:
-        """Why the experiment has no answer about the model, in a sentence; empty where it has one or a seed failed."""
+    def why_not(self) -> tuple[str, ...]:
+        """Why the experiment has no answer about the model, in sentences; none where it has one or a seed failed."""
         reasons = {record.error if record.state == "inapplicable" else "" for record in self.records}
-        return "" if "" in reasons else " ".join(sorted(reasons))
+        return () if "" in reasons else tuple(sorted(reasons))
 
     @property
     def is_held(self) -> bool:

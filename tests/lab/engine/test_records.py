@@ -25,6 +25,7 @@ SPOILT = [
     pytest.param("summary.json", b'{"state": "finished"}', id="a summary without its result"),
     pytest.param("summary.json", b'{"state": "failed"}', id="a summary without its error"),
     pytest.param("summary.json", b'{"state": "inapplicable"}', id="a summary without its reason"),
+    pytest.param("summary.json", b'{"state": "inapplicable", "error": "no."}', id="a reason without its parts"),
 ]
 
 
@@ -117,6 +118,28 @@ def test_how_far_a_trial_is_stands_in_the_last_line_however_much_it_told(count: 
     folder.progress(0.75, loss=1.0)
 
     assert share_done(metrics.parent) == read_metrics(metrics.parent)[-1]["share"] == 0.75
+
+
+def test_a_last_line_longer_than_what_is_read_first_is_read_whole(tmp_path: Path) -> None:
+    one = trial("square", x=1)
+    folder = Folder(tmp_path, one)
+    many = {f"number_{place}": math.pi for place in range(1000)}
+    shares: list[float] = []
+    for told in ({}, many, many, {}):
+        folder.progress((len(shares) + 1) / 4, **told)
+        shares.append(share_done(tmp_path / one.id))
+
+    assert shares == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("line", ["{}", "12", "[]", '{"share": null}', '{"share": "much"}', "", "\xff"])
+def test_a_last_line_of_another_hand_spoils_nothing(line: str, tmp_path: Path) -> None:
+    one = trial("square", x=1)
+    Folder(tmp_path, one).progress(0.5)
+    with (tmp_path / one.id / "metrics.jsonl").open("a", encoding="latin-1") as stream:
+        stream.write(line + "\n")
+
+    assert share_done(tmp_path / one.id) == 0.0
 
 
 @pytest.mark.parametrize("half", [None, "", '{"share": 0.', '{"share": 0.5, "seconds": 1.0}'])

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isometry._errors import LabError
+from isometry._phrases import Phrase
 from isometry.lab.engine.executors import SerialExecutor, executor_on
 from isometry.lab.engine.records import read_records
 from isometry.lab.engine.sweep import MAX_DEATHS, run_trials
@@ -38,6 +39,11 @@ def test_a_trial_that_does_not_apply_is_no_failure_says_why_and_is_asked_again(t
         ("inapplicable", "there is no mark, and one is needed."),
         ("finished", ""),
     ]
+    assert isinstance(before[0].error, Phrase)
+    assert before[0].error.parts == {
+        "template": "there is no {mark}, and one is needed.",
+        "values": {"mark": {"template": "mark", "values": {}}},
+    }
     assert shares[-1] == 1.0
     assert [each.state for each in after] == ["finished", "finished"]
 

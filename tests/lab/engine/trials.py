@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isometry._errors import NotApplicableError
+from isometry._phrases import Phrase
 from isometry.lab.engine.trial import Progress, Trial
 
 
@@ -33,7 +34,7 @@ def set_aside(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:
     """Not apply until a file is there."""
     if Path(config["mark"]).exists():
         return {"seen": True}
-    raise NotApplicableError("there is no mark, and one is needed.")
+    raise NotApplicableError(Phrase("there is no {mark}, and one is needed.", mark=Phrase("mark")))
 
 
 def leave(config: Mapping[str, Any], _: Progress) -> Mapping[str, Any]:

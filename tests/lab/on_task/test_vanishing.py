@@ -7,6 +7,7 @@ from torch import nn
 
 from isometry._errors import NotApplicableError, UnknownNameError
 from isometry.anatomy.task import Task
+from isometry.report.language import say, speaking
 from tests.lab.on_task.tasks import claims, measure, mlp, refuted, regression, vit
 
 
@@ -66,8 +67,10 @@ def test_a_start_without_numbers_holds_up_nothing() -> None:
 
 
 def test_a_net_without_two_hidden_layers_is_refused_with_what_is_needed() -> None:
-    with pytest.raises(NotApplicableError, match="no two hidden layers in a row"):
+    with pytest.raises(NotApplicableError, match="no two hidden layers in a row") as caught:
         measure("vanishing", mlp(1))
+    with speaking("vi"):
+        assert say(caught.value.reason).startswith("trong Sequential không có hai tầng ẩn nối tiếp nhau")
 
 
 def test_a_start_that_does_not_exist_is_named() -> None:

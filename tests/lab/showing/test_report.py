@@ -8,7 +8,8 @@ import pytest
 from isometry._phrases import Phrase
 from isometry.lab.experiment import Claim
 from isometry.lab.showing.report import OutcomeReport
-from isometry.lab.showing.words import held_word, range_of
+from isometry.lab.showing.words import held_word, range_of, why_not_word
+from isometry.report.language import speaking
 from isometry.report.terminal import plain_text
 from tests.lab.showing.outcomes import outcome, record
 
@@ -65,12 +66,34 @@ def test_a_seed_without_an_answer_beside_one_with_it_is_told_and_holds_nothing_u
     odd = replace(record(1, error="the loader gave 40 examples."), state="inapplicable")
     mixed, none = outcome(record(0), odd), outcome(odd)
 
-    assert (mixed.is_held, mixed.why_not, none.is_held) == (False, "", False)
+    assert (mixed.is_held, mixed.why_not, none.is_held) == (False, (), False)
     assert str(mixed).startswith("✗ first")
     assert "1 without an answer" in str(mixed)
     assert "✗ seed 1\nthe loader gave 40 examples." in str(mixed)
     assert str(none).startswith("· first")
     assert "Does not apply to this model: the loader gave 40 examples." in " ".join(str(none).split())
+
+
+def test_why_an_experiment_does_not_apply_is_said_in_the_language_of_the_report() -> None:
+    task = Phrase(
+        "the start {start!r} draws no weight of {model}: all are pretrained, protected or have a rule of "
+        "their own. Leave it out: --set starts={own}.",
+        start="he",
+        model="Net",
+        own="own",
+    )
+    reasons = Phrase("no data set"), Phrase("a data set of {count} examples", count=40), task
+    odd = [replace(record(seed, error=reason), state="inapplicable") for seed, reason in enumerate(reasons)]
+    none, mixed = (
+        plain_text(OutcomeReport(outcome(*records), "vi"), width=200, encoding="utf-8")
+        for records in (odd[:2], [record(3), odd[2]])
+    )
+    with speaking("vi"):
+        told = why_not_word(outcome(*odd[:2]))
+
+    assert "Không áp dụng được cho mô hình này: tập dữ liệu có 40 mẫu không có tập dữ liệu nào" in none
+    assert told == "tập dữ liệu có 40 mẫu không có tập dữ liệu nào"
+    assert "cách khởi tạo 'he' không đặt lại trọng số nào của Net" in mixed
 
 
 def test_seeds_that_ended_well_without_a_claim_are_told_from_those_that_did_not() -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from isometry._errors import LabError, NotApplicableError
+from isometry._phrases import Phrase
 from isometry.anatomy.task import Task, with_model
 from isometry.lab.experiment import Measured, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
@@ -38,8 +39,13 @@ def started(task: Task, start: str, *, seed: int) -> Task:
         made = plan(copy, seed=seed, recipe=start)
         if not made.changes:
             raise NotApplicableError(
-                f"the start {start!r} draws no weight of {type(task.model).__name__}: all are pretrained, protected or "
-                f"have a rule of their own. Leave it out: --set starts={OWN}."
+                Phrase(
+                    "the start {start!r} draws no weight of {model}: all are pretrained, protected or have a rule of "
+                    "their own. Leave it out: --set starts={own}.",
+                    start=start,
+                    model=type(task.model).__name__,
+                    own=OWN,
+                )
             )
         made.apply(copy.model)
     return copy
@@ -87,8 +93,12 @@ def own_course_of(evidence: Evidence) -> OwnCourse:
         return _course_of(evidence)
     except NoSubjectError as reason:
         raise NotApplicableError(
-            f"in {type(evidence.task.model).__name__} {reason.reason}, and this experiment follows signal and gradient "
-            "from one hidden layer to the next."
+            Phrase(
+                "in {model} {found}, and this experiment follows signal and gradient from one hidden layer to the "
+                "next.",
+                model=type(evidence.task.model).__name__,
+                found=Phrase(reason.reason),
+            )
         ) from reason
     except NotMeasuredError as reason:
         raise LabError(

@@ -25,8 +25,8 @@ def perform(trial: Trial, root: Path) -> str:
     folder = Folder(root, trial)
     try:
         folder.finish(trial.call(folder.progress))
-    except NotApplicableError as reason:
-        folder.set_aside(str(reason))
+    except NotApplicableError as error:
+        folder.set_aside(error.reason)
     except (Exception, SystemExit):  # noqa: BLE001 - whatever a trial raises is its result
         folder.fail(traceback.format_exc())
     return trial.id

@@ -17,12 +17,13 @@ import torch
 
 from isometry._errors import LabError
 from isometry._files import write_text_atomically
+from isometry._phrases import Phrase
 from isometry.lab.engine.trial import Trial
 
 State = Literal["finished", "failed", "inapplicable", "unfinished"]
 
 TRIAL, ENVIRONMENT, METRICS, SUMMARY = "trial.json", "environment.json", "metrics.jsonl", "summary.json"
-TAIL_BYTES = 4096  # of the metrics, which hold the last line: one has a hundred
+TAIL_BYTES = 4096  # of the metrics, which are read first for the last line: most have a hundred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Record:
         state: `finished` with a result, `failed` with a traceback, `inapplicable` with a reason, or `unfinished`:
             running, killed or interrupted.
         result: What the function returned; None without.
-        error: The traceback, or why the trial does not apply; empty without.
+        error: The traceback, or a Phrase that says why the trial does not apply; empty without.
         started: Seconds since 1970.
         seconds: That the call took; None if it did not end.
         folder: Where it is recorded.
@@ -95,9 +96,9 @@ class Folder:
         """Put a traceback in place of a result."""
         self._end({"state": "failed", "error": error})
 
-    def set_aside(self, reason: str) -> None:
-        """Put the sentence why the trial does not apply in place of a result."""
-        self._end({"state": "inapplicable", "error": reason})
+    def set_aside(self, reason: Phrase) -> None:
+        """Put the sentence why the trial does not apply in place of a result, with what it was made of."""
+        self._end({"state": "inapplicable", "error": reason, "reason": reason.parts})
 
     def _end(self, what: Mapping[str, Any]) -> None:
         times = {"started": self._started, "seconds": time.time() - self._started}
@@ -129,7 +130,7 @@ def read_record(folder: Path) -> Record:
         trial=trial,
         state=summary.get("state", "unfinished"),
         result=summary.get("result"),
-        error=summary.get("error", ""),
+        error=Phrase.of_parts(summary["reason"]) if "reason" in summary else summary.get("error", ""),
         started=summary.get("started", around.get("started", 0.0)),
         seconds=summary.get("seconds"),
         folder=folder,
@@ -167,13 +168,15 @@ def share_done(folder: Path) -> float:
     """Return how far a trial says it is, in [0, 1], without reading all that it told, which may be much."""
     if (folder / SUMMARY).exists():
         return 1.0
-    try:
-        with (folder / METRICS).open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
-            *_, last, _ = stream.read().split(b"\n")  # what follows the last break is half written
-        return float(json.loads(last)["share"])
-    except (OSError, ValueError):  # nothing was told yet
-        return 0.0
+    with suppress(OSError, ValueError, LookupError, TypeError), (folder / METRICS).open("rb") as stream:
+        size, reach = stream.seek(0, os.SEEK_END), TAIL_BYTES
+        while True:
+            stream.seek(max(0, size - reach))
+            *lines, _ = stream.read().split(b"\n")  # what follows the last break is half written
+            if len(lines) > 1 or reach >= size:  # else the front of the last line may be cut off
+                return float(json.loads(lines[-1])["share"])
+            reach *= 2
+    return 0.0  # nothing was told yet
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
@@ -221,7 +224,11 @@ def _summary(folder: Path) -> dict[str, Any]:
     """Return what a trial's summary says, or nothing if it is not all there."""
     summary = _read(folder / SUMMARY)
     match summary:
-        case {"state": "finished", "result": dict()} | {"state": "failed" | "inapplicable", "error": str()}:
+        case (
+            {"state": "finished", "result": dict()}
+            | {"state": "failed", "error": str()}
+            | {"state": "inapplicable", "reason": {"template": str(), "values": dict()}}
+        ):
             return summary
         case _:
             return {}

@@ -129,9 +129,12 @@ def _the_input(task: Task, data: OwnData) -> Tensor:
     if len(found) != 1 or found[0].ndim not in {VECTOR_AXES, IMAGE_AXES}:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(data.examples.inputs))
         raise NotApplicableError(
-            f"{type(task.model).__name__} takes inputs of shape {shapes}, and this experiment reorders the numbers of "
-            "one: it needs one floating tensor, of vectors (examples, numbers) or of images (examples, channels, rows, "
-            "columns)."
+            Phrase(
+                "{model} takes inputs of shape {shapes}, and this experiment reorders the numbers of one: it needs one "
+                "floating tensor, of vectors (examples, numbers) or of images (examples, channels, rows, columns).",
+                model=type(task.model).__name__,
+                shapes=shapes,
+            )
         )
     return found[0]
 

@@ -146,8 +146,11 @@ def _decayed(task: Task, decay: float) -> OptimizerFactory:
         for group in groups or optimizer.param_groups:
             if "weight_decay" not in group:
                 raise NotApplicableError(
-                    f"{type(optimizer).__name__} has no weight_decay, and this experiment sets it. Leave the optimiser "
-                    "out of the builder for AdamW, or give one that decays."
+                    Phrase(
+                        "{optimizer} has no weight_decay, and this experiment sets it. Leave the optimiser out of the "
+                        "builder for AdamW, or give one that decays.",
+                        optimizer=type(optimizer).__name__,
+                    )
                 )
             group["weight_decay"] = decay
         return optimizer

@@ -10,7 +10,7 @@ from isometry._phrases import Phrase
 from isometry.lab.experiment import Claim
 from isometry.lab.outcome import Outcome
 from isometry.lab.showing.report import plain_table
-from isometry.lab.showing.words import claim_cells, setting_words
+from isometry.lab.showing.words import claim_cells, setting_words, why_not_word
 from isometry.report.glyphs import Glyphs, glyphs_for
 from isometry.report.language import say, speaking
 
@@ -38,7 +38,7 @@ def comparison_table(pairs: Sequence[tuple[str, Outcome]], *, encoding: str, lan
             cells = (_cell(row.get(place), glyphs) for place in range(len(pairs)))
             table.add_row(glyphs.text(_text(list(row.values()), glyphs)), *cells)
         if any(outcome.why_not for _, outcome in pairs):
-            reasons = (glyphs.text(outcome.why_not) for _, outcome in pairs)
+            reasons = (glyphs.text(why_not_word(outcome)) for _, outcome in pairs)
             table.add_row(glyphs.text(say("does not apply")), *reasons)
         return table
 

@@ -33,7 +33,7 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
         "model": None if study.model is None else asdict(study.model),
         "settings": asdict(study.settings),
         "held": outcome.is_held,
-        "does_not_apply": outcome.why_not or None,
+        "does_not_apply": " ".join(outcome.why_not) or None,
         "error": outcome.error or None,
         "claims": [asdict(claim) | {"text": str(claim.text), "held": claim.is_held} for claim in outcome.claims],
         "seeds": [_seed(record) for record in outcome.records],

@@ -24,13 +24,18 @@ def held_word(outcome: "Outcome") -> str:
     """Return whether all claims held, in a sentence; or why there are none."""
     held = sum(claim.is_held for claim in outcome.claims)
     if outcome.why_not:
-        return say("Does not apply to this model: {reason}", reason=outcome.why_not)
+        return say("Does not apply to this model: {reason}", reason=why_not_word(outcome))
     if outcome.error and not outcome.claims:
         return say("What was measured could not be judged.")
     if not outcome.claims:
         has_measured = any(record.result is not None for record in outcome.records)
         return say("Nothing was there to judge." if has_measured else "No seed ended well, so nothing was judged.")
     return say("{held} of {count} claims held.", held=held, count=len(outcome.claims))
+
+
+def why_not_word(outcome: "Outcome") -> str:
+    """Return why the experiment has no answer about the model; empty where it has one."""
+    return " ".join(map(say, outcome.why_not))
 
 
 def claim_rows(outcome: "Outcome") -> Iterator[tuple[str, str, str, str]]:
@@ -126,9 +131,9 @@ def failures(outcome: "Outcome") -> Iterator[tuple[str, str]]:
     """Yield who or what failed and why: a sentence where isometry says it, else the traceback; equal ones once."""
     if outcome.why_not:
         return
-    for error in dict.fromkeys(record.error.strip() for record in outcome.records if record.error):
-        seeds = [record.trial.config["seed"] for record in outcome.records if record.error.strip() == error]
-        yield ", ".join(say("seed {seed}", seed=seed) for seed in seeds), sentence_of(error) or error
+    for error in dict.fromkeys(record.error for record in outcome.records if record.error):
+        seeds = [record.trial.config["seed"] for record in outcome.records if record.error == error]
+        yield ", ".join(say("seed {seed}", seed=seed) for seed in seeds), sentence_of(error) or say(error).strip()
     if outcome.error:
         yield say("judging and drawing"), sentence_of(outcome.error) or outcome.error.strip()
 

@@ -121,7 +121,7 @@ def from_text(text: str) -> dict[str, Any] | None:
     for path, word in cast("dict[str, str]", line.pop("not_finite", {})).items():
         _put(line, path, float(word))
     for path, phrase in cast("list[tuple[str, Any]]", line.pop("phrases", [])):
-        _put(line, path, _spoken(phrase))
+        _put(line, path, Phrase.of_parts(phrase))
     return cast("dict[str, Any]", line)
 
 
@@ -135,22 +135,9 @@ def _put(line: Any, path: str, value: object) -> None:
 def _phrases(value: object, path: str) -> Iterator[tuple[str, object]]:
     """Yield path, template and values of each sentence."""
     if isinstance(value, Phrase):
-        yield path, _written(value)
+        yield path, value.parts
     for place, each in _parts(value):
         yield from _phrases(each, _joined(path, place))
-
-
-def _written(phrase: Phrase) -> dict[str, object]:
-    values = {name: _written(each) if isinstance(each, Phrase) else each for name, each in phrase.values.items()}
-    return {"template": phrase.template, "values": values}
-
-
-def _spoken(written: Mapping[str, Any]) -> Phrase:
-    values = cast("dict[str, Any]", written["values"])
-    return Phrase(
-        written["template"],
-        **{name: _spoken(each) if isinstance(each, dict) else each for name, each in values.items()},
-    )
 
 
 def _columns(rows: Sequence[object], names: tuple[str, ...]) -> dict[str, list[float | None]]:
