@@ -1,8 +1,10 @@
-"""A gradient that fades by less than its bound is named where it alone keeps a network from learning, nowhere else."""
+"""A gradient that fades by less than its bound is noted where new weights alone begin to learn, and nowhere else."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,11 +12,19 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from isometry.anatomy.task import make_task
-from isometry.checking.check import check
+from isometry.anatomy.task import Task, make_task
+from isometry.checking.check import check, gather_for
+from isometry.checking.doubts import doubted
 from isometry.checking.settings import DEFAULT, Settings
+from isometry.findings import RULES
 from isometry.findings.gradients import SAFE_TOTAL_DECAY
+from isometry.probes.courses import GradientCourse
+from isometry.probes.evidence import measure
+from isometry.probes.recurrence import TimeTrace
+from isometry.repair import plan
+from isometry.report.diagnosis import Diagnosis
 from isometry.report.finding import Finding
+from isometry.report.terminal import terminal_text
 
 PIXELS, DIGITS = load_digits(return_X_y=True)
 IMAGES, LABELS = torch.tensor(PIXELS[:128] / 16).float(), torch.tensor(DIGITS[:128])
@@ -112,19 +122,27 @@ def warming_up(parameters: Parameters) -> Optimizer:
     return optimizer
 
 
-def doubts_on(
-    build: Callable[[], nn.Module],
-    factory: Callable[[Parameters], Optimizer] | None = sgd,
-    *,
-    labels: Tensor = LABELS,
-    settings: Settings = DEFAULT,
-    is_fresh: bool = True,
-) -> list[Finding]:
+def one_cycle(parameters: Parameters) -> Optimizer:
+    optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=1000)
+    return optimizer
+
+
+def cyclic(parameters: Parameters) -> Optimizer:
+    optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    torch.optim.lr_scheduler.CyclicLR(optimizer, base_lr=0.004, max_lr=0.1)
+    return optimizer
+
+
+def task_of(
+    build: Callable[[], nn.Module], factory: Callable[[Parameters], Optimizer] | None = sgd, labels: Tensor = LABELS
+) -> Task:
     torch.manual_seed(0)
-    task = make_task(build(), IMAGES, labels, loss=F.cross_entropy, optimizer_factory=factory)
-    return [
-        each for each in check(replace(task, is_fresh=is_fresh), settings=settings).findings if each.severity != "note"
-    ]
+    return make_task(build(), IMAGES, labels, loss=F.cross_entropy, optimizer_factory=factory)
+
+
+def doubts_in(diagnosis: Diagnosis) -> list[Finding]:
+    return [each for each in diagnosis.findings if "do not teach it" in each.cause]
 
 
 @pytest.mark.parametrize(
@@ -138,17 +156,30 @@ def doubts_on(
         pytest.param(lambda: small(convolutions(3)), sgd, id="three convolutions"),
     ],
 )
-def test_a_start_that_alone_keeps_a_network_from_learning_is_a_proved_warning(
+def test_a_start_from_which_new_weights_alone_begin_to_learn_is_noted(
     build: Callable[[], nn.Module], factory: Callable[[Parameters], Optimizer]
 ) -> None:
-    (found,) = doubts_on(build, factory)
+    diagnosis = check(task_of(build, factory))
 
-    assert (found.code, found.severity, found.because) == ("BWD101", "warning", None)
+    (found,) = doubts_in(diagnosis)
+    assert diagnosis.verdict == "healthy"
+    assert (found.code, found.severity, found.because, found.proof) == ("BWD101", "note", None, None)
     assert found.measured is not None
     assert found.measured < SAFE_TOTAL_DECAY
     assert "80 steps of SGD" in found.cause
-    assert found.proof is not None
-    assert found.proof.confirmed
+    assert "20 from new weights" in found.cause
+    assert "80 steps of SGD" in terminal_text(diagnosis, width=1000)
+
+
+def test_the_remedy_of_a_doubt_begins_to_learn_at_once() -> None:
+    task = task_of(lambda: small(perceptron(3)))
+    (found,) = doubts_in(check(task))
+
+    assert "isometry init" in found.remedy.text
+    plan(task).apply(task.model)
+    trial = check(task).trial
+    assert trial is not None
+    assert trial.learns
 
 
 @pytest.mark.parametrize(
@@ -156,7 +187,10 @@ def test_a_start_that_alone_keeps_a_network_from_learning_is_a_proved_warning(
     [
         pytest.param(lambda: small(perceptron(3)), adam, id="Adam learns from it"),
         pytest.param(lambda: small(perceptron(3)), None, id="no optimiser was given"),
+        pytest.param(lambda: small(perceptron(3)), with_momentum, id="in four times the steps it learns"),
         pytest.param(lambda: small(perceptron(3)), warming_up, id="a rate that is still to rise"),
+        pytest.param(lambda: perceptron(8, nn.Tanh), one_cycle, id="one cycle of the rate"),
+        pytest.param(lambda: perceptron(8, nn.Tanh), cyclic, id="cycles of the rate"),
         pytest.param(lambda: small(perceptron(0)), sgd, id="a softmax regression"),
         pytest.param(lambda: small(perceptron(1)), sgd, id="one hidden layer"),
         pytest.param(lambda: small(perceptron(2)), sgd, id="two hidden layers"),
@@ -173,7 +207,10 @@ def test_a_start_that_alone_keeps_a_network_from_learning_is_a_proved_warning(
 def test_what_learns_or_would_not_learn_from_another_start_either_is_left_in_peace(
     build: Callable[[], nn.Module], factory: Callable[[Parameters], Optimizer] | None
 ) -> None:
-    assert not doubts_on(build, factory)
+    diagnosis = check(task_of(build, factory))
+
+    assert diagnosis.verdict == "healthy"
+    assert not doubts_in(diagnosis)
 
 
 @pytest.mark.parametrize(
@@ -186,18 +223,48 @@ def test_what_learns_or_would_not_learn_from_another_start_either_is_left_in_pea
 def test_what_has_another_cause_raises_no_doubt(
     factory: Callable[[Parameters], Optimizer], labels: Tensor, code: str
 ) -> None:
-    assert [each.code for each in doubts_on(lambda: small(perceptron(3)), factory, labels=labels)] == [code]
+    diagnosis = check(task_of(lambda: small(perceptron(3)), factory, labels))
+
+    assert [each.code for each in diagnosis.findings if each.severity != "note"] == [code]
+    assert not doubts_in(diagnosis)
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "settings",
     [
-        pytest.param({"settings": Settings(proofs=0)}, id="no proofs"),
-        pytest.param({"settings": Settings(steps=0)}, id="no trial"),
-        pytest.param({"settings": Settings(ignore=("BWD101",))}, id="the rule does not run"),
-        pytest.param({"settings": Settings(thresholds={"BWD101": {"safe-decay": 6.4}})}, id="a bound of one's own"),
-        pytest.param({"is_fresh": False}, id="pretrained"),
+        pytest.param(Settings(proofs=0), id="no proofs"),
+        pytest.param(Settings(steps=0), id="no trial"),
+        pytest.param(Settings(ignore=("BWD101",)), id="the rule does not run"),
+        pytest.param(Settings(thresholds={"BWD101": {"safe-decay": 6.4}}), id="a bound of one's own"),
     ],
 )
-def test_a_doubt_needs_the_rule_its_bound_a_trial_a_proof_and_new_weights(arguments: dict[str, object]) -> None:
-    assert not doubts_on(lambda: small(perceptron(3)), **arguments)  # pyright: ignore[reportArgumentType] - by name
+def test_a_doubt_needs_the_rule_its_bound_a_trial_and_experiments(settings: Settings) -> None:
+    assert not doubts_in(check(task_of(lambda: small(perceptron(3))), settings=settings))
+
+
+def test_pretrained_weights_raise_no_doubt() -> None:
+    assert not doubts_in(check(replace(task_of(lambda: small(perceptron(3))), is_fresh=False)))
+
+
+def test_where_a_check_has_no_time_left_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isometry.checking.doubts.TIME_BUDGET", 0.0)
+
+    assert not doubts_in(check(task_of(lambda: small(perceptron(3)))))
+
+
+def test_steps_that_a_busy_machine_cuts_short_show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(time.perf_counter(), 1e7)  # beyond the budget after the first look
+    monkeypatch.setattr("isometry.checking.doubts.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+
+    assert not doubts_in(check(task_of(lambda: small(perceptron(3)))))
+
+
+def test_what_fades_through_time_is_left_to_its_own_bounds() -> None:
+    evidence = gather_for(task_of(lambda: small(perceptron(3))), [RULES["BWD101"]], settings=DEFAULT)
+    course = measure(evidence, GradientCourse)
+    trace = TimeTrace("rnn", gradient=(1.0, 1e-3, 1e-6), signal=(1.0, 1.0, 1.0), is_gated=False)
+    evidence.measured[GradientCourse] = replace(course, time=(trace,))
+
+    (found,) = doubted([], [RULES["BWD101"]], evidence, proofs=1)
+
+    assert found.where != ("rnn",)

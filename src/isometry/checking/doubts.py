@@ -22,8 +22,8 @@ from isometry.report.finding import Finding, Remedy
 
 CODE = "BWD101"  # which also names what fades on its way forward, as both fade together in plain networks
 BOUND = "safe-decay"
-DOUBTFUL = 0.5  # of the bound from which on a fall is a warning by itself; chosen, what happened on both sides of it is
-# in benchmarks/doubts.md
+# Of the bound from which on a fall is a warning by itself; chosen: benchmarks/doubts.md has what lies on both sides.
+DOUBTFUL = 0.5
 LONGER = 4  # times the trial's steps, in which the network does not learn; new weights have the trial's steps alone
 TIME_BUDGET = 8.0  # seconds from the start of a check, which is to take less than ten
 REMEDY = Remedy("init", Phrase("To begin sooner, initialise at the critical point of the activation: isometry init."))

@@ -261,10 +261,8 @@ def read_gains(task: Task, *, seed: int) -> tuple[tuple[LossReading, ...], dict[
 
 
 def _is_warming_up(group: Mapping[str, Any]) -> bool:
-    """Say whether a schedule left its mark on a group, and is to raise the learning rate from where it is.
-
-    OneCycleLR leaves the highest rate, CyclicLR only that it lowers the momentum while the rate rises.
-    """
+    """Say whether a schedule left its mark on a group, and is to raise the learning rate from where it is."""
+    # OneCycleLR leaves the highest rate; CyclicLR only that it lowers the momentum while the rate rises.
     highest = max(float(group.get(name, 0)) for name in ("initial_lr", "max_lr"))
     return highest > float(group.get("lr", 0)) or "max_momentum" in group
 
