@@ -100,4 +100,6 @@ def test_seeds_that_ended_well_without_a_claim_are_told_from_those_that_did_not(
     ended, failed = record(0), record(1, error="Traceback:\nValueError: 1\n")
 
     assert held_word(replace(outcome(ended), claims=())) == "Nothing was there to judge."
+    assert str(replace(outcome(ended), claims=())).startswith("· first")
+    assert str(outcome(failed)).startswith("✗ first")
     assert held_word(outcome(failed)) == "No seed ended well, so nothing was judged."

@@ -50,10 +50,10 @@ def claim_cells(claim: Claim) -> tuple[str, str, str, str]:
 
 
 def sign_of(outcome: "Outcome") -> str:
-    """Return how an outcome is marked: `healthy`, `broken`, or `note` where the experiment does not apply."""
-    if outcome.why_not:
+    """Return how an outcome is marked: `healthy`, `broken`, or `note` where the experiment has nothing to judge."""
+    if outcome.why_not or (outcome.is_held and not outcome.claims):
         return "note"
-    return "healthy" if outcome.is_held and outcome.claims else "broken"
+    return "healthy" if outcome.is_held else "broken"
 
 
 def range_of(claim: Claim) -> str:
