@@ -199,6 +199,15 @@ def test_a_network_that_moves_a_bit_refutes_no_error_without_which_it_learns_far
     assert [each.severity for each in guarded([finding], RULES_HERE, evidence)] == [judged]
 
 
+def test_without_time_for_new_weights_an_error_is_refuted_by_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isometry.checking.guard.TIME_BUDGET", 0.0)
+    evidence = gather(weighted(0.05, 2e-4), [kind for rule in RULES.values() for kind in rule.measurements], steps=20)
+    names = tuple(str(number) for number in range(0, 16, 2))
+    finding = replace(finding_of("BWD101"), where=names, remedy=Remedy("init", ""))
+
+    assert [each.severity for each in guarded([finding], RULES_HERE, evidence)] == ["note"]
+
+
 @pytest.mark.parametrize(
     ("where", "severity"),
     [

@@ -189,6 +189,12 @@ def test_no_proof_is_made_where_none_is_wanted(name: str) -> None:
     assert cause.proof is None
 
 
+def test_no_proof_is_made_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isometry.checking.experiments.TIME_BUDGET", 0.0)
+
+    assert leading(diagnose(PROVED["softmax before cross-entropy"][2]()))[0].proof is None
+
+
 def test_without_steps_a_statistic_is_proved_by_its_own_number_and_an_evident_change_is_not() -> None:
     torch.manual_seed(0)
     (dead,) = leading(diagnose(PROVED["dead units"][2](), settings=WITHOUT_STEPS))

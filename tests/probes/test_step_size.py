@@ -38,6 +38,12 @@ def test_above_the_bound_the_given_rate_does_harm_and_smaller_ones_are_tried(rat
     assert min(each.rate for each in found.smaller) >= rate * 1e-4
 
 
+def test_without_time_no_other_rate_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isometry.probes.step_size.TIME_BUDGET", 0.0)
+
+    assert not sizes(sgd(3.0)).smaller
+
+
 @pytest.mark.parametrize("rate", [0.95, 0.1, 0.01])
 def test_below_the_bound_no_other_rate_is_tried(rate: float) -> None:
     found = sizes(sgd(rate))

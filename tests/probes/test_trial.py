@@ -265,6 +265,13 @@ def test_what_cannot_be_tried_says_why(task: Task, steps: int, reason: str) -> N
         trial(task, steps)
 
 
+def test_no_trial_is_made_where_a_step_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isometry.probes.trial.TIME_BUDGET", 0.0)
+
+    with pytest.raises(NotMeasuredError, match=r"a step takes .* seconds, and a trial may take 0"):
+        trial(task_of(network()))
+
+
 @pytest.mark.parametrize(("can_learn", "learns"), [(True, True), (False, False)])
 def test_a_loss_that_is_not_known_is_judged_by_targets_of_other_samples(*, can_learn: bool, learns: bool) -> None:
     def absolute(outputs: Tensor, targets: Tensor) -> Tensor:
