@@ -95,7 +95,9 @@ def log_norm_variance(
     return _walk_variance(_walk(stack, lengths), is_orthogonal=is_orthogonal) / widths[0]
 
 
-def _plain_variance(stack: Stack, lengths: Sequence[float], widths: Sequence[int], *, is_orthogonal: bool) -> float:
+def _plain_variance(
+    stack: Stack, lengths: Sequence[float], widths: Sequence[int] | NDArray[np.integer[Any]], *, is_orthogonal: bool
+) -> float:
     """Return the sum over layers whose units have nothing to do with one another."""
     variance = later = 0.0
     for length, width in zip(reversed(lengths), reversed(widths), strict=True):
