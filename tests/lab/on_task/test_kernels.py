@@ -1,6 +1,8 @@
+import pytest
 from torch import nn
 from torch.nn import functional
 
+from isometry._errors import DomainError
 from isometry.anatomy.task import make_task
 from isometry.lab.lazy import laziness
 from tests.lab.on_task.tasks import claims, cnn, digits, measure, mlp, refuted, regression, single_batch, vit
@@ -22,6 +24,11 @@ def test_the_numbers_are_those_of_laziness() -> None:
 
     looks = laziness(mlp(), steps=4, looks=2, max_examples=12, seed=3).looks
     assert found["alignment"] == [look.alignment for look in looks]
+
+
+def test_a_network_too_large_for_the_memory_is_told_how_much_it_takes() -> None:
+    with pytest.raises(DomainError, match=r"take .* bytes, and max_bytes is 1,000\. Allow more"):
+        measure("kernels", mlp(), **SMALL, max_bytes=1000)
 
 
 def test_the_kernel_of_a_linear_model_stays_put() -> None:

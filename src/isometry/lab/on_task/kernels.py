@@ -10,6 +10,7 @@ from isometry.anatomy.task import Batch, Task, tensors_in
 from isometry.lab.experiment import ON_TASK, Claim, Measured, OnTask, OwnTask, Progress
 from isometry.lab.figure import Figure, Series
 from isometry.lab.lazy import laziness
+from isometry.probes.tangent.kernel import DEFAULT_BYTES
 
 # Of the alignment, which differs by 0.04 between draws of 48 examples: two such, and a little more. Within the first
 # tens of steps it dipped by up to 0.13 in networks that ended above their start, so fewer steps say nothing.
@@ -24,11 +25,13 @@ class OwnKernelSettings:
         num_steps: Of the optimiser, counts.
         num_looks: At the kernel after the first step, counts.
         max_examples: Between which the kernel is taken, counts.
+        max_bytes: Memory that the kernel may take beside its result, bytes.
     """
 
     num_steps: int = 200
     num_looks: int = 8
     max_examples: int = 64
+    max_bytes: int = DEFAULT_BYTES
 
 
 def measure(settings: OwnKernelSettings, own: OwnTask, progress: Progress) -> Measured:
@@ -39,6 +42,7 @@ def measure(settings: OwnKernelSettings, own: OwnTask, progress: Progress) -> Me
         steps=settings.num_steps,
         looks=settings.num_looks,
         max_examples=settings.max_examples,
+        max_bytes=settings.max_bytes,
         seed=own.seed,
         on_progress=progress,
     )
