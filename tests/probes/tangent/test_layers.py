@@ -1,6 +1,6 @@
 """Every kind of layer is taken by blocks of examples, or one at a time, and its kernel is that of dense Jacobians."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -101,6 +101,42 @@ class Pair(nn.Module):
         return self.layer(inputs, inputs.tanh())
 
 
+class Unit(nn.Module):
+    """Multiplies with a vector, which gives a number an example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return nn.functional.linear(inputs, self.weight).tanh()
+
+
+class Spare(nn.Module):
+    """Has a layer that no example meets."""
+
+    def __init__(self, inner: nn.Module, spare: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.spare = inner, spare
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.inner(inputs)
+
+
+class Experts(nn.Module):
+    """Writes what two layers give for some of the examples into one place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList([nn.Linear(5, 3) for _ in range(2)])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = inputs.new_zeros(len(inputs), 3)
+        for expert, mine in zip(self.experts, (inputs[:, 0] > 0, inputs[:, 0] <= 0), strict=True):
+            found[mine] = expert(inputs[mine])
+        return found
+
+
 def convolution(layer: nn.Module, numbers: int) -> Callable[[], nn.Module]:
     return lambda: nn.Sequential(layer, nn.Tanh(), nn.Flatten(), nn.Linear(numbers, 3))
 
@@ -132,6 +168,7 @@ BLOCKS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
         drawn(2, 4),
     ),
     "bilinear": (Pair, drawn(3)),
+    "one unit": (Unit, drawn(3)),
     "used twice": (Twice, drawn(2, 4, 4)),
     "sentences": (Sentences, WORDS),
     "weight norm": (
@@ -143,11 +180,12 @@ SINGLY: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "recurrent": (Recurrent, WORDS),
     "out of sight": (Hidden, drawn(5)),
     "written into": (Written, drawn(5)),
+    "experts": (Experts, drawn(5)),
 }
 
 
 def dense(model: nn.Module, inputs: Tensor) -> Tensor:
-    trained = list(model.parameters())
+    trained = [each for each in model.parameters() if each.requires_grad]
 
     def gradient(output: Tensor) -> Tensor:
         found = torch.autograd.grad(output, trained, retain_graph=True, materialize_grads=True)
@@ -170,6 +208,35 @@ def test_the_kernel_of_any_layer_is_that_of_dense_jacobians(name: str) -> None:
     torch.testing.assert_close(tangent_kernel(model, inputs), expected, **allowed)
     mean = expected[:, :, :2].diagonal(dim1=1, dim2=3).mean(-1)
     torch.testing.assert_close(mean_tangent_kernel(model, inputs, inputs[:2]), mean, **allowed)
+
+
+@pytest.mark.parametrize("trained", ["weight", "bias"])
+def test_a_layer_may_have_its_weight_or_its_bias_trained_alone(trained: str) -> None:
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)).double(), drawn(3)
+    for name, each in model.named_parameters():
+        each.requires_grad_(trained in name)
+
+    torch.testing.assert_close(tangent_kernel(model, inputs), dense(model, inputs))
+
+
+@pytest.mark.parametrize(
+    ("inner", "inputs", "bounds"),
+    [
+        pytest.param(
+            nn.Sequential(nn.Linear(30, 40), nn.Tanh(), nn.Linear(40, 3)),
+            torch.randn(6, 30),
+            range(200_000, 400_000, 10_000),  # some leave the spare layer alone in a pass
+            id="strips",
+        ),
+        pytest.param(nn.GRU(5, 2, batch_first=True), torch.randn(4, 3, 5), (2**30,), id="recurrent"),
+    ],
+)
+def test_a_layer_that_no_example_meets_adds_nothing(inner: nn.Module, inputs: Tensor, bounds: Sequence[int]) -> None:
+    expected, model = tangent_kernel(inner, inputs), Spare(inner, nn.Linear(100, 20))
+
+    for max_bytes in bounds:
+        torch.testing.assert_close(tangent_kernel(model, inputs, max_bytes=max_bytes), expected)
 
 
 @pytest.mark.parametrize("name", BLOCKS)

@@ -66,8 +66,8 @@ def block_parts(
         ]
         _refuse(leaf for crossing in mixed for leaf in _leaves(crossing))
         operations = _operations(others_met, orders[len(layers) :], places)
-        for number, column in enumerate(chosen.sum(0)):
-            met = [*(layer.crossing.output for layer in layers), *(each.output for each in others_met)]
+        met = [*(layer.crossing.output for layer in layers), *(each.output for each in others_met)]
+        for number, column in enumerate(chosen.sum(0) if met else ()):  # weights that nothing meets have no gradients
             slopes = torch.autograd.grad(column, met, retain_graph=True, materialize_grads=True)
             for taker, found in zip((*layers, *operations), slopes, strict=True):
                 taker.take(number, found)
