@@ -56,13 +56,14 @@ def vanishing_gradient(
         step to step, and what came early is never learned from.
 
     Measured:
-        Fall of log10 of the gradient's root mean square from the last hidden layer to the first, along the layers
-        that every way to the loss passes; the rate per layer goes into the cause. The total decides: a plain ReLU
-        stack at PyTorch's default loses 0.39 decades a layer and still trains at 8 layers with Adam. From 3.2
-        decades on it is a warning, from 4 on an error; from half of 3.2 on it is a note where the network does not
-        begin to learn in 80 steps of the given optimiser, and does in 20 with the layers drawn anew. Through time: the fall from the step that the loss reads to the one furthest from it, where every step has
-        an input of its own: a warning from 9 decades on, an error from 16, and a note from 4. Networks with gates
-        are judged by the rate, 0.5 and 0.75 decades a step.
+        Fall of log10 of the gradient's root mean square from the last hidden layer to the first, along the layers that
+        every way to the loss passes; the rate per layer goes into the cause. The total decides: a plain ReLU stack at
+        PyTorch's default loses 0.39 decades a layer and still trains at 8 layers with Adam. From 3.2 decades on it is a
+        warning, from 4 on an error; from half of 3.2 on it is a note where the network does not begin to learn in 80
+        steps of the given optimiser, and does in 20 with the layers drawn anew. Through time: the fall from the step
+        that the loss reads to the one furthest from it, where every step has an input of its own: a warning from 9
+        decades on, an error from 16, and a note from 4. Networks with gates are judged by the rate, 0.5 and 0.75
+        decades a step.
 
     Remedy:
         Initialise at the critical point of the activation: `isometry fix`. Residual paths and norms help as well;
