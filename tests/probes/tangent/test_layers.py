@@ -123,6 +123,30 @@ class Spare(nn.Module):
         return self.inner(inputs)
 
 
+class Spectral(nn.Module):
+    """Multiplies the spectrum of each example with complex weights, as neural operators do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 2, 4, dtype=torch.complex128))
+        self.inner, self.head = nn.Linear(4, 4, dtype=torch.complex128), nn.Linear(12, 3)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        spectrum = self.inner(torch.einsum("nck,cdk->ndk", torch.fft.rfft(waves), self.weight))
+        return self.head(torch.fft.irfft(self.inner(spectrum[:, 0]), n=12).tanh())
+
+
+class Complex(nn.Module):
+    """Has a layer of complex weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 5, dtype=torch.complex128)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs * (1 + 2j)).abs()
+
+
 class Experts(nn.Module):
     """Writes what two layers give for some of the examples into one place."""
 
@@ -181,6 +205,8 @@ SINGLY: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "out of sight": (Hidden, drawn(5)),
     "written into": (Written, drawn(5)),
     "experts": (Experts, drawn(5)),
+    "complex": (Spectral, drawn(2, 6)),
+    "complex, one row": (lambda: nn.Sequential(Complex(), nn.Linear(5, 3)), drawn(5)),
 }
 
 
@@ -189,7 +215,8 @@ def dense(model: nn.Module, inputs: Tensor) -> Tensor:
 
     def gradient(output: Tensor) -> Tensor:
         found = torch.autograd.grad(output, trained, retain_graph=True, materialize_grads=True)
-        return torch.cat([each.flatten() for each in found])
+        real = [torch.view_as_real(each.resolve_conj()) if each.is_complex() else each for each in found]
+        return torch.cat([each.flatten() for each in real])
 
     rows = [
         torch.stack([gradient(each) for each in model(inputs[row : row + 1]).flatten()]) for row in range(len(inputs))

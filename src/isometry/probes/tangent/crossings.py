@@ -36,11 +36,13 @@ class Crossing:
 
     @property
     def is_linear(self) -> bool:
-        """Whether it is a linear layer with a matrix that is trained, and meets one row an example."""
+        """Whether it is a linear layer with a real matrix that is trained, and meets one row an example."""
         if self.function is not functional.linear or self.rows[0] is not self.args[0]:
             return False
         weight = self.args[1] if len(self.args) > 1 else self.kwargs["weight"]
-        if not self.shared or self.shared[0] is not weight or weight.ndim == 1:  # a lone bias, or one unit's vector
+        if not self.shared or self.shared[0] is not weight:  # its bias alone is trained
+            return False
+        if weight.ndim == 1 or weight.is_complex():
             return False
         return self.rows[0].numel() == len(self.rows[0]) * self.rows[0].shape[-1]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from isometry._errors import DomainError, ModelError
 from isometry.probes.tangent.blocks import plain_layers, unseen
 from isometry.probes.tangent.crossings import Crossing, leaves_of
-from isometry.probes.tangent.sight import Seen, kernel_dtype, passed
+from isometry.probes.tangent.sight import Seen, kernel_dtype, passed, size_of
 
 COPIES = 4  # of a block's gradients alive at once: of both blocks, of the one that is made, and on the way
 COPIES_ALONE = 2  # where one block is the whole set: it, and what is made of other parameters next
@@ -142,7 +142,7 @@ def layout_of(model: nn.Module, single: Any, double: Any) -> Layout:
         done = {key for group in linear for key in group.key}
         mixed |= unseen(once)
         others = [
-            _single_group(weight) if id(weight) in mixed else _block_group(weight, once)
+            _single_group(weight) if id(weight) in mixed or weight.is_complex() else _block_group(weight, once)
             for weight in weights
             if id(weight) not in done
         ]
@@ -228,7 +228,7 @@ def _block_group(weight: Tensor, once: Seen) -> Group:
 
 
 def _single_group(weight: Tensor) -> Group:
-    return Group(weights=(weight,), way=Way.SINGLY, fixed=0, each=weight.numel(), passing=0)
+    return Group(weights=(weight,), way=Way.SINGLY, fixed=0, each=size_of(weight), passing=0)
 
 
 @contextmanager

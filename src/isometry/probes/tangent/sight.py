@@ -97,15 +97,21 @@ def gradient_rows(model: nn.Module, examples: Sequence[Any], parameters: Sequenc
         for row, example in enumerate(examples):
             found = outputs_of(call_model(model, example), 1)[0, outputs]
             if not row:
-                size = sum(each.numel() for each in parameters)
+                size = sum(size_of(each) for each in parameters)
                 kept = found.new_empty(len(examples), len(found), size, dtype=kernel_dtype(found))
             for number, output in enumerate(found):
                 _write_gradient(output, parameters, kept[row, number])
     return Rows(kept)
 
 
+def size_of(parameter: Tensor) -> int:
+    """Return how many real numbers a parameter has; a complex number is two."""
+    return parameter.numel() * (1 + parameter.is_complex())
+
+
 def _write_gradient(output: Tensor, parameters: Sequence[Tensor], kept: Tensor) -> None:
     gradients = torch.autograd.grad(output, parameters, retain_graph=True, materialize_grads=True)
-    for gradient, place in zip(gradients, kept.split([each.numel() for each in parameters]), strict=True):
+    for gradient, place in zip(gradients, kept.split([size_of(each) for each in parameters]), strict=True):
         dense = gradient.to_dense() if gradient.layout != torch.strided else gradient  # sparse embeddings
-        place.copy_(dense.flatten())
+        real = torch.view_as_real(dense.resolve_conj()) if dense.is_complex() else dense
+        place.copy_(real.flatten())
