@@ -150,7 +150,8 @@ def test_small_terms_are_those_of_many_draws(stack: Stack, start: float, is_orth
     told = log_norm_variance(stack, start, (240,) * 6, is_orthogonal=is_orthogonal)
     drawn = [drawn_logs(stack, start, 6, is_orthogonal=is_orthogonal, width=240, seed=seed) for seed in range(5)]
 
-    assert np.concatenate(drawn).var() == pytest.approx(told, rel=0.06)  # 20,000 draws err by 1 %, the second order by up to 3
+    # 20,000 draws err by 1 %, the second order by up to 3
+    assert np.concatenate(drawn).var() == pytest.approx(told, rel=0.06)
 
 
 @pytest.mark.parametrize(("is_orthogonal", "each"), [(False, 5.0), (True, 3.0)])
