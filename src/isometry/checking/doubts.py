@@ -1,7 +1,7 @@
 """Doubts: a note, where a gradient fades by less than its bound and new weights alone begin to learn at once.
 
-With Adam a network learns from a start from which plain gradient descent takes thousands of steps, so that no bound on
-the gradient alone can tell. Some textbook programs only need patience there, so that a doubt accuses nobody.
+With Adam a network learns from a start from which plain gradient descent may take thousands of steps, so that no bound
+on the gradient alone can tell. Some textbook programs only need patience there, so that a doubt accuses nobody.
 """
 
 import time
