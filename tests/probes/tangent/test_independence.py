@@ -70,6 +70,46 @@ class Experts(nn.Module):
         return self.head(torch.tanh(mixed))
 
 
+class Trimmed(nn.Module):
+    """Cuts its examples to the longest beside them, and takes means."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(1, 4), nn.Linear(4, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        longest = int((inputs != 0).sum(1).max())
+        return self.head(torch.tanh(self.layer(inputs[:, :longest, None])).mean(1))
+
+
+class Chosen(Sorted):
+    """Passes a layer more or not by all examples together."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.layer(inputs)
+        return self.head(hidden.tanh() if inputs[:, 0].sum() > 0 else hidden)
+
+
+LENGTHS = torch.tensor([2, 2, 2, 5, 1, 3, 4, 2])[:, None] > torch.arange(5)
+
+
+@pytest.mark.parametrize("max_bytes", [2**30, 16_000, 11_000], ids=["one block", "small blocks", "smaller blocks"])
+@pytest.mark.parametrize(
+    ("build", "inputs"),
+    [
+        pytest.param(Trimmed, INPUTS * LENGTHS, id="cut to the longest"),
+        pytest.param(Chosen, INPUTS[INPUTS[:, 0].argsort()], id="chosen by a sum"),
+    ],
+)
+def test_what_more_than_two_examples_show_is_taken_by_one_example_at_a_time(
+    build: Callable[[], nn.Module], inputs: Tensor, max_bytes: int
+) -> None:
+    torch.manual_seed(0)
+    model = build().double()
+
+    torch.testing.assert_close(tangent_kernel(model, inputs, max_bytes=max_bytes), dense(model, inputs))
+
+
 def dense(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return the kernel by autograd, an example at a time."""
     trained = list(model.parameters())

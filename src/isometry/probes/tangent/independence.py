@@ -1,7 +1,8 @@
 """Whether an example's outputs are its own: the same alone as beside another one, and without chance.
 
 A kernel between examples is one of each example's gradients; batch norm and dropout in training mode leave none. The
-layers inside are compared as well, since a last layer that starts at zero hides them from the outputs.
+layers inside are compared as well, since a last layer that starts at zero hides them from the outputs. What a pair does
+not show, such as sentences cut to the longest of a block, is asked of each block's outputs before its gradients.
 """
 
 from collections.abc import Callable
@@ -59,13 +60,34 @@ class Prints:
             self.layers.setdefault((operation.name, names_in(operation)), []).extend(print_of(each) for each in met)
 
 
-def require_own_outputs(model: nn.Module, take: Callable[[list[int]], Any], *, other: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """By how much rounding may change outputs.
+
+    Attributes:
+        relative: As a share of the largest.
+        absolute: Beside that; numbers may be what is left of far larger terms, as where halves of a network cancel.
+    """
+
+    relative: float
+    absolute: float
+
+    def allows(self, found: Tensor, expected: Tensor) -> bool:
+        """Say whether outputs are the same but for rounding."""
+        most = self.relative * expected.abs().max() + self.absolute
+        return bool((found - expected).abs().le(most).all())
+
+
+def require_own_outputs(model: nn.Module, take: Callable[[list[int]], Any], *, other: int) -> Tolerance:
     """Compare a pair of examples with each of both alone.
 
     Args:
         model: The module.
         take: From numbers of examples to them, in any form that the module is called with.
         other: An example that differs from the one with number 0, or 0.
+
+    Returns:
+        By how much outputs may differ.
 
     Raises:
         ModelError: If the model fails, or an example's outputs are not finite or not its own.
@@ -82,13 +104,12 @@ def require_own_outputs(model: nn.Module, take: Callable[[list[int]], Any], *, o
         raise ModelError("the model's outputs are not finite. Check its inputs and weights for NaN and infinity.")
     both = torch.cat([each.outputs for each in alone])
     rounding = max(each.rounding for each in (pair, *alone))
-    tolerance = ROUNDING_ROOTS * rounding**0.5
-    # Numbers may be what is left of far larger terms, as where a network's halves cancel at its start.
-    least = TERM_ROUNDINGS * rounding * pair.largest
-    if bool((pair.outputs - both).abs().gt(tolerance * both.abs().max() + least).any()):
+    tolerance = Tolerance(ROUNDING_ROOTS * rounding**0.5, TERM_ROUNDINGS * rounding * pair.largest)
+    if not tolerance.allows(pair.outputs, both):
         raise ModelError(ADVICE)
-    if not all(_are_alike(pair, alone, layer, allowed=(tolerance, least)) for layer in pair.layers):
+    if not all(_are_alike(pair, alone, layer, tolerance=tolerance) for layer in pair.layers):
         raise ModelError(ADVICE)
+    return tolerance
 
 
 def print_of(met: Tensor) -> Tensor:
@@ -110,9 +131,8 @@ def _prints(model: nn.Module, take: Callable[[list[int]], Any], *, rows: list[in
         return found
 
 
-def _are_alike(pair: Prints, alone: list[Prints], layer: Layer, *, allowed: tuple[float, float]) -> bool:
+def _are_alike(pair: Prints, alone: list[Prints], layer: Layer, *, tolerance: Tolerance) -> bool:
     """Say whether a layer met the same rows in a pair, in either order; True where it did not meet a row an example."""
-    relative, absolute = allowed
     both = pair.layers[layer]
     each = [prints.layers.get(layer, []) for prints in alone]
     if any(len(prints) != len(both) for prints in each):
@@ -121,7 +141,7 @@ def _are_alike(pair: Prints, alone: list[Prints], layer: Layer, *, allowed: tupl
         if [len(found), *map(len, single)] != [2, 1, 1]:
             continue
         expected = torch.cat(single)
-        most = relative * expected[:, 0].max() + absolute
+        most = tolerance.relative * expected[:, 0].max() + tolerance.absolute
         orders = (expected, expected.flip(0))
         if not any(bool((found - order).abs().le(most).all()) for order in orders):
             return False

@@ -14,7 +14,7 @@ from isometry.probes.tangent.blocks import MixedRowsError, block_parts
 from isometry.probes.tangent.independence import require_own_outputs
 from isometry.probes.tangent.layout import Cut, Group, Layout, Way, cut_of, larger, layout_of
 from isometry.probes.tangent.parts import Part, add_like_products, add_products
-from isometry.probes.tangent.sight import gradient_rows
+from isometry.probes.tangent.sight import gradient_rows, plain_outputs
 
 DEFAULT_BYTES = 2**30
 PIECES = 8  # of a block with itself, of whose products the mirror images are not taken again
@@ -141,7 +141,8 @@ class _Examples:
     def __init__(self, model: nn.Module, inputs: Any) -> None:
         self._model, self._inputs = model, inputs
         self.count = _count(inputs)
-        require_own_outputs(model, self._rows, other=self._other_row())
+        self._tolerance = require_own_outputs(model, self._rows, other=self._other_row())
+        self._compared: set[tuple[int, int]] = set()  # first row of a block and the one behind its last
         self.layout: Layout = layout_of(model, self._rows([0]), self._rows([self._other_row(), 0]))
 
     def parts(self, rows: slice, outputs: slice, strip: tuple[Group, ...]) -> list[Part]:
@@ -153,9 +154,24 @@ class _Examples:
         parts: list[Part] = []
         if ways[Way.FACTORS] or together:
             inputs = self._rows(rows)
+            if len(examples) > 1 and (rows.start, rows.stop) not in self._compared:
+                self._compare(inputs, examples)
+                self._compared.add((rows.start, rows.stop))
             parts += block_parts(self._model, inputs, linear=ways[Way.FACTORS], others=together, outputs=outputs)
         parts += [gradient_rows(self._model, examples, each, outputs=outputs) for each in alone if each]
         return parts
+
+    def _compare(self, block: Any, examples: list[Any]) -> None:
+        """Refuse to take by blocks what gives other outputs for a block than for its examples alone.
+
+        The pair that every model is tried with may be too few, as where sentences are cut to the longest beside them.
+
+        Raises:
+            MixedRowsError: If it does.
+        """
+        together, alone = (plain_outputs(self._model, batches) for batches in ([block], examples))
+        if not self._tolerance.allows(together, alone):
+            raise MixedRowsError(key for group in self.layout.groups for key in group.key)
 
     def _other_row(self) -> int:
         """Return the first example that differs from the one with number 0, else 0."""

@@ -75,6 +75,21 @@ def outputs_of(result: Any, count: int) -> Tensor:
     )
 
 
+def plain_outputs(model: nn.Module, batches: Sequence[Any]) -> Tensor:
+    """Return the outputs of batches of examples, each passed by itself, one batch after the other.
+
+    Args:
+        model: The module.
+        batches: In any form that the module is called with.
+    """
+    found: list[Tensor] = []
+    with preserved(model, seed=0), torch.enable_grad():  # a module may take gradients inside
+        for batch in batches:
+            count = next(len(tensor) for tensor in tensors_in(batch) if tensor.ndim)
+            found.append(outputs_of(call_model(model, batch), count).detach())
+    return torch.cat(found)
+
+
 def kernel_dtype(outputs: Tensor) -> torch.dtype:
     """Return the outputs' own dtype, at least float32: products of half precision would be noise."""
     return torch.promote_types(outputs.dtype, torch.float32)
