@@ -269,3 +269,12 @@ def test_what_fades_through_time_is_left_to_its_own_bounds() -> None:
     (found,) = doubted([], [RULES["BWD101"]], evidence, proofs=1)
 
     assert found.where != ("rnn",)
+
+
+def test_beside_a_warning_there_is_no_doubt() -> None:
+    evidence = gather_for(task_of(lambda: small(perceptron(3))), [RULES["BWD101"]], settings=DEFAULT)
+    (note,) = doubted([], [RULES["BWD101"]], evidence, proofs=1)
+    warning = replace(note, severity="warning")
+
+    assert doubted([warning], [RULES["BWD101"]], evidence, proofs=1) == [warning]
+    assert doubted([note], [RULES["BWD101"]], evidence, proofs=1) == [note, note]
