@@ -33,7 +33,8 @@ def tangent_kernel(model: nn.Module, inputs: Any, others: Any = None, *, max_byt
         model: The module; a norm over the batch must be in eval mode. Nothing in it is changed.
         inputs: n examples, in any form that the module is called with.
         others: m examples to pair them with; the same without.
-        max_bytes: Memory that may be held beside the result, bytes.
+        max_bytes: Memory that may be held beside the result, bytes; what a single operation of torch takes while it
+            runs is not counted beyond convolutions, such as the powers of a matrix exponential.
 
     Returns:
         The kernel, (n, outputs, m, outputs), in the dtype of the outputs, at least float32.

@@ -22,7 +22,10 @@ COPIES_ALONE = 2  # where one block is the whole set: it, and what is made of ot
 GRAPHS = 4
 STATE = 8_192  # bytes: the random generator's state, 5,056, which is put back after a pass, and small sums
 SLOPES = 3  # of an output at a layer, as they are found, summed and compared
-REPEATS = 4  # of what an operation reads and gives, as it is repeated with weights of each example and back again
+# Of what an operation reads and gives, as it is repeated with weights of each example and back again, or as the backward
+# pass of one example alone goes through it; a transposed convolution took 4.7.
+REPEATS = 5
+COLUMNS = 2  # of the patches of a convolution, where torch makes a matrix of them: one of seven by seven took 1.1
 TILES = 3  # of the products of two blocks: their sum, one part's, and room for the next
 
 
@@ -49,7 +52,7 @@ class Group:
         way: How their gradients are taken.
         fixed: Numbers that an example takes whatever its outputs, counts.
         each: Numbers that one output of an example takes, counts.
-        passing: Numbers that an example takes while the gradients of a block are made, counts.
+        passing: Numbers that an example takes while its gradients are made, counts.
     """
 
     weights: tuple[Tensor, ...]
@@ -89,8 +92,8 @@ class Layout:
             weights: The identities of the weights.
         """
         kept = tuple(group for group in self.groups if not weights & {*group.key})
-        freed = [weight for group in self.groups if group not in kept for weight in group.weights]
-        return replace(self, groups=(*kept, *(_single_group(weight) for weight in freed)))
+        freed = [(weight, group) for group in self.groups if group not in kept for weight in group.weights]
+        return replace(self, groups=(*kept, *(_single_group(weight, group.passing) for weight, group in freed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +144,7 @@ def layout_of(model: nn.Module, single: Any, double: Any) -> Layout:
         linear = [_linear_group(layer) for layer in layers]
         done = {key for group in linear for key in group.key}
         mixed |= unseen(once)
-        others = [
-            _single_group(weight) if id(weight) in mixed or weight.is_complex() else _block_group(weight, once)
-            for weight in weights
-            if id(weight) not in done
-        ]
+        others = [_group(weight, once, mixed) for weight in weights if id(weight) not in done]
     return Layout(
         groups=(*linear, *others),
         num_outputs=once.outputs.shape[1],
@@ -218,17 +217,30 @@ def _linear_group(layer: Crossing) -> Group:
     return Group(weights=layer.shared, way=Way.FACTORS, fixed=read + 1, each=given, passing=SLOPES * given)
 
 
-def _block_group(weight: Tensor, once: Seen) -> Group:
+def _group(weight: Tensor, once: Seen, mixed: set[int]) -> Group:
     passing = 0
     for crossing in once.crossings.found:
         if any(leaf is weight for shared in crossing.shared for leaf in leaves_of(shared)):
             numbers = sum(each.numel() for each in (*crossing.rows, *crossing.shared))
-            passing += REPEATS * (numbers + crossing.output.numel())
+            passing += REPEATS * (numbers + crossing.output.numel()) + COLUMNS * _patches(crossing)
+    if id(weight) in mixed or weight.is_complex():
+        return _single_group(weight, passing)
     return Group(weights=(weight,), way=Way.BLOCKS, fixed=0, each=weight.numel(), passing=passing)
 
 
-def _single_group(weight: Tensor) -> Group:
-    return Group(weights=(weight,), way=Way.SINGLY, fixed=0, each=size_of(weight), passing=0)
+def _patches(crossing: Crossing) -> int:
+    """Return the numbers of all patches that a convolution reads, or gives if it is a transposed one; else 0."""
+    name = getattr(crossing.function, "__name__", "")
+    if not name.startswith("conv"):
+        return 0
+    ends = (crossing.rows[0], crossing.output)
+    wide, places = reversed(ends) if "transpose" in name else ends
+    weight = max(crossing.shared, key=lambda each: each.ndim)
+    return math.prod((*wide.shape[:2], *weight.shape[2:], *places.shape[2:]))
+
+
+def _single_group(weight: Tensor, passing: int) -> Group:
+    return Group(weights=(weight,), way=Way.SINGLY, fixed=0, each=size_of(weight), passing=passing)
 
 
 @contextmanager
@@ -265,14 +277,22 @@ def _cut(layout: Layout, rows: int, outputs: int, *, max_bytes: int, copies: int
 
 
 def _bytes(layout: Layout, rows: int, outputs: int) -> int:
-    """Return what is held beside the gradients: graphs, tiles and the random state."""
-    return STATE + rows * GRAPHS * layout.graph_bytes + TILES * layout.dtype.itemsize * (rows * outputs) ** 2
+    """Return what is held beside the gradients: graphs, tiles, the random state, and an example that is taken alone."""
+    item = layout.dtype.itemsize
+    alone = [group.passing for group in layout.groups if _is_alone(group, rows)]
+    tiles = TILES * item * (rows * outputs) ** 2
+    return STATE + rows * GRAPHS * layout.graph_bytes + tiles + item * max(alone, default=0)
 
 
 def _size(group: Group, rows: int, outputs: int, *, copies: int) -> int:
-    """Return the numbers that a block's gradients over some weights take; those of one example are taken by itself."""
-    passing = 0 if rows == 1 and group.way is not Way.FACTORS else group.passing
+    """Return the numbers that a block's gradients over some weights take."""
+    passing = 0 if _is_alone(group, rows) else group.passing
     return rows * (copies * (group.fixed + outputs * group.each) + passing)
+
+
+def _is_alone(group: Group, rows: int) -> bool:
+    """Say whether gradients are taken of one example after the other."""
+    return group.way is Way.SINGLY or (group.way is Way.BLOCKS and rows == 1)
 
 
 def _num_passes(cut: Cut, count: int) -> tuple[int, int]:
