@@ -22,8 +22,8 @@ COPIES_ALONE = 2  # where one block is the whole set: it, and what is made of ot
 GRAPHS = 4
 STATE = 8_192  # bytes: the random generator's state, 5,056, which is put back after a pass, and small sums
 SLOPES = 3  # of an output at a layer, as they are found, summed and compared
-# Of what an operation reads and gives, as it is repeated with weights of each example and back again, or as the backward
-# pass of one example alone goes through it; a transposed convolution took 4.7.
+# Of what an operation reads and gives, as it is repeated with weights of each example and back again, or as the walk
+# back from one example alone goes through it; a transposed convolution took 4.7.
 REPEATS = 5
 COLUMNS = 2  # of the patches of a convolution, where torch makes a matrix of them: one of seven by seven took 1.1
 TILES = 3  # of the products of two blocks: their sum, one part's, and room for the next
