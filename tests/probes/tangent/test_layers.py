@@ -136,6 +136,17 @@ class Spectral(nn.Module):
         return self.head(torch.fft.irfft(self.inner(spectrum[:, 0]), n=12).tanh())
 
 
+class Scaled(nn.Module):
+    """Divides a word's gradient by how often it is in the whole batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(9, 4, scale_grad_by_freq=True)
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.words(words).tanh().sum(1)
+
+
 class Complex(nn.Module):
     """Has a layer of complex weights."""
 
@@ -205,6 +216,10 @@ SINGLY: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "out of sight": (Hidden, drawn(5)),
     "written into": (Written, drawn(5)),
     "experts": (Experts, drawn(5)),
+    "scaled by how often": (
+        lambda: nn.Sequential(Scaled(), nn.Linear(4, 3)),
+        torch.tensor([[1, 1, 2], [2, 3, 1], [1, 2, 2]]),
+    ),
     "complex": (Spectral, drawn(2, 6)),
     "complex, one row": (lambda: nn.Sequential(Complex(), nn.Linear(5, 3)), drawn(5)),
 }
