@@ -28,29 +28,29 @@ class Perceptron(nn.Module):
         return self.layers[-1](x)
 
 
-@faulty(*FADING)
-def weights_of_deviation_a_hundredth(*, broken: bool) -> Task:
-    """The start of AlexNet's time, in a net of another width."""
-    model = Perceptron((64, *[64] * 6, 10))
+def _perceptron(*, width: int, num_hidden: int, broken: bool) -> Perceptron:
+    """Return ReLU layers at He's start, or broken at N(0, 0.01²)."""
+    model = Perceptron((64, *[width] * num_hidden, 10))
     for layer in model.layers:
         if broken:
             nn.init.normal_(layer.weight, std=0.01)
         else:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)
+    return model
+
+
+@faulty(*FADING)
+def weights_of_deviation_a_hundredth(*, broken: bool) -> Task:
+    """The start of AlexNet's time, in a net of another width."""
+    model = _perceptron(width=64, num_hidden=6, broken=broken)
     return make_task(model, *digits(), loss=F.cross_entropy, optimizer_factory=sgd(0.05, 0.9))
 
 
 @faulty(*FADING)
 def weights_of_deviation_a_hundredth_under_plain_descent(*, broken: bool) -> Task:
     """Too few layers to fade by much, and enough for gradient descent to stay on its plateau."""
-    model = Perceptron((64, *[256] * 4, 10))
-    for layer in model.layers:
-        if broken:
-            nn.init.normal_(layer.weight, std=0.01)
-        else:
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(layer.bias)
+    model = _perceptron(width=256, num_hidden=4, broken=broken)
     return make_task(model, *digits(), loss=F.cross_entropy, optimizer_factory=sgd(0.1))
 
 
